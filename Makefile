@@ -1,0 +1,66 @@
+# Two commands: `make leaderboard` and `make test`. `make help` lists the rest.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+SUITE ?= default
+CORES ?= all
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SNAKEMAKE = $(BIN)/snakemake --cores $(CORES) --configfile workflows/config/$(SUITE).yaml
+# An activated environment for every program below, without asking the user to activate one.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help leaderboard test check format plan report new-method check-method lock schema clean
+
+help:  ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
+
+leaderboard: $(READY)  ## train, attack, cost and rank: the whole default suite, no download, no GPU
+	@if [ -t 2 ]; then quiet="rules"; else quiet="rules progress host"; fi; \
+	$(SNAKEMAKE) --quiet $$quiet && $(BIN)/python -m report.render --summary
+
+test: $(READY)  ## run all unmarked tests
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## check format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/snakefmt --check Snakefile workflows
+	$(BIN)/mypy
+
+format: $(READY)  ## bring all files into the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/snakefmt Snakefile workflows
+
+plan: $(READY)  ## what would run: make plan SUITE=cifar10
+	$(SNAKEMAKE) --dry-run --quiet rules
+
+report: $(READY)  ## render the page from whatever has finished
+	@$(SNAKEMAKE) report --quiet rules progress && $(BIN)/python -m report.render --summary
+
+new-method: $(READY)  ## start a method: make new-method NAME=my_method
+	$(BIN)/python -m methods new $(NAME)
+
+check-method: $(READY)  ## try a method against the laws, in seconds: make check-method NAME=my_method
+	$(BIN)/python -m methods check $(NAME)
+
+lock: $(READY)  ## resolve requirements/*.in again
+	for name in lock uv; do $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet \
+		requirements/$$name.in -o requirements/$$name.txt; done
+
+schema: $(READY)  ## write the schemas of suites and records from their types
+	$(BIN)/python -m bench.config --schema workflows/config/schema.yaml
+	$(BIN)/python -m bench.record --schema results/schema.json
+
+clean:  ## remove the environment and the working results; published records stay
+	rm -rf $(VENV) .snakemake results/runs results/logs results/tables results/leaderboard.* results/plan.json
+
+$(READY): requirements/lock.txt requirements/uv.txt
+	@echo "building $(VENV) from requirements/lock.txt (about a minute)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "onestep needs CPython >= 3.11; try: make PYTHON=python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(BIN)/uv pip sync -q --python $(BIN)/python --compile-bytecode --require-hashes requirements/lock.txt
+	@touch $@
