@@ -1,0 +1,112 @@
+"""The contract between a training method and the bench that trains with it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from bench.view import View
+
+Loss = Callable[[Tensor], Tensor]  # images (B, C, H, W) -> () mean over B
+
+
+class Batch(NamedTuple):
+    """What a step sees of the data."""
+
+    x: Tensor  # (B, C, H, W) augmented images, float32 in [0, 1]
+    y: Tensor  # (B,) labels, int64
+    rows: Tensor  # (B,) positions in the training set
+    view: View  # the crop and flip that made x: view(canvas) and view.inverse(patch, canvas)
+    t: Tensor  # () share of the training done, in [0, 1)
+
+
+class Cost(NamedTuple):
+    """Images through the network per training image and call of step."""
+
+    forward: int
+    backward: int
+
+
+class Run(NamedTuple):
+    """What a method may know of the run when it makes its state."""
+
+    device: torch.device
+    batch: tuple[int, ...]  # (B, C, H, W) of a full batch
+    canvas: tuple[int, ...]  # (N, C, S, S): the padded training set
+    epochs: int  # passes over the data
+
+
+class State(dict[str, Tensor]):
+    """Named tensors that live as long as the run; 0-dim ones are logged as curves.
+
+    A graph captured from a step holds their addresses, so they are only ever written in place.
+    """
+
+    def __getattr__(self, name: str) -> Tensor:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"no state {name!r}; init made {sorted(self)}") from None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise TypeError(f"state is written in place only: state.{name}.copy_(...)")
+
+
+class Descend(Protocol):
+    """The only way to change the weights."""
+
+    def __call__(
+        self,
+        loss: Loss,
+        at: Tensor,
+        g: Tensor | None = None,
+        edit: Callable[[], None] | None = None,
+    ) -> Tensor:
+        """Take one optimiser step on loss(at); return d loss / d at.
+
+        Args:
+            loss: mean over the batch, as a function of the images.
+            at: (B, C, H, W), the images to train on.
+            g: (B, C, H, W), the first gradient of the method's own attack; traces PertAlign.
+            edit: called between the backward pass and the step, to change weight gradients.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(ABC):
+    """The fields are the hyperparameters; step is the algorithm box."""
+
+    eps: float = 8 / 255  # radius of the threat on the [0, 1] scale; set by the run
+    graph: ClassVar[bool] = True  # step may be captured as one CUDA graph
+    twice: ClassVar[bool] = False  # step differentiates through an input gradient of net
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}  # published settings, by data set
+
+    @property
+    @abstractmethod
+    def cost(self) -> Cost:
+        """Images forward and backward per training image."""
+
+    @property
+    def reach(self) -> float:
+        """Largest |at - x| handed to descend, in units of eps."""
+        return 1.0
+
+    @property
+    def replays(self) -> int:
+        """Optimiser steps per batch; the epochs are divided by it."""
+        return 1
+
+    def init(self, run: Run) -> State:
+        """Make the state."""
+        return State()
+
+    def on_epoch(self, net: nn.Module, state: State, epoch: int) -> None:
+        """Act between epochs (0 is the first), outside the captured step."""
+
+    @abstractmethod
+    def step(self, net: nn.Module, batch: Batch, state: State, descend: Descend) -> None:
+        """Attack one batch and descend on it."""

@@ -1,0 +1,79 @@
+"""The words attacks are written in."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.method import Loss
+
+
+def uniform(x: Tensor, r: float) -> Tensor:
+    """Draw noise in the shape of x, one draw of U[-r, r] an element."""
+    return torch.empty_like(x).uniform_(-r, r)
+
+
+def box(d: Tensor, x: Tensor) -> Tensor:
+    """Cut d so that x + d is an image in [0, 1]."""
+    return (x + d).clamp(0, 1) - x
+
+
+def project(d: Tensor, x: Tensor, r: float) -> Tensor:
+    """Cut d to the L-inf ball of radius r, then so that x + d is an image in [0, 1]."""
+    return box(d.clamp(-r, r), x)
+
+
+def grad(loss: Loss, at: Tensor) -> Tensor:
+    """Return d loss / d at, without graph and without weight gradients."""
+    z = at.detach().requires_grad_()
+    (g,) = torch.autograd.grad(loss(z), z)
+    return g
+
+
+def ce(net: nn.Module, y: Tensor) -> Loss:
+    """Return the cross-entropy of net against labels y (B,), mean over B, as a function of images."""
+    return lambda z: F.cross_entropy(net(z), y)
+
+
+def kl(p: Tensor, q: Tensor) -> Tensor:
+    """Return KL(softmax p || softmax q) of logits (B, classes), mean over B."""
+    return F.kl_div(q.log_softmax(1), p.log_softmax(1), reduction="batchmean", log_target=True)
+
+
+def pgd(
+    loss: Loss, x: Tensor, d: Tensor, *, alpha: float, eps: float, steps: int
+) -> tuple[Tensor, Tensor]:
+    """Climb loss from x + d by signed steps of alpha inside the eps-ball.
+
+    Returns:
+        The last d and the gradient at the start, both (B, C, H, W).
+    """
+    first = g = grad(loss, at=x + d)
+    d = project(d + alpha * g.sign(), x, eps)
+    for _ in range(steps - 1):
+        g = grad(loss, at=x + d)
+        d = project(d + alpha * g.sign(), x, eps)
+    return d, first
+
+
+def per_image(values: Tensor) -> Tensor:
+    """Sum everything but the batch, (B, ...) -> (B,)."""
+    return values.flatten(1).sum(1)
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Return the mean over B of the per-image cosine, () in [-1, 1]; 0 where a gradient is 0."""
+    return F.cosine_similarity(a.flatten(1), b.flatten(1), dim=1).mean()
+
+
+@contextmanager
+def eval_mode(net: nn.Module) -> Iterator[None]:
+    """Freeze BatchNorm and dropout inside the block, then return to the mode it found."""
+    was = net.training
+    net.eval()
+    try:
+        yield
+    finally:
+        net.train(was)

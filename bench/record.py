@@ -1,0 +1,291 @@
+"""The run record: typed, versioned, written whole or not at all. Standard library only.
+
+Each stage of a run owns one file in the run's folder: train.json, autoattack.json, cost.json. They
+share their head (which run, which status, where it was made) and are joined by run id in the report.
+"""
+
+import dataclasses
+import json
+import os
+import tempfile
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+SCHEMA = 1
+TRAIN, AUTOATTACK, COST = "train", "autoattack", "cost"
+Status = Literal["done", "failed", "diverged", "oom", "refused", "skipped"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A run's whole resolved configuration; its hash names the run."""
+
+    dataset: str
+    architecture: str
+    width: int  # channels of the first layer
+    method: str
+    settings: dict[str, Any]  # every hyperparameter of the method
+    norm: Literal["Linf"] = "Linf"
+    eps: str  # "8/255", on the [0, 1] scale
+    seed: int
+    protocol: dict[str, Any]  # a bench.protocol.Protocol
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    train_images: int | None = None  # a fixed random subset; None: all
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON-ready dicts."""
+        return dataclasses.asdict(self)
+
+
+def radius(eps: str) -> float:
+    """Turn "8/255" into a number."""
+    numerator, denominator = eps.split("/")
+    return float(numerator) / float(denominator)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Which code and which machine made a record."""
+
+    commit: str | None  # of the repository; None outside one
+    dirty: bool | None  # were there uncommitted changes
+    method_code: str  # fingerprint of the method's file and ops.py
+    bench_code: str  # fingerprint of bench/ and evaluation/
+    python: str
+    torch: str
+    cuda: str | None
+    device: str  # its name, as the driver or the kernel gives it
+    threads: int
+    started: str  # ISO 8601, UTC
+    seconds: float  # the whole job's, without imports
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Which pictures a run saw."""
+
+    checksum: str  # SHA-256 of the pixels and labels of both splits
+    official: bool  # equal to the published copy
+    train_images: int
+    test_images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """A share of n images."""
+
+    accuracy: float  # percent
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Did the run overfit catastrophically; see evaluation/overfitting.py."""
+
+    collapsed: bool
+    onset_epoch: int | None  # first epoch, from 0, from which it stayed collapsed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One epoch of the curves; means over its updates."""
+
+    epoch: int  # from 0
+    lr: float  # of its last update
+    loss: float
+    pert_align: float | None  # mean cosine of first attack gradient and training gradient
+    reach: float  # largest |at - x|, in units of eps
+    state: dict[str, float]  # the method's 0-dim state
+    probe: dict[str, float]  # percent, on the probe images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What training gave and took."""
+
+    epochs: int
+    updates: int
+    parameters: int
+    train_seconds: float
+    data_seconds: float  # of these, waiting for batches
+    probe_seconds: float  # on its own clock, not in train_seconds
+    peak_bytes: int | None  # of device memory while training; None without a GPU
+    state_bytes: int
+    probe_images: int
+    resumed: int  # times it went on from a checkpoint
+    clean: Score
+    fgsm: Score
+    pgd10: Score
+    verdict: Verdict
+    method_source: str
+    curves: list[Epoch]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack:
+    """AutoAttack's verdict, image by image."""
+
+    version: str  # "standard"
+    library: str  # name and version of the implementation
+    seed: int
+    batch: int
+    n: int  # the first n test images
+    accuracy: float  # percent, after all attacks: the headline
+    after: dict[str, float]  # percent left after "clean" and after each attack in turn
+    robust: dict[str, str]  # the same as masks: hex, first image is the highest bit
+    attack_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expense:
+    """What one update costs, measured alone on the device."""
+
+    forward: float  # counted passes per training image
+    backward: float
+    declared_forward: int
+    declared_backward: int
+    flops_per_image: float  # of one training image, all passes of an update
+    update_seconds: float  # median
+    update_seconds_sd: float  # over the repetitions
+    reference: str  # the method measured in turns with this one
+    reference_seconds: float  # median of one update of it
+    time_ratio: float  # median of the ratios of neighbours
+    data_seconds: float  # of one update, making the batch; median
+    repetitions: int
+    updates: int  # per repetition
+    peak_bytes: int | None
+    reference_bytes: int | None
+    state_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """The head that all stages share, and the body of one."""
+
+    stage: Literal["train", "autoattack", "cost"]
+    run: str  # run id
+    config: Config
+    status: Status
+    reason: str | None = None  # why not done, in one paragraph
+    attempt: int = 1
+    origin: Origin | None = None
+    data: Data | None = None
+    training: Training | None = None
+    attack: Attack | None = None
+    expense: Expense | None = None
+    schema: int = field(default=SCHEMA)
+
+    def write(self, folder: Path) -> Path:
+        """Write <folder>/<stage>.json, under a temporary name first."""
+        path = folder / f"{self.stage}.json"
+        write_json(path, dataclasses.asdict(self))
+        return path
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read and check a record.
+
+        Raises:
+            ValueError: the file is no record of this schema; says where it departs.
+        """
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is no JSON ({error}); remove it and run again") from None
+        if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
+            given = raw.get("schema") if isinstance(raw, dict) else None
+            raise ValueError(f"{path} has schema {given!r}, this version reads schema {SCHEMA}")
+        try:
+            return build(cls, raw)
+        except ValueError as error:
+            raise ValueError(f"{path} is no valid record: {error}") from None
+
+
+def read_status(path: Path) -> tuple[str, int]:
+    """Return status and attempt of a record without checking the rest; ("missing", 1) if none."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return str(raw["status"]), int(raw["attempt"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "missing", 1
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never a part."""
+    text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=True) + "\n"
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name in its folder, then rename it.
+
+    Raises:
+        OSError: the folder cannot be written to; names it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise OSError(
+            f"cannot write to {path.parent} ({error.strerror}); make it writable or choose another "
+            "folder"
+        ) from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def build(kind: Any, value: Any, where: str = "record") -> Any:
+    """Make a value of a type from JSON; dataclasses, containers, unions and literals.
+
+    Raises:
+        ValueError: names the first place that departs from the type.
+    """
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return value
+    if dataclasses.is_dataclass(kind):
+        return _build_dataclass(kind, value, where)
+    if origin is types.UnionType:
+        if value is None and type(None) in args:
+            return None
+        return build(next(arg for arg in args if arg is not type(None)), value, where)
+    if origin is Literal:
+        if value not in args:
+            raise ValueError(f"{where} is {value!r}, not one of {list(args)}")
+        return value
+    if origin is list and isinstance(value, list):
+        return [build(args[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if origin is dict and isinstance(value, dict):
+        return {key: build(args[1], item, f"{where}.{key}") for key, item in value.items()}
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(kind, type) and type(value) is kind:
+        return value
+    raise ValueError(f"{where} is {value!r}, not {getattr(kind, '__name__', kind)}")
+
+
+def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} is {value!r}, not an object")
+    hints = typing.get_type_hints(kind)
+    required = {
+        f.name
+        for f in dataclasses.fields(kind)
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    }
+    if odd := sorted(value.keys() - hints.keys()):
+        raise ValueError(f"{where} has unknown {odd}")
+    if lost := sorted(required - value.keys()):
+        raise ValueError(f"{where} lacks {lost}")
+    return kind(**{key: build(hints[key], item, f"{where}.{key}") for key, item in value.items()})
