@@ -1,0 +1,71 @@
+"""Checkpoints of a run in progress: whole, verified by a checksum in their name, the last two kept."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from bench.record import write_bytes
+
+KEPT = 2
+
+
+class Checkpoint(NamedTuple):
+    """Everything a run needs to go on as if it had never stopped."""
+
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]  # JSON-ready
+
+
+def keep(folder: Path, update: int, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint, then drop the older ones beyond the last two."""
+    tensors = {name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}
+    content = save(tensors, metadata={"facts": json.dumps(checkpoint.facts)})
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    write_bytes(folder / f"update-{update:09d}-{digest}.safetensors", content)
+    for path in _found(folder)[:-KEPT]:
+        path.unlink()
+
+
+def newest(folder: Path) -> Checkpoint | None:
+    """Read the newest checkpoint, or return None if there is none.
+
+    Raises:
+        ValueError: it is damaged; says what to do.
+    """
+    paths = _found(folder)
+    if not paths:
+        return None
+    path = paths[-1]
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    if digest not in path.name:
+        earlier = "go on from the one before it" if len(paths) > 1 else "start the run afresh"
+        raise ValueError(
+            f"checkpoint {path} is damaged (SHA-256 {digest}, its name says "
+            f"{path.stem.rpartition('-')[2]}); remove this file to {earlier}"
+        )
+    try:
+        length = int.from_bytes(content[:8], "little")
+        facts = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["facts"])
+        return Checkpoint(load(content), facts)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ValueError(f"checkpoint {path} is not one of ours ({error!r}); remove it") from None
+
+
+def clear(folder: Path) -> None:
+    """Remove a run's checkpoints."""
+    for path in _found(folder):
+        path.unlink()
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _found(folder: Path) -> list[Path]:
+    name = re.compile(r"update-\d{9}-[0-9a-f]{16}\.safetensors")
+    return sorted(path for path in folder.glob("*") if name.fullmatch(path.name))

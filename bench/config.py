@@ -1,0 +1,257 @@
+"""Suites: from a YAML file and the command line to fully resolved runs. No torch.
+
+Checks happen here and only here. Every mistake of a suite is reported at once, each with what was
+given, what is allowed, and the nearest name.
+"""
+
+import argparse
+import ast
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+
+from bench.protocol import PROTOCOLS
+from bench.record import Config, build
+from workflows import grid
+
+
+def _listed(value: Any) -> Any:
+    """Let ``--config methods=sora`` mean a list of one, not a list of letters."""
+    return value if isinstance(value, list) or value is None else [value]
+
+
+def _named(what: str, allowed: Callable[[], Iterable[str]]) -> AfterValidator:
+    def check(name: str) -> str:
+        if name not in allowed():
+            raise ValueError(grid.unknown(what, name, allowed()))
+        return name
+
+    return AfterValidator(check)
+
+
+def _unique(values: list[Any]) -> list[Any]:
+    if len(set(values)) < len(values):
+        raise ValueError(f"{values} names something twice")
+    return values
+
+
+MethodName = Annotated[str, _named("method", lambda: grid.names("methods"))]
+DataName = Annotated[str, _named("data set", lambda: grid.names("bench/data"))]
+ArchitectureName = Annotated[str, _named("architecture", lambda: grid.names("bench/models"))]
+ProtocolName = Annotated[str, _named("protocol", lambda: PROTOCOLS)]
+# 1/255 is the unit; a radius of 255 covers every image
+Radius = Annotated[float, Field(gt=0, lt=255)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+_List = [BeforeValidator(_listed), AfterValidator(_unique), Field(min_length=1)]
+
+
+class Suite(BaseModel):
+    """A whole suite: the axes of its grid, and what all its runs share."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    suite: str = Field(description="Name of the suite.")
+    methods: Annotated[list[MethodName], *_List] = Field(description="Files of methods/.")
+    datasets: Annotated[list[DataName], *_List] = Field(description="Files of bench/data/.")
+    architectures: Annotated[list[ArchitectureName], *_List] = Field(
+        description="Files of bench/models/."
+    )
+    eps: Annotated[list[Radius], *_List] = Field(description="L-inf radii, in 1/255.")
+    seeds: Annotated[list[Seed], *_List] = Field(description="One run each.")
+    protocol: ProtocolName = Field(description="How all runs train, by name: bench/protocol.py.")
+    precision: Literal["fp32", "tf32", "bf16"] = Field(description="Of the network's insides.")
+    width: PositiveInt | None = Field(description="Channels of the first layer; null: published.")
+    train_images: PositiveInt | None = Field(description="Fixed random subset; null: all.")
+    test_images: PositiveInt | None = Field(
+        description="First test images for clean, FGSM and PGD-10; null: all."
+    )
+    probe_images: PositiveInt = Field(description="First test images attacked after every epoch.")
+    attack_images: PositiveInt | None = Field(
+        description="First test images for AutoAttack; null: all."
+    )
+    attack_batch: PositiveInt = Field(description="Images AutoAttack takes at once; recorded.")
+    method_args: Annotated[
+        dict[MethodName, dict[str, Any]],
+        AfterValidator(lambda given: {name: settings(name, given[name]) for name in given}),
+    ] = Field(default_factory=dict, description="Hyperparameters other than published, by method.")
+    data_dir: str | None = Field(
+        default=None, description="Where official files are; null: $ONESTEP_DATA or .data."
+    )
+    threads: PositiveInt = Field(default=1, description="CPU threads of a training job.")
+    gpus: PositiveInt = Field(default=1, description="GPUs of a job, where there are any.")
+    strict: bool = Field(default=False, description="A run that fails is an error.")
+    retry_failed: bool = Field(default=False, description="Run again what failed before.")
+
+    @model_validator(mode="after")
+    def _method_args_are_used(self) -> Self:
+        if idle := sorted(self.method_args.keys() - set(self.methods)):
+            raise ValueError(f"method_args names {idle}, not among the methods {self.methods}")
+        return self
+
+
+class ConfigError(ValueError):
+    """A suite or run that cannot be; its text lists every mistake."""
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        ConfigError: the file is missing, or no mapping.
+    """
+    if not path.is_file():
+        raise ConfigError(f"there is no file {path}")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is no YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path} holds no mapping of keys to values")
+    return raw
+
+
+def suite(given: Mapping[str, Any]) -> Suite:
+    """Check a suite; without a ``suite`` key, what is given is laid over the default suite.
+
+    Raises:
+        ConfigError: lists every mistake with its remedy.
+    """
+    if "suite" not in given:
+        given = load(grid.ROOT / "workflows/config/default.yaml") | dict(given)
+    try:
+        return Suite.model_validate(dict(given))
+    except ValidationError as error:
+        lines = [f"  {_said(mistake, given)}" for mistake in error.errors()]
+        name = given["suite"]
+        text = "\n".join([f"suite {name!r} has {len(lines)} mistake(s):", *lines])
+        raise ConfigError(text) from None
+
+
+def runs(suite: Suite) -> list[Config]:
+    """Expand a suite into resolved runs, in the order of its lists."""
+    axes = {
+        "dataset": suite.datasets,
+        "architecture": suite.architectures,
+        "eps": suite.eps,
+        "method": suite.methods,
+        "seed": suite.seeds,
+    }
+    return [
+        Config(
+            dataset=cell["dataset"],
+            architecture=cell["architecture"],
+            width=suite.width or published_width(cell["architecture"]),
+            method=cell["method"],
+            settings=grid.settings(cell["method"])
+            | grid.presets(cell["method"]).get(cell["dataset"], {})
+            | suite.method_args.get(cell["method"], {}),
+            eps=f"{cell['eps']:g}/255",
+            seed=cell["seed"],
+            protocol=dataclasses.asdict(PROTOCOLS[suite.protocol]),
+            precision=suite.precision,
+            train_images=suite.train_images,
+        )
+        for cell in grid.product(axes)
+    ]
+
+
+def run(text: str) -> Config:
+    """Read one run's configuration from JSON text, or from a JSON or YAML file.
+
+    Raises:
+        ConfigError: says what is wrong with it.
+    """
+    try:
+        raw = json.loads(text) if text.lstrip().startswith("{") else load(Path(text))
+        config: Config = build(Config, raw, "run")
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"the configuration is no JSON: {error}") from None
+    except ValueError as error:
+        raise ConfigError(f"the configuration is not one: {error}") from None
+    kinds = {"dataset": "bench/data", "architecture": "bench/models", "method": "methods"}
+    for what, kind in kinds.items():
+        name = getattr(config, what)
+        if name not in grid.names(kind):
+            raise ConfigError(grid.unknown(what, name, grid.names(kind)))
+    try:
+        given = settings(config.method, config.settings)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    return dataclasses.replace(config, settings=grid.settings(config.method) | given)
+
+
+def published_width(architecture: str) -> int:
+    """Channels of an architecture's first layer as published, read off its syntax tree."""
+    return int(grid.constant(f"bench/models/{architecture}.py", "WIDTH"))
+
+
+def data_dir(suite: Suite) -> str:
+    """Where official files are looked for and prepared ones kept."""
+    return suite.data_dir or os.environ.get("ONESTEP_DATA") or ".data"
+
+
+def settings(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Check hyperparameters against the fields of a method, and give them their types.
+
+    Raises:
+        ValueError: lists every unknown name and every wrong value.
+    """
+    known, checked, wrong = grid.settings(method), {}, []
+    for name, value in given.items():
+        if name not in known:
+            wrong.append(grid.unknown(f"setting of {method}", name, known))
+            continue
+        kind = grid.annotation(method, name)
+        try:
+            checked[name] = TypeAdapter(_type(kind)).validate_python(value, strict=True)
+        except ValidationError as error:
+            said = error.errors()[0]["msg"]
+            wrong.append(f"{method}.{name} = {value!r} is no {kind}: {said}")
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return checked
+
+
+def _type(kind: str) -> Any:
+    if kind.startswith("Literal["):
+        return Literal[ast.literal_eval(f"({kind[8:-1]},)")]
+    return {"float": float, "int": int, "bool": bool, "str": str}[kind]
+
+
+def _said(mistake: Any, given: Mapping[str, Any]) -> str:
+    where = ".".join(str(part) for part in mistake["loc"])
+    if mistake["type"] == "extra_forbidden":
+        return grid.unknown("key", where, Suite.model_fields)
+    if mistake["type"] == "missing":
+        return f"key {where!r} is missing"
+    text = mistake["msg"].removeprefix("Value error, ")
+    shown = "" if mistake["type"] == "value_error" else f", given {mistake['input']!r}"
+    return f"{where}: {text}{shown}" if where else f"{text}{shown}"
+
+
+def main() -> None:
+    """Write the schema of suites, for editors and for people."""
+    parser = argparse.ArgumentParser(description="Write the JSON Schema of suites, as YAML.")
+    parser.add_argument("--schema", type=Path, required=True)
+    schema = Suite.model_json_schema()
+    parser.parse_args().schema.write_text(yaml.safe_dump(schema, sort_keys=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""Measure what a run's updates cost: python -m bench.cost --config run.yaml --out DIR
+
+Writes DIR/cost.json. Wants the device to itself. The method and the reference, FGSM-RS, take turns,
+so that a machine that slows down slows both, and their ratio holds.
+"""
+
+import dataclasses
+import statistics
+from typing import Any
+
+from bench import job
+from bench.job import Job
+from bench.record import COST, Expense
+from workflows import grid
+
+REFERENCE = "fgsm_rs"
+WARM_UP = 3  # updates, untimed
+SECONDS = 0.5  # that a repetition should take at least
+
+
+def prepare(this: Job) -> Any:
+    """Load the data and compose both trainers' ingredients."""
+    return job.data(this)
+
+
+def work(this: Job, ready: Any) -> dict[str, Any]:
+    """Count passes and operations once, then time and weigh updates."""
+    import torch
+
+    from bench.meter import Clock, Flops, Passes, Peak
+    from bench.train import make_trainer
+
+    loaded, data = ready
+    other = dataclasses.replace(
+        this.config, method=REFERENCE, settings=grid.settings(REFERENCE)
+    )
+    peaks = {}
+    for one in (this, this._replace(config=other)):
+        peak = Peak(this.device)
+        alone = make_trainer(one, loaded, quiet=True)
+        alone.advance(WARM_UP)
+        peak.note()
+        peaks[one.config.method] = peak.bytes
+        del alone
+    mine = make_trainer(this, loaded, quiet=True)
+    reference = make_trainer(this._replace(config=other), loaded, quiet=True)
+    for trainer in (mine, reference):
+        trainer.advance(WARM_UP)
+    images = mine.batches.batch * mine.method.replays  # training images an update, times updates
+    with Passes(mine.net) as passes, Flops() as flops:
+        mine.advance(1)
+    once = Clock(this.device)
+    with once.running():
+        reference.advance(WARM_UP)
+    updates = max(3, round(SECONDS / (once.seconds / WARM_UP)))
+    times: dict[str, list[float]] = {"mine": [], "reference": [], "data": []}
+    for _ in range(this.args.repetitions):
+        before = mine.clocks["data"].seconds
+        for name, trainer in (("mine", mine), ("reference", reference)):
+            clock = Clock(this.device)
+            with clock.running():
+                trainer.advance(updates)
+            times[name].append(clock.seconds / updates)
+        times["data"].append((mine.clocks["data"].seconds - before) / updates)
+    declared = mine.method.cost
+    ratios = [a / b for a, b in zip(times["mine"], times["reference"], strict=True)]
+    expense = Expense(
+        forward=passes.forward / mine.batches.batch,
+        backward=passes.backward / mine.batches.batch,
+        declared_forward=declared.forward,
+        declared_backward=declared.backward,
+        flops_per_image=flops.total / images,
+        update_seconds=statistics.median(times["mine"]),
+        update_seconds_sd=statistics.stdev(times["mine"]),
+        reference=REFERENCE,
+        reference_seconds=statistics.median(times["reference"]),
+        time_ratio=statistics.median(ratios),
+        data_seconds=statistics.median(times["data"]),
+        repetitions=this.args.repetitions,
+        updates=updates,
+        peak_bytes=peaks[this.config.method],
+        reference_bytes=peaks[REFERENCE],
+        state_bytes=mine.outcome.state_bytes,
+    )
+    this.say(f"{expense.time_ratio:.2f} times {REFERENCE} on {torch.get_num_threads()} threads")
+    return {"data": data, "expense": expense}
+
+
+def main() -> None:
+    """Measure one run."""
+    parser = job.arguments(COST, "Measure passes, operations, time and memory of one update.")
+    parser.add_argument("--repetitions", type=int, default=5, help="of each, taking turns")
+    job.execute(COST, parser.parse_args(), prepare, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""Prepare data sets: python -m bench.data cifar10 --folder .data"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from bench.data import load, prepare
+
+
+def main() -> None:
+    """Prepare each data set named, and say what came out."""
+    parser = argparse.ArgumentParser(description="Read, check and keep data sets.")
+    parser.add_argument("names", nargs="+", metavar="NAME", help="files of bench/data/")
+    parser.add_argument("--folder", type=Path, required=True, help="where official files are")
+    args = parser.parse_args()
+    for name in args.names:
+        try:
+            path = prepare(name, args.folder)
+            data = load(name, args.folder)
+        except (ValueError, OSError) as error:
+            sys.exit(f"data set {name}: {error}")
+        copy = "official copy" if data.official else "UNOFFICIAL: differs from the official copy"
+        train, test = len(data.images.train_y), len(data.images.test_y)
+        print(f"{name}: {train} training and {test} test images, {copy}, in {path}")
+
+
+if __name__ == "__main__":
+    main()

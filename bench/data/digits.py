@@ -1,0 +1,38 @@
+"""Digits: 1,797 real handwritten digits of 8x8 pixels that ship inside scikit-learn.
+
+Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits (its test part), UCI.
+Licence: CC BY 4.0.
+Splits: there is no official one; 360 test digits are drawn evenly over the classes with a fixed seed.
+Pixels: 0 to 16 in the file, scaled to 0 to 255.
+"""
+
+from pathlib import Path
+
+import torch
+
+from bench.data import Images, Info
+
+INFO = Info(
+    shape=(1, 8, 8),
+    classes=10,
+    train=1437,
+    test=360,
+    mean=(0.305,),
+    std=(0.376,),
+    pad=1,
+    flip=False,
+    sha256="74d6251a2a784939698692866d57469f719bf73f8c3a09cde6d0852f846544c4",
+)
+
+
+def read(folder: Path) -> Images:
+    """Read the copy inside scikit-learn; the folder is not used."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits = load_digits()
+    x = torch.from_numpy(digits.images).mul(255 / 16).round().to(torch.uint8)[:, None]
+    y = torch.from_numpy(digits.target).long()
+    rows = range(len(y))
+    train, test = train_test_split(rows, test_size=INFO.test, random_state=0, stratify=y)
+    return Images(x[train], y[train], x[test], y[test])

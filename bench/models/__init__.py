@@ -1,0 +1,72 @@
+"""Networks, one file an architecture, inside a shell that normalises and sets the precision."""
+
+import importlib
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Precision = Literal["fp32", "tf32", "bf16"]
+
+
+class Net(nn.Module):
+    """Images (B, C, H, W) in [0, 1], float32, to logits (B, classes), float32.
+
+    Normalisation, memory layout and precision are the network's business, so that attacks,
+    losses and statistics stay in pixels and in float32.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        body: nn.Module,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        precision: Precision = "fp32",
+    ) -> None:
+        super().__init__()
+        self.body = body
+        self.precision = precision
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(std)[:, None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = (x - self.mean) / self.std
+        if self.precision != "bf16":
+            return self.body(x)
+        with torch.autocast(x.device.type, torch.bfloat16):
+            return self.body(x).float()
+
+
+def build(
+    name: str,
+    *,
+    shape: tuple[int, int, int],
+    classes: int,
+    width: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    precision: Precision = "fp32",
+) -> Net:
+    """Make a network with fresh weights from torch's default generator.
+
+    Args:
+        name: a file of bench/models/.
+        shape: (C, H, W) of the images.
+        classes: number of logits.
+        width: channels of the first layer; the file's WIDTH is the published one.
+        mean, std: per channel, on the [0, 1] scale.
+        precision: of the network's insides; logits are float32 at any.
+    """
+    module = importlib.import_module(f"bench.models.{name}")
+    body = module.build(shape=shape, classes=classes, width=width)
+    return Net(body, mean=mean, std=std, precision=precision)
+
+
+def parameters(net: nn.Module) -> int:
+    """Count the weights that training moves."""
+    return sum(weight.numel() for weight in net.parameters())

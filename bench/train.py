@@ -1,0 +1,146 @@
+"""Train one run: python -m bench.train --config run.yaml --out DIR
+
+Writes DIR/model.safetensors, then DIR/train.json with the curves and the cheap evaluations, for
+which a process of their own would cost more than they do. Goes on from DIR/state/ after a kill.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from bench import checkpoint, job
+from bench.job import Job, Refused
+from bench.record import TRAIN, Training, write_bytes
+from workflows import grid
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.data import Loaded
+    from bench.trainer import Probe, Trainer
+
+STEPS = 10  # of PGD
+EVALUATION_BATCH = 512  # images; verdicts do not depend on it
+EVALUATION_SEED = 0  # of PGD's random start, the same for every run
+
+
+def prepare(this: Job) -> Any:
+    """Load data, network, method and the newest checkpoint."""
+    loaded, data = job.data(this)
+    trainer = make_trainer(this, loaded)
+    trainer.resume()
+    return loaded, data, trainer
+
+
+def work(this: Job, ready: Any) -> dict[str, Any]:
+    """Train, evaluate, keep the weights."""
+    from safetensors.torch import save
+
+    from bench.models import parameters
+    from evaluation.clean import clean
+    from evaluation.overfitting import collapse
+    from evaluation.pgd import fgsm, pgd
+
+    loaded, data, trainer = ready
+    outcome = trainer.fit()
+    net = trainer.net.eval()
+    weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
+    write_bytes(this.folder / "model.safetensors", save(weights))
+    x, y = job.test_images(this, loaded, this.args.test_images)
+    eps, batch = this.eps, EVALUATION_BATCH
+    training = Training(
+        epochs=outcome.epochs,
+        updates=outcome.updates,
+        parameters=parameters(net),
+        train_seconds=outcome.train_seconds,
+        data_seconds=outcome.data_seconds,
+        probe_seconds=outcome.probe_seconds,
+        peak_bytes=outcome.peak_bytes,
+        state_bytes=outcome.state_bytes,
+        probe_images=min(this.args.probe_images, len(loaded.images.test_y)),
+        resumed=outcome.resumed,
+        clean=clean(net, x, y, batch=batch),
+        fgsm=fgsm(net, x, y, eps=eps, batch=batch),
+        pgd10=pgd(net, x, y, eps=eps, batch=batch, steps=STEPS, seed=EVALUATION_SEED),
+        verdict=collapse([epoch.probe["pgd10"] for epoch in outcome.curves]),
+        method_source=(grid.ROOT / f"methods/{this.config.method}.py").read_text(encoding="utf-8"),
+        curves=outcome.curves,
+    )
+    checkpoint.clear(this.folder / "state")
+    return {"data": data, "training": training}
+
+
+def make_trainer(this: Job, loaded: "Loaded", *, quiet: bool = False) -> "Trainer":
+    """Compose network, method and data; ``quiet`` leaves out probe and checkpoints.
+
+    Raises:
+        Refused: the method declines these data.
+    """
+    from bench.batches import Batches
+    from bench.data import subset
+    from bench.protocol import Protocol
+    from bench.trainer import Trainer
+
+    images, known = loaded.images, loaded.info
+    rows = subset(len(images.train_y), this.config.train_images)
+    protocol = Protocol(**this.config.protocol)
+    batches = Batches(
+        images.train_x[rows],
+        images.train_y[rows],
+        pad=known.pad,
+        flip=known.flip,
+        batch=protocol.batch,
+        seed=this.config.seed,
+        device=this.device,
+    )
+    net, method = job.network(this, loaded), job.method(this)
+    if quiet:
+        return Trainer(net, method, batches, protocol)
+    try:
+        return Trainer(
+            net,
+            method,
+            batches,
+            protocol,
+            probe=_probe(this, loaded),
+            folder=this.folder / "state",
+            interval=this.args.checkpoint_seconds,
+            identity=f"{grid.run_id(this.config)} {grid.method_fingerprint(this.config.method)}",
+            say=this.say,
+        )
+    except ValueError as error:
+        raise Refused(str(error)) from None
+
+
+def _probe(this: Job, loaded: "Loaded") -> "Probe":
+    """Attack the first test images; training sees nothing of it but the numbers in its log."""
+    import torch
+
+    from evaluation.clean import clean
+    from evaluation.pgd import fgsm, pgd
+
+    x, y = job.test_images(this, loaded, this.args.probe_images)
+
+    def probe(net: "torch.nn.Module", epoch: int) -> dict[str, float]:
+        net.eval()
+        eps, batch = this.eps, EVALUATION_BATCH
+        return {
+            "clean": clean(net, x, y, batch=batch).accuracy,
+            "fgsm": fgsm(net, x, y, eps=eps, batch=batch).accuracy,
+            "pgd10": pgd(
+                net, x, y, eps=eps, batch=batch, steps=STEPS, seed=EVALUATION_SEED
+            ).accuracy,
+        }
+
+    return probe
+
+
+def main() -> None:
+    """Train one run."""
+    parser = job.arguments(TRAIN, "Train one run and evaluate it cheaply.")
+    parser.add_argument("--test-images", type=int, help="first test images to evaluate; all")
+    parser.add_argument("--probe-images", type=int, default=512, help="attacked every epoch")
+    parser.add_argument("--checkpoint-seconds", type=float, default=30.0, help="between two")
+    job.execute(TRAIN, parser.parse_args(), prepare, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,295 @@
+"""The training loop: batches in order, one method's step on each, schedule, log and checkpoints.
+
+The loop holds no test image. Its probe is an opaque callback; nothing comes back from it but
+numbers to log.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench import checkpoint
+from bench.batches import Batches
+from bench.checkpoint import Checkpoint
+from bench.meter import Clock, Peak, state_bytes
+from bench.method import Loss, Method, Run, State
+from bench.ops import cosine
+from bench.protocol import Protocol
+from bench.record import Epoch
+
+Probe = Callable[[nn.Module, int], dict[str, float]]  # (net, epoch) -> percent by name
+TOLERANCE = 1e-5  # of bounds on images, in [0, 1]: rounding of x + d in float32
+
+# One row of numbers an update, kept on the device until the end of the epoch.
+COLUMNS = ("loss", "pert_align", "reach", "low", "high")
+
+
+class Diverged(ArithmeticError):
+    """The training loss, or a number of the method's state, is not finite any more."""
+
+
+@dataclass
+class Outcome:
+    """What the loop measured."""
+
+    epochs: int
+    updates: int
+    train_seconds: float
+    data_seconds: float
+    probe_seconds: float
+    peak_bytes: int | None
+    state_bytes: int
+    resumed: int
+    curves: list[Epoch] = field(default_factory=list)
+
+
+class Trainer:
+    """One run of one method.
+
+    Args:
+        net: float32 images in [0, 1] to logits; trained in place.
+        probe: called after every epoch, on a clock of its own.
+        eps: radius of the run, for the log.
+        folder: where checkpoints go; None for none.
+        interval: seconds between checkpoints.
+        identity: names configuration and code; a checkpoint of another identity is not resumed.
+        say: called with one line an epoch.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        method: Method,
+        batches: Batches,
+        protocol: Protocol,
+        *,
+        probe: Probe | None = None,
+        folder: Path | None = None,
+        interval: float = 30.0,
+        identity: str = "",
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.net, self.method, self.batches, self.protocol = net, method, batches, protocol
+        self.probe, self.folder, self.interval = probe, folder, interval
+        self.identity, self.say = identity, say
+        self.device = batches.y.device
+        self.epochs = math.ceil(protocol.epochs / method.replays)
+        self.updates = self.epochs * len(batches) * method.replays
+        shape = (batches.batch, *batches.canvas.shape[1:2], *batches.size)
+        run = Run(self.device, shape, tuple(batches.canvas.shape), self.epochs)
+        self.state: State = method.init(run)
+        self.optimizer = torch.optim.SGD(
+            net.parameters(),
+            lr=protocol.lr_start,
+            momentum=protocol.momentum_start,
+            weight_decay=protocol.weight_decay,
+            nesterov=protocol.nesterov,
+        )
+        self.scalars = sorted(name for name, tensor in self.state.items() if tensor.dim() == 0)
+        rows = len(batches) * method.replays
+        self.log = torch.full((rows, len(COLUMNS) + len(self.scalars)), math.nan)
+        self.log = self.log.to(self.device)
+        self.share = torch.zeros((), device=self.device)
+        self.images = torch.zeros(0)  # of the batch in hand
+        self.update = self.row = self.first_epoch = self.first_batch = 0
+        # the host's wait for a batch; waiting for the device there would slow training down
+        self.clocks = {"data": Clock(torch.device("cpu"))}
+        self.clocks |= {name: Clock(self.device) for name in ("train", "probe")}
+        self.peak = Peak(self.device)
+        self.outcome = Outcome(self.epochs, 0, 0.0, 0.0, 0.0, None, state_bytes(self.state), 0)
+
+    def resume(self) -> None:
+        """Go back to the newest checkpoint, if there is one.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        found = checkpoint.newest(self.folder) if self.folder else None
+        if found is None:
+            return
+        tensors, facts = found
+        if facts["identity"] != self.identity:
+            self.say("the checkpoint belongs to other code or settings; starting afresh")
+            assert self.folder is not None, "a checkpoint without a folder"
+            checkpoint.clear(self.folder)
+            return
+        self.net.load_state_dict(_below("net.", tensors))
+        for name, tensor in _below("state.", tensors).items():
+            self.state[name].copy_(tensor)
+        momentum = _below("momentum.", tensors)
+        for k, v in enumerate(self.net.parameters()):
+            self.optimizer.state[v]["momentum_buffer"] = momentum[str(k)].to(self.device)
+        torch.set_rng_state(tensors["random.cpu"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
+        self.log.copy_(tensors["log"])
+        self.row, self.update = facts["row"], facts["update"]
+        self.first_epoch, self.first_batch = facts["epoch"], facts["batch"]
+        self.peak.bytes = facts["peak_bytes"]
+        for name, seconds in facts["seconds"].items():
+            self.clocks[name].credit(seconds)
+        self.outcome.curves = [Epoch(**past) for past in facts["curves"]]
+        self.outcome.resumed = facts["resumed"] + 1
+        self.say(f"resumed at update {self.update} of {self.updates}")
+
+    def fit(self) -> Outcome:
+        """Train to the end.
+
+        Raises:
+            Diverged: the loss is not finite.
+            AssertionError: the method left its declared reach, or the images [0, 1].
+        """
+        self.net.train()
+        kept = began = time.monotonic()
+        done_before = self.update
+        for epoch in range(self.first_epoch, self.epochs):
+            with self.clocks["train"].running():
+                if self.first_batch == 0:
+                    self.row = 0
+                    self.method.on_epoch(self.net, self.state, epoch)
+                for i in range(self.first_batch, len(self.batches)):
+                    self._step(epoch, i)
+                    if self.folder and time.monotonic() - kept > self.interval:
+                        self._keep(epoch, i + 1)
+                        kept = time.monotonic()
+            self.first_batch = 0
+            self._close_epoch(epoch)
+            pace = (time.monotonic() - began) / (self.update - done_before)
+            self._tell(epoch, left=pace * (self.updates - self.update))
+        out = self.outcome
+        out.updates, out.peak_bytes = self.update, self.peak.bytes
+        out.train_seconds, out.data_seconds, out.probe_seconds = (
+            self.clocks[name].seconds for name in ("train", "data", "probe")
+        )
+        return out
+
+    def advance(self, steps: int) -> None:
+        """Take some steps on full batches and nothing else; for measuring."""
+        self.net.train()
+        full = max(len(self.batches.y) // self.batches.batch, 1)
+        for i in range(steps):
+            self.row = self.update = 0
+            self._step(0, i % full)
+
+    def descend(
+        self,
+        loss: Loss,
+        at: Tensor,
+        g: Tensor | None = None,
+        edit: Callable[[], None] | None = None,
+    ) -> Tensor:
+        """Take one optimiser step on loss(at); return d loss / d at. See ``bench.method.Descend``."""
+        z = at.detach().requires_grad_()
+        value = loss(z)
+        self.optimizer.zero_grad()
+        value.backward()  # type: ignore[no-untyped-call]  # weights and input in one pass
+        if edit is not None:
+            edit()
+        self._schedule()
+        self.optimizer.step()
+        h = z.grad
+        assert h is not None, "the loss does not depend on the images it was given"
+        self._write(value.detach(), at.detach(), g, h)
+        return h
+
+    def _step(self, epoch: int, i: int) -> None:
+        with self.clocks["data"].running():
+            batch = self.batches.take(epoch, i, self.share.fill_(self.update / self.updates))
+        self.images = batch.x
+        self.method.step(self.net, batch, self.state, self.descend)
+
+    def _schedule(self) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.protocol.lr(self.update, self.updates)
+            group["momentum"] = self.protocol.momentum(self.update, self.updates)
+
+    def _write(self, loss: Tensor, at: Tensor, g: Tensor | None, h: Tensor) -> None:
+        assert self.row < len(self.log), f"more calls of descend than replays = {self.method.replays}"
+        low, high = at.aminmax()
+        row = self.log[self.row]
+        row[0] = loss
+        row[1] = math.nan if g is None else cosine(g, h)
+        row[2] = (at - self.images).abs().max() / self.method.eps
+        row[3], row[4] = low, high
+        for column, name in enumerate(self.scalars, start=len(COLUMNS)):
+            row[column] = self.state[name]
+        self.row += 1
+        self.update += 1
+
+    def _close_epoch(self, epoch: int) -> None:
+        """Read the epoch's log, the only wait for the device, and check what the method did."""
+        calls = f"{self.row} calls of descend in {len(self.log)} steps and replays"
+        assert self.row == len(self.log), calls
+        log = self.log.cpu()
+        self.peak.note()
+        columns = dict(zip((*COLUMNS, *self.scalars), log.T, strict=True))
+        for name in ("loss", *self.scalars):
+            wrong = columns[name][~columns[name].isfinite()]
+            if len(wrong):
+                raise Diverged(f"{name} is {wrong[0]} in epoch {epoch + 1} of {self.epochs}")
+        low, high = float(columns["low"].min()), float(columns["high"].max())
+        reach = float(columns["reach"].max())
+        inside = -TOLERANCE <= low and high <= 1 + TOLERANCE
+        assert inside, f"descend was given pixels in [{low}, {high}], not in [0, 1]"
+        far = reach * self.method.eps > self.method.reach * self.method.eps + TOLERANCE
+        assert not far, f"descend was given images {reach} eps away, reach says {self.method.reach}"
+        align = columns["pert_align"].nanmean().item()
+        probe = {}
+        if self.probe is not None:
+            with self.clocks["probe"].running():
+                probe = self.probe(self.net, epoch)
+                self.net.train()
+            self.peak.forget()
+        self.outcome.curves.append(
+            Epoch(
+                epoch=epoch,
+                lr=self.optimizer.param_groups[0]["lr"],
+                loss=columns["loss"].mean().item(),
+                pert_align=None if math.isnan(align) else align,
+                reach=reach,
+                state={name: columns[name].mean().item() for name in self.scalars},
+                probe=probe,
+            )
+        )
+
+    def _tell(self, epoch: int, left: float) -> None:
+        last = self.outcome.curves[-1]
+        scores = "".join(f"  {name} {value:.1f} %" for name, value in last.probe.items())
+        self.say(
+            f"epoch {epoch + 1}/{self.epochs}  loss {last.loss:.3f}{scores}  "
+            f"{left // 60:.0f}:{left % 60:02.0f} left"
+        )
+
+    def _keep(self, epoch: int, i: int) -> None:
+        """Write a checkpoint from which batch i of the epoch is next."""
+        tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()}
+        tensors |= {f"state.{k}": v for k, v in self.state.items()}
+        for k, v in enumerate(self.net.parameters()):
+            tensors[f"momentum.{k}"] = self.optimizer.state[v]["momentum_buffer"]
+        tensors["random.cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        tensors["log"] = self.log
+        facts: dict[str, Any] = {
+            "identity": self.identity,
+            "epoch": epoch,
+            "batch": i,
+            "row": self.row,
+            "update": self.update,
+            "resumed": self.outcome.resumed,
+            "peak_bytes": self.peak.bytes,
+            "seconds": {name: clock.seconds for name, clock in self.clocks.items()},
+            "curves": [vars(past) for past in self.outcome.curves],
+        }
+        assert self.folder is not None, "nowhere to keep a checkpoint"
+        checkpoint.keep(self.folder, self.update, Checkpoint(tensors, facts))
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
