@@ -1,0 +1,33 @@
+"""FGSM-RS: one step from a random start inside the eps-ball."""
+
+from dataclasses import dataclass
+
+from bench.method import Cost, Method
+from bench.ops import box, ce, grad, project, uniform
+
+
+@dataclass(frozen=True, kw_only=True)
+class FGSMRS(Method):
+    """Single-step attack with a random start; "fast is better than free".
+
+    Source: Wong et al., ICLR 2020, arXiv:2001.03994; code locuslab/fast_adversarial.
+
+        eta = U[-eps, eps]
+        g   = grad_x CE(f(x + eta), y)
+        d   = P(eta + alpha sign(g))
+
+    Shapes: x, eta, g, d (B, C, H, W).
+    Cost: 2 forward, 2 backward.
+    Differs: works on the [0, 1] scale with the normalisation inside the network; no early stop.
+    """
+
+    alpha: float = 1.25  # step, in units of eps
+
+    cost = Cost(forward=2, backward=2)
+
+    def step(self, net, batch, state, descend):
+        x, loss = batch.x, ce(net, batch.y)
+        eta = box(uniform(x, self.eps), x)
+        g = grad(loss, at=x + eta)
+        d = project(eta + self.alpha * self.eps * g.sign(), x, self.eps)
+        descend(loss, at=x + d, g=g)
