@@ -1,0 +1,1 @@
+"""One measure a file: (network, data, settings) to numbers."""

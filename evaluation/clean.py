@@ -1,0 +1,23 @@
+"""Clean accuracy."""
+
+import torch
+from torch import Tensor, nn
+
+from bench.record import Score
+
+
+@torch.no_grad()
+def correct(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Which images (B, C, H, W) does net put into their class y (B,)? (B,) bool."""
+    return net(x).argmax(1) == y
+
+
+def clean(net: nn.Module, x: Tensor, y: Tensor, *, batch: int) -> Score:
+    """Accuracy on images x (N, C, H, W) in [0, 1]."""
+    parts = zip(x.split(batch), y.split(batch), strict=True)
+    return score(torch.cat([correct(net, *part) for part in parts]))
+
+
+def score(right: Tensor) -> Score:
+    """Percent of true verdicts, (N,) bool."""
+    return Score(accuracy=100 * right.double().mean().item(), n=len(right))
