@@ -1,0 +1,61 @@
+"""Pictures as Vega-Lite specifications; the page carries the script that draws them."""
+
+import functools
+from typing import Any
+
+import altair as alt
+import pandas as pd
+import vl_convert
+
+from report.table import REFERENCE, Group
+
+# Okabe and Ito's palette, which colour-blind readers tell apart; shapes say the same again
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"]
+SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
+
+
+def accuracy_against_cost(group: Group) -> dict[str, Any] | None:
+    """Draw AutoAttack accuracy over time per update; None if no row has both."""
+    points = pd.DataFrame(
+        {
+            "method": row.label,
+            "time": row.cells["time_ratio"].mean,
+            "autoattack": row.cells["autoattack"].mean,
+            "clean": row.cells["clean"].mean,
+        }
+        for row in group.rows
+        if row.cells["time_ratio"].mean is not None and row.cells["autoattack"].mean is not None
+    )
+    if points.empty:
+        return None
+    methods = sorted(points["method"])
+    cycle = range(len(methods))
+    base = alt.Chart(points).encode(
+        x=alt.X("time:Q", title=f"time of an update ({REFERENCE} = 1)").scale(type="log", nice=True),
+        y=alt.Y("autoattack:Q", title="accuracy under AutoAttack, %").scale(zero=True),
+        tooltip=[
+            alt.Tooltip("method:N"),
+            alt.Tooltip("autoattack:Q", format=".2f"),
+            alt.Tooltip("clean:Q", format=".2f"),
+            alt.Tooltip("time:Q", format=".2f"),
+        ],
+    )
+    marks = base.mark_point(filled=True, size=110, opacity=1).encode(
+        color=alt.Color("method:N", legend=None).scale(
+            domain=methods, range=[COLOURS[i % len(COLOURS)] for i in cycle]
+        ),
+        shape=alt.Shape("method:N", legend=None).scale(
+            domain=methods, range=[SHAPES[i % len(SHAPES)] for i in cycle]
+        ),
+    )
+    names = base.mark_text(align="left", dx=9, dy=-6).encode(text="method:N")
+    chart = (marks + names).properties(width="container", height=280)
+    spec: dict[str, Any] = chart.to_dict()
+    return spec
+
+
+@functools.cache
+def script() -> str:
+    """The drawing library as one script; puts ``vegaEmbed`` on the window."""
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return bundle

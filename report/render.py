@@ -1,0 +1,138 @@
+"""Render the leaderboard from whatever records there are: python -m report.render
+
+Writes leaderboard.html, .md and .csv and a LaTeX table a group, from 0 to 100 % done.
+"""
+
+import argparse
+import datetime
+import json
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from bench.record import write_bytes
+from report import figures
+from report.table import COLUMNS, Group, Run, collect, frame, groups
+
+TOP = 8  # rows of each group that a terminal is shown
+SHORT = ("autoattack", "clean", "fgsm", "pgd10", "time_ratio")  # columns of Markdown and LaTeX
+
+
+def render(results: Path) -> list[Group]:
+    """Render results/ and return what stands on the page.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    runs, plan = collect(results / "runs", results / "published", results / "plan.json")
+    found = groups(runs, bench_code=plan.get("bench_code"))
+    write_bytes(results / "leaderboard.html", page(found, runs).encode())
+    write_bytes(results / "leaderboard.md", markdown(found).encode())
+    table = pd.concat([frame(group) for group in found]) if found else pd.DataFrame()
+    write_bytes(results / "leaderboard.csv", table.to_csv(index=False).encode())
+    for group in found:
+        write_bytes(results / "tables" / f"{file_name(group)}.tex", latex(group).encode())
+    return found
+
+
+def page(found: list[Group], runs: list[Run]) -> str:
+    """Make the page: one file that needs no network."""
+    specs = {group.anchor: figures.accuracy_against_cost(group) for group in found}
+    specs = {anchor: spec for anchor, spec in specs.items() if spec}
+    done = sum(run.why("autoattack") is None for run in runs)
+    return _templates().get_template("leaderboard.html.j2").render(
+        groups=found,
+        columns=COLUMNS,
+        done=done,
+        total=len(runs),
+        specs=_script_safe(json.dumps(specs)),
+        library=Markup(figures.script()) if specs else "",
+        now=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )  # fmt: skip
+
+
+def markdown(found: list[Group]) -> str:
+    """Make the Markdown tables."""
+    columns = [column for column in COLUMNS if column.key in SHORT]
+    return _templates().get_template("leaderboard.md.j2").render(groups=found, columns=columns)
+
+
+def latex(group: Group) -> str:
+    """Make a group's LaTeX table, for booktabs."""
+    columns = [column for column in COLUMNS if column.key in SHORT]
+    table = pd.DataFrame(
+        [
+            {"Method": row.label}
+            | {c.title: row.cells[c.key].text.replace("±", "+-") for c in columns}
+            | {"Collapsed": row.collapse}
+            for row in group.rows
+        ]
+    )
+    caption = ", ".join(f"{key} {value}" for key, value in list(group.facts.items())[:8])
+    text: str = table.to_latex(index=False, escape=True, caption=_tex(caption), position="t")
+    return text.replace("+-", r"$\pm$")
+
+
+def file_name(group: Group) -> str:
+    """Name a group's files."""
+    facts = group.facts
+    parts = [facts[key] for key in ("data set", "architecture", "eps", "protocol", "precision")]
+    parts += [f"w{facts['width']}", f"n{facts['training images']}", facts["checksum"][:6]]
+    return "-".join(part.replace("/", "_") for part in parts if part)
+
+
+def summary(results: Path, found: list[Group]) -> str:
+    """Say where everything is, and the top of each table."""
+    lines = []
+    for group in found:
+        lines += ["", f"{group.name} ({group.facts['protocol']}, data {group.facts['data']})"]
+        lines.append(f"  {'':3}{'method':26}{'AutoAttack':>16}{'clean':>16}{'PGD-10':>16}  collapsed")
+        for row in group.rows[:TOP]:
+            numbers = "".join(f"{row.cells[k].text:>16}" for k in ("autoattack", "clean", "pgd10"))
+            why = "" if row.status == "done" else f"  {row.status}"
+            lines.append(f"  {row.rank or '':<3}{row.label:26}{numbers}  {row.collapse}{why}")
+        if any("indicative (n = 1)" in row.notes for row in group.rows):
+            lines.append("  one seed: indicative only")
+    paths = [results / f"leaderboard.{kind}" for kind in ("html", "md", "csv")]
+    paths += [results / "tables" / f"{file_name(group)}.tex" for group in found]
+    return "\n".join([*lines, "", *map(str, paths)])
+
+
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("report"),
+        autoescape=jinja2.select_autoescape(["html.j2"]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _script_safe(text: str) -> Markup:
+    """Make JSON safe inside a script element: no tag can begin or end in it."""
+    for char in "<>&":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return Markup(text)
+
+
+def _tex(text: str) -> str:
+    for char in "&%$#_{}":
+        text = text.replace(char, f"\\{char}")
+    return text
+
+
+def main() -> None:
+    """Render, and say where."""
+    parser = argparse.ArgumentParser(description="Render the leaderboard from the records.")
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--summary", action="store_true", help="print the top of the tables")
+    args = parser.parse_args()
+    found = render(args.results)
+    if args.summary:
+        print(summary(args.results, found))
+
+
+if __name__ == "__main__":
+    main()

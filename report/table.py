@@ -1,0 +1,370 @@
+"""Records to rows: one row a method in its group, mean and spread over seeds, and why a cell is empty."""
+
+import json
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.record import AUTOATTACK, COST, TRAIN, Config, Record, build, radius
+
+# What two runs must share to be compared; the rest of a row is its method.
+GROUP = ("dataset", "architecture", "width", "norm", "eps", "protocol", "precision", "train_images")
+REFERENCE = "fgsm_rs"
+
+
+@dataclass
+class Run:
+    """One run's stages, as far as there are any."""
+
+    folder: str
+    config: Config
+    published: bool
+    stages: dict[str, Record] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)  # stage: why its file cannot be read
+
+    def why(self, stage: str) -> str | None:
+        """Say why a stage has no numbers; None if it has."""
+        if stage in self.broken:
+            return self.broken[stage]
+        record = self.stages.get(stage)
+        if record is None:
+            return "not run"
+        return None if record.status == "done" else f"{record.status}: {record.reason}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number over seeds, or why there is none."""
+
+    mean: float | None = None
+    spread: float | None = None  # standard deviation over seeds; None for one seed
+    n: int = 0  # seeds
+    images: int | None = None  # behind each seed's number
+    why: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The cell for people; '-' where there is no number."""
+        if self.mean is None:
+            return "-"
+        return f"{self.mean:.2f}" + ("" if self.spread is None else f" ± {self.spread:.2f}")
+
+    @property
+    def note(self) -> str:
+        """What hovers over the cell."""
+        if self.mean is None:
+            return self.why or ""
+        seeds = f"{self.n} seed{'s' if self.n != 1 else ''}"
+        if self.images is None:
+            return seeds
+        low, high = wilson(self.mean / 100, self.images)
+        return f"{seeds}, {self.images} images each: 95 % interval {low:.1f} to {high:.1f}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the page: a key, words, and where a run keeps its number."""
+
+    key: str
+    title: str
+    meaning: str
+    stage: str
+    value: Callable[[Record], float | None]
+    images: Callable[[Record], int] | None = None
+
+
+def _training(name: str) -> tuple[Callable[[Record], float], Callable[[Record], int]]:
+    def value(record: Record) -> float:
+        return float(getattr(record.training, name).accuracy)
+
+    def images(record: Record) -> int:
+        return int(getattr(record.training, name).n)
+
+    return value, images
+
+
+COLUMNS = (
+    Column(
+        "autoattack",
+        "AutoAttack",
+        "% right under AutoAttack standard: the headline",
+        AUTOATTACK,
+        lambda r: r.attack and r.attack.accuracy,
+        lambda r: r.attack.n if r.attack else 0,
+    ),
+    Column("clean", "Clean", "% right without attack", TRAIN, *_training("clean")),
+    Column("fgsm", "FGSM", "% right under one step of eps", TRAIN, *_training("fgsm")),
+    Column("pgd10", "PGD-10", "% right under ten steps of eps/4", TRAIN, *_training("pgd10")),
+    Column(
+        "pert_align",
+        "PertAlign",
+        "mean cosine of attack and training gradient in the last epoch",
+        TRAIN,
+        lambda r: r.training and r.training.curves[-1].pert_align,
+    ),
+    Column(
+        "time_ratio",
+        "Time",
+        f"seconds of an update, in units of {REFERENCE}'s on the same device",
+        COST,
+        lambda r: r.expense and r.expense.time_ratio,
+    ),
+    Column(
+        "passes",
+        "Passes",
+        "images forward and backward per training image and update, counted",
+        COST,
+        lambda r: r.expense and r.expense.forward + r.expense.backward,
+    ),
+    Column(
+        "mflops",
+        "MFLOP",
+        "million floating-point operations per training image and update",
+        COST,
+        lambda r: r.expense and r.expense.flops_per_image / 1e6,
+    ),
+)
+
+
+@dataclass
+class Row:
+    """One method in its group."""
+
+    method: str
+    label: str
+    cells: dict[str, Cell]
+    runs: list[Run]
+    rank: int | None = None
+    collapse: str = "-"
+    status: str = "done"
+    why: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Group:
+    """Rows that may be compared, and what they share."""
+
+    name: str
+    anchor: str
+    facts: dict[str, str]
+    rows: list[Row]
+
+
+def collect(runs: Path, published: Path, plan: Path) -> tuple[list[Run], dict[str, Any]]:
+    """Read every record there is; a run in both places counts once, as the working one.
+
+    Args:
+        runs: folder of the working results.
+        published: folder of the records in git, any number of sets deep.
+        plan: what Snakemake last planned; need not exist.
+
+    Returns:
+        All runs, planned ones without records included, and the plan.
+    """
+    found: dict[str, Run] = {}
+    for root, is_published in ((published, True), (runs, False)):
+        for stage in (TRAIN, AUTOATTACK, COST):
+            for path in sorted(root.rglob(f"{stage}.json")):
+                _add(found, path, stage, is_published)
+    planned = json.loads(plan.read_text(encoding="utf-8")) if plan.is_file() else {}
+    for entry in planned.get("runs", ()):
+        config: Config = build(Config, entry["config"], "plan")
+        found.setdefault(entry["folder"], Run(entry["folder"], config, published=False))
+    return sorted(found.values(), key=lambda run: run.folder), planned
+
+
+def groups(runs: Iterable[Run], *, bench_code: str | None = None) -> list[Group]:
+    """Sort runs into comparable groups, each ranked by AutoAttack alone.
+
+    Args:
+        bench_code: fingerprint of the code as it is now, to mark what older code made.
+    """
+    by_group: dict[tuple[str, ...], list[Run]] = defaultdict(list)
+    for run in runs:
+        by_group[_key(run)].append(run)
+    return [_group(i, members, bench_code) for i, (_, members) in enumerate(sorted(by_group.items()))]
+
+
+def frame(group: Group) -> pd.DataFrame:
+    """Give a group's rows as plain numbers, one column for mean, spread and n each."""
+    rows = []
+    for row in group.rows:
+        flat: dict[str, Any] = {**group.facts, "rank": row.rank, "method": row.label}
+        for key, cell in row.cells.items():
+            flat |= {key: cell.mean, f"{key}_sd": cell.spread, f"{key}_n": cell.n}
+            if cell.images is not None:
+                flat[f"{key}_images"] = cell.images
+        flat |= {"collapsed": row.collapse, "status": row.status, "notes": "; ".join(row.notes)}
+        rows.append(flat)
+    return pd.DataFrame(rows)
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """95 % interval, in percent, of a share seen in n images; Wilson's score interval."""
+    z = 1.959964
+    middle = share + z * z / (2 * n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    return 100 * (middle - half) / scale, 100 * (middle + half) / scale
+
+
+def _add(found: dict[str, Run], path: Path, stage: str, is_published: bool) -> None:
+    try:
+        record = Record.read(path)
+    except ValueError as error:
+        config = _config_beside(path)
+        if config is not None:
+            folder = "/".join(path.parts[-5:-1])
+            run = found.setdefault(folder, Run(folder, config, is_published))
+            run.broken[stage] = f"unreadable: {error}"
+        return
+    config = record.config
+    folder = f"{config.dataset}/{config.architecture}/{config.method}/{record.run}"
+    run = found.get(folder)
+    if run is None or (run.published and not is_published):
+        run = found[folder] = Run(folder, config, is_published)
+    run.stages[stage] = record
+
+
+def _config_beside(path: Path) -> Config | None:
+    """Find out which run a broken record belongs to, from a sound one in the same folder."""
+    for other in path.parent.glob("*.json"):
+        try:
+            return Record.read(other).config
+        except ValueError:
+            continue
+    return None
+
+
+def _key(run: Run) -> tuple[str, ...]:
+    config = run.config
+    data = next((r.data.checksum for r in run.stages.values() if r.data), "")
+    named = [config.protocol["name"] if k == "protocol" else getattr(config, k) for k in GROUP]
+    size = f"{radius(config.eps):09.6f}"
+    return (*(f"{value:06d}" if isinstance(value, int) else str(value) for value in named), size, data)
+
+
+def _group(i: int, members: list[Run], bench_code: str | None) -> Group:
+    config = members[0].config
+    records = [record for run in members for record in run.stages.values()]
+    data = next((record.data for record in records if record.data), None)
+    origins = [record.origin for record in records if record.origin]
+    official = "not known yet" if data is None else "official" if data.official else "UNOFFICIAL DATA"
+    facts = {
+        "data set": config.dataset,
+        "architecture": config.architecture,
+        "width": str(config.width),
+        "eps": config.eps,
+        "norm": config.norm,
+        "protocol": config.protocol["name"],
+        "precision": config.precision,
+        "training images": str(data.train_images if data else config.train_images or "all"),
+        "data": official,
+        "checksum": data.checksum if data else "",
+        "device": _listed(origin.device for origin in origins),
+        "torch": _listed(origin.torch for origin in origins),
+        "commit": _listed(
+            (origin.commit or "none")[:12] + (" with changes" if origin.dirty else "")
+            for origin in origins
+        ),
+    }
+    by_method: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    for run in members:
+        settings = json.dumps(run.config.settings, sort_keys=True)
+        by_method[run.config.method, settings].append(run)
+    rows = [_row(runs, by_method.keys(), data and not data.official, bench_code)
+            for runs in by_method.values()]  # fmt: skip
+    _rank(rows)
+    name = f"{config.dataset}, {config.architecture}, {config.norm} {config.eps}"
+    return Group(name, f"group-{i}", facts, rows)
+
+
+def _row(
+    runs: list[Run],
+    variants: Iterable[tuple[str, str]],
+    unofficial: bool | None,
+    bench_code: str | None,
+) -> Row:
+    config = runs[0].config
+    cells = {column.key: _cell(runs, column) for column in COLUMNS}
+    row = Row(config.method, _label(config, variants), cells, runs)
+    trained = [run.stages[TRAIN].training for run in runs if run.why(TRAIN) is None]
+    verdicts = [training.verdict for training in trained if training]
+    if verdicts:
+        onsets = [v.onset_epoch + 1 for v in verdicts if v.onset_epoch is not None]
+        since = f" (epoch {', '.join(map(str, sorted(onsets)))})" if onsets else ""
+        row.collapse = f"{len(onsets)} of {len(verdicts)}{since}"
+    faults = [why for run in runs for stage in (TRAIN, AUTOATTACK) if (why := run.why(stage))]
+    if faults:
+        row.status = faults[0].partition(":")[0]
+        row.why = "; ".join(dict.fromkeys(faults))
+    if cells["autoattack"].n == 1:
+        row.notes.append("indicative (n = 1)")
+    if any(run.published for run in runs):
+        row.notes.append("published record")
+    if unofficial:
+        row.notes.append("unofficial data")
+    made = {r.origin.bench_code for run in runs for r in run.stages.values() if r.origin}
+    if bench_code and made and made != {bench_code}:
+        row.notes.append("made by other code than today's")
+    return row
+
+
+def _cell(runs: Sequence[Run], column: Column) -> Cell:
+    values, images, reasons = [], set(), []
+    for run in runs:
+        why = run.why(column.stage)
+        if why is not None:
+            if not (column.stage == COST and why == "not run"):  # measured for one seed alone
+                reasons.append(why)
+            continue
+        record = run.stages[column.stage]
+        value = column.value(record)
+        if value is None:
+            reasons.append("not defined for this method")
+            continue
+        values.append(value)
+        if column.images:
+            images.add(column.images(record))
+    if not values:
+        return Cell(why="; ".join(dict.fromkeys(reasons)) or "not run")
+    return Cell(
+        mean=statistics.fmean(values),
+        spread=statistics.stdev(values) if len(values) > 1 else None,
+        n=len(values),
+        images=min(images) if images else None,
+    )
+
+
+def _rank(rows: list[Row]) -> None:
+    """Order by AutoAttack; rows without a number come last, unranked. Equal means share a rank."""
+
+    def height(row: Row) -> float:
+        mean = row.cells["autoattack"].mean
+        return -math.inf if mean is None else mean
+
+    rows.sort(key=lambda row: (-height(row), row.label))
+    for row in rows:
+        if row.cells["autoattack"].mean is not None:
+            row.rank = 1 + sum(height(other) > height(row) for other in rows)
+
+
+def _label(config: Config, variants: Iterable[tuple[str, str]]) -> str:
+    """Name a method, and say in which settings it differs from its other rows in the group."""
+    others = [json.loads(settings) for method, settings in variants if method == config.method]
+    differ = [
+        name for name in config.settings if len({json.dumps(o.get(name)) for o in others}) > 1
+    ]
+    said = ", ".join(f"{name}={config.settings[name]}" for name in differ)
+    return f"{config.method} ({said})" if said else config.method
+
+
+def _listed(values: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(values))
