@@ -1,0 +1,34 @@
+"""Contents page: what one `snakemake` makes. The stages are in workflows/rules/."""
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+from bench import config as configs
+from workflows import grid
+
+try:
+    suite = configs.suite(config)
+except configs.ConfigError as error:
+    raise WorkflowError(str(error)) from None
+
+plan = grid.Plan(suite, configs.runs(suite), data_dir=configs.data_dir(suite))
+
+
+wildcard_constraints:
+    data="[a-z0-9_]+",
+    run=r"[a-z0-9_]+/[a-z0-9_]+/[a-z0-9_]+/[0-9a-f]{12}",
+
+
+include: "workflows/rules/data.smk"
+include: "workflows/rules/train.smk"
+include: "workflows/rules/evaluate.smk"
+include: "workflows/rules/cost.smk"
+include: "workflows/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/leaderboard.html",

@@ -1,0 +1,1 @@
+"""The grid: which runs there are, and where they live."""

@@ -1,0 +1,229 @@
+"""The grid as pure functions: names, settings, products, paths and fingerprints.
+
+Standard library only, because Snakemake reads it before every run and, on clusters, in every job.
+"""
+
+import ast
+import difflib
+import hashlib
+import io
+import itertools
+import json
+import os
+import shlex
+import tokenize
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.locks import visible
+from bench.record import AUTOATTACK, COST, TRAIN, Config, read_status, write_json
+
+ROOT = Path(__file__).parents[1]
+
+
+def names(kind: str) -> list[str]:
+    """List what there is of a kind, ``methods``, ``bench/data`` or ``bench/models``, by its files."""
+    return sorted(path.stem for path in (ROOT / kind).glob("[!_]*.py"))
+
+
+def unknown(what: str, given: str, allowed: Iterable[str]) -> str:
+    """Say what was given, what is allowed, and which of it is closest."""
+    allowed = list(allowed)
+    near = difflib.get_close_matches(given, allowed, n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(allowed)}"
+    return f"unknown {what} {given!r}: {hint}"
+
+
+def settings(method: str) -> dict[str, Any]:
+    """Read a method's hyperparameters and their defaults off its syntax tree.
+
+    Raises:
+        ValueError: a default is no literal, so it cannot be known without importing torch.
+    """
+    found: dict[str, Any] = {}
+    for field in _fields(method):
+        if "ClassVar" not in ast.unparse(field.annotation) and field.value is not None:
+            found[field.target.id] = _literal(field, method)
+    return found
+
+
+def annotation(method: str, setting: str) -> str:
+    """Read a hyperparameter's type off its method's syntax tree, as source text."""
+    return next(
+        ast.unparse(field.annotation) for field in _fields(method) if field.target.id == setting
+    )
+
+
+def constant(path: str, name: str) -> Any:
+    """Read a module's constant off its syntax tree."""
+    for node in ast.parse((ROOT / path).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            return ast.literal_eval(node.value)
+    raise LookupError(f"{path} defines no constant {name}")
+
+
+def presets(method: str) -> dict[str, dict[str, Any]]:
+    """Read a method's published settings by data set off its syntax tree."""
+    for field in _fields(method):
+        if field.target.id == "presets":
+            return _literal(field, method)
+    return {}
+
+
+def fingerprint(*paths: Path) -> str:
+    """Hash the code alone: neither comments, docstrings nor layout make a run stale.
+
+    Tokens, not ast.dump, which differs between versions of Python.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        source = path.read_text(encoding="utf-8")
+        docstrings = _docstring_lines(source)
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            kind = tokenize.tok_name[token.type]
+            if kind in ("COMMENT", "NL", "ENCODING"):
+                continue
+            if kind == "STRING" and token.start[0] in docstrings:
+                continue
+            layout = kind in ("INDENT", "DEDENT", "NEWLINE")
+            digest.update((kind if layout else token.string).encode() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def method_fingerprint(method: str) -> str:
+    """Hash what a method computes: its own file and the words it is written in."""
+    return fingerprint(ROOT / f"methods/{method}.py", ROOT / "bench/ops.py")
+
+
+def bench_fingerprint() -> str:
+    """Hash what else a number depends on; a change is shown on the page, and reruns nothing."""
+    rooms = (ROOT / "bench", ROOT / "evaluation")
+    return fingerprint(*sorted(path for room in rooms for path in room.rglob("*.py")))
+
+
+def product(axes: Mapping[str, Iterable[Any]]) -> Iterator[dict[str, Any]]:
+    """Yield every combination of one value from each axis."""
+    for values in itertools.product(*axes.values()):
+        yield dict(zip(axes, values, strict=True))
+
+
+def run_id(config: Config) -> str:
+    """First 12 hex digits of the SHA-256 of the configuration's sorted JSON."""
+    text = json.dumps(config.as_dict(), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def folder(config: Config) -> str:
+    """Where a run lives below results/runs/."""
+    return f"{config.dataset}/{config.architecture}/{config.method}/{run_id(config)}"
+
+
+def attempt(run: Path, *, again: bool, stage: str = TRAIN) -> int:
+    """Number the try that a stage's record is, or, when ``again`` and it failed, should become.
+
+    A rule carries it as a param, so that a failed run is tried again when asked, and only then.
+    """
+    status, attempt = read_status(run / f"{stage}.json")
+    return attempt + (again and status not in ("done", "missing"))
+
+
+class Plan:
+    """What the rules of Snakemake ask: the jobs of a suite, their inputs and their commands.
+
+    Args:
+        suite: a ``bench.config.Suite``.
+        runs: its resolved runs.
+        data_dir: where official files are looked for and prepared ones kept.
+        results: folder of the working results.
+    """
+
+    render = "python -m report.render"
+
+    def __init__(
+        self, suite: Any, runs: Iterable[Config], *, data_dir: str, results: Path = Path("results")
+    ) -> None:
+        self.suite, self.data_dir, self.results = suite, data_dir, results
+        self.runs = {folder(run): run for run in runs}
+        # strict runs again what failed before, so that it fails before the eyes of who asked
+        self.again = suite.retry_failed or suite.strict
+        # arguments that may change without rerunning anything
+        self.flags = f"--data-dir {shlex.quote(data_dir)} --gpus {suite.gpus}"
+        self.flags += " --strict" if suite.strict else ""
+
+    @property
+    def records(self) -> list[str]:
+        """Files of the whole grid; costs do not depend on the seed and are measured once."""
+        first = self.suite.seeds[0]
+        stages = [(run, stage) for run in self.runs for stage in (TRAIN, AUTOATTACK)]
+        stages += [(run, COST) for run, config in self.runs.items() if config.seed == first]
+        return [f"{self.results}/runs/{run}/{stage}.json" for run, stage in stages]
+
+    @property
+    def published(self) -> list[str]:
+        """Files of the records in git."""
+        return sorted(str(path) for path in (self.results / "published").rglob("*.json"))
+
+    def prepared(self, wildcards: Any) -> str:
+        """File of a run's prepared data."""
+        return f"{self.data_dir}/prepared/{self.runs[wildcards.run].dataset}.safetensors"
+
+    def job(self, stage: str) -> Callable[[Any], str]:
+        """Return a function of wildcards: the arguments that, when they change, rerun a stage."""
+        suite = self.suite
+        options = {
+            TRAIN: {"test-images": suite.test_images, "probe-images": suite.probe_images},
+            AUTOATTACK: {"images": suite.attack_images, "batch": suite.attack_batch},
+            COST: {},
+        }[stage]
+
+        def arguments(wildcards: Any) -> str:
+            config = self.runs[wildcards.run]
+            folder = self.results / "runs" / wildcards.run
+            given = {
+                "config": json.dumps(config.as_dict(), sort_keys=True),
+                "attempt": attempt(folder, again=self.again, stage=stage),
+                "code": method_fingerprint(config.method),
+            }
+            given |= {name: value for name, value in options.items() if value is not None}
+            return " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in given.items())
+
+        return arguments
+
+    def alone(self, cores: int | None) -> int:
+        """Threads for a job that wants the machine to itself; a GPU it leases anyway."""
+        return cores if cores and not visible(os.environ) else int(self.suite.threads)
+
+    def write(self) -> None:
+        """Write what is planned, so that the page can tell cells not yet run."""
+        runs = [{"folder": name, "config": run.as_dict()} for name, run in self.runs.items()]
+        plan = {"suite": self.suite.suite, "bench_code": bench_fingerprint(), "runs": runs}
+        write_json(self.results / "plan.json", plan)
+
+
+def _fields(method: str) -> Iterator[Any]:
+    tree = ast.parse((ROOT / f"methods/{method}.py").read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and any(ast.unparse(b) == "Method" for b in node.bases):
+            yield from (field for field in node.body if isinstance(field, ast.AnnAssign))
+
+
+def _literal(field: Any, method: str) -> Any:
+    try:
+        return ast.literal_eval(field.value)
+    except ValueError:
+        where = f"methods/{method}.py, line {field.lineno}"
+        raise ValueError(
+            f"{where}: {field.target.id} = {ast.unparse(field.value)}; a hyperparameter's default "
+            "must be a plain number, string or bool, because the grid reads it without torch"
+        ) from None
+
+
+def _docstring_lines(source: str) -> set[int]:
+    lines = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                lines.add(first.lineno)
+    return lines

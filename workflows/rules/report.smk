@@ -1,0 +1,39 @@
+localrules:
+    all,
+    leaderboard,
+    report,
+
+
+onstart:
+    plan.write()
+
+
+onerror:
+    shell(plan.render)
+
+
+rule leaderboard:
+    input:
+        plan.records,
+        plan.published,
+    output:
+        "results/leaderboard.html",
+        "results/leaderboard.md",
+        "results/leaderboard.csv",
+    log:
+        "results/logs/report.log",
+    params:
+        runs=list(plan.runs),
+    resources:
+        gpu=0,
+    shell:
+        "{plan.render} > {log:q} 2>&1"
+
+
+rule report:
+    log:
+        "results/logs/report.log",
+    resources:
+        gpu=0,
+    shell:
+        "{plan.render} > {log:q} 2>&1"

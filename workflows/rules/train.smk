@@ -1,0 +1,15 @@
+rule train:
+    input:
+        ancient(plan.prepared),
+    output:
+        "results/runs/{run}/train.json",
+    log:
+        "results/logs/{run}/train.log",
+    params:
+        job=plan.job("train"),
+    threads: plan.suite.threads
+    resources:
+        gpu=plan.suite.gpus,
+    shell:
+        "python -m bench.train {params.job} --out results/runs/{wildcards.run}"
+        " --threads {threads} --log {log:q} {plan.flags}"
