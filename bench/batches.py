@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.method import Batch
+from bench.seeds import PICTURES, stream
 from bench.view import View
 
 
@@ -50,8 +51,7 @@ class Batches:
         return Batch(x, self.y[rows], rows, view, t)
 
     def _draw(self, epoch: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        # 2^32 apart, so that no seed's epochs are another seed's
-        generator = torch.Generator().manual_seed((self.seed << 32) + epoch)
+        generator = torch.Generator().manual_seed(stream(self.seed, PICTURES, epoch))
         n, device = len(self.y), self.y.device
         rows = torch.randperm(n, generator=generator)
         dy, dx = torch.randint(0, 2 * self.pad + 1, (2, n), generator=generator)

@@ -1,4 +1,4 @@
-"""Checkpoints of a run in progress: whole, verified by a checksum in their name, the last two kept."""
+"""Checkpoints of a run in progress: whole, verified by a checksum in their name, two kept."""
 
 import hashlib
 import json

@@ -137,7 +137,7 @@ def suite(given: Mapping[str, Any]) -> Suite:
     try:
         return Suite.model_validate(dict(given))
     except ValidationError as error:
-        lines = [f"  {_said(mistake, given)}" for mistake in error.errors()]
+        lines = [f"  {_said(mistake)}" for mistake in error.errors()]
         name = given["suite"]
         text = "\n".join([f"suite {name!r} has {len(lines)} mistake(s):", *lines])
         raise ConfigError(text) from None
@@ -145,7 +145,7 @@ def suite(given: Mapping[str, Any]) -> Suite:
 
 def runs(suite: Suite) -> list[Config]:
     """Expand a suite into resolved runs, in the order of its lists."""
-    axes = {
+    axes: dict[str, list[Any]] = {
         "dataset": suite.datasets,
         "architecture": suite.architectures,
         "eps": suite.eps,
@@ -234,7 +234,7 @@ def _type(kind: str) -> Any:
     return {"float": float, "int": int, "bool": bool, "str": str}[kind]
 
 
-def _said(mistake: Any, given: Mapping[str, Any]) -> str:
+def _said(mistake: Any) -> str:
     where = ".".join(str(part) for part in mistake["loc"])
     if mistake["type"] == "extra_forbidden":
         return grid.unknown("key", where, Suite.model_fields)

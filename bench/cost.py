@@ -31,9 +31,7 @@ def work(this: Job, ready: Any) -> dict[str, Any]:
     from bench.train import make_trainer
 
     loaded, data = ready
-    other = dataclasses.replace(
-        this.config, method=REFERENCE, settings=grid.settings(REFERENCE)
-    )
+    other = dataclasses.replace(this.config, method=REFERENCE, settings=grid.settings(REFERENCE))
     peaks = {}
     for one in (this, this._replace(config=other)):
         peak = Peak(this.device)

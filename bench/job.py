@@ -146,8 +146,9 @@ def network(job: Job, loaded: "Loaded") -> "Net":
     import torch
 
     from bench.models import build
+    from bench.seeds import WEIGHTS, stream
 
-    torch.manual_seed(_stream(job.config.seed, 1))
+    torch.manual_seed(stream(job.config.seed, WEIGHTS))
     known = loaded.info
     net = build(
         job.config.architecture,
@@ -165,9 +166,10 @@ def method(job: Job) -> "Method":
     """Make the run's method with its settings, and seed the noise it will draw."""
     import torch
 
+    from bench.seeds import NOISE, stream
     from methods import load
 
-    torch.manual_seed(_stream(job.config.seed, 2))
+    torch.manual_seed(stream(job.config.seed, NOISE))
     return load(job.config.method)(eps=job.eps, **job.config.settings)
 
 
@@ -177,9 +179,7 @@ def test_images(job: Job, loaded: "Loaded", n: int | None) -> "tuple[torch.Tenso
     return x.to(job.device).float() / 255, y.to(job.device)
 
 
-def _do(
-    job: Job, prepare: Callable[[Job], T], work: Callable[[Job, T], dict[str, Any]]
-) -> Record:
+def _do(job: Job, prepare: Callable[[Job], T], work: Callable[[Job, T], dict[str, Any]]) -> Record:
     import torch
 
     from bench.trainer import Diverged
@@ -245,11 +245,6 @@ def _device(args: argparse.Namespace) -> "torch.device":
     return torch.device("cuda" if there and args.device != "cpu" else "cpu")
 
 
-def _stream(seed: int, use: int) -> int:
-    """Seed one of the generators of a run, far from those of its epochs (bench/batches.py)."""
-    return (seed << 32) + (1 << 31) + use
-
-
 def _speaker(args: argparse.Namespace, stage: str) -> Callable[[str], None]:
     loud = sys.stderr.isatty()
     title = f"{'/'.join(args.out.parts[-4:-1])} {stage}"
@@ -258,7 +253,7 @@ def _speaker(args: argparse.Namespace, stage: str) -> Callable[[str], None]:
         if args.log is not None:
             args.log.parent.mkdir(parents=True, exist_ok=True)
             with args.log.open("a", encoding="utf-8") as file:
-                file.write(f"{datetime.datetime.now():%H:%M:%S} {line}\n")
+                file.write(f"{datetime.datetime.now().astimezone():%H:%M:%S} {line}\n")
         if loud:
             print(f"{title}: {line}", file=sys.stderr)
 

@@ -46,7 +46,7 @@ def run_lock(
         (folder / ".lock").touch()
     except OSError as error:
         raise OSError(
-            f"cannot write to {folder} ({error.strerror}); make it writable or choose another folder"
+            f"cannot write to {folder} ({error.strerror}); make it writable or choose another"
         ) from None
     busy = f"{folder} belongs to another running job; waiting for it to end"
     with _wait(lambda: held(folder / ".lock"), busy, say, patience):

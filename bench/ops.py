@@ -33,7 +33,7 @@ def grad(loss: Loss, at: Tensor) -> Tensor:
 
 
 def ce(net: nn.Module, y: Tensor) -> Loss:
-    """Return the cross-entropy of net against labels y (B,), mean over B, as a function of images."""
+    """Return cross-entropy against labels y (B,), mean over B, as a function of images."""
     return lambda z: F.cross_entropy(net(z), y)
 
 

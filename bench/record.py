@@ -1,7 +1,7 @@
 """The run record: typed, versioned, written whole or not at all. Standard library only.
 
-Each stage of a run owns one file in the run's folder: train.json, autoattack.json, cost.json. They
-share their head (which run, which status, where it was made) and are joined by run id in the report.
+Each stage of a run owns one file in its folder: train.json, autoattack.json, cost.json. They
+share their head (which run, which status, where it was made) and the report joins them by run id.
 """
 
 import dataclasses
@@ -178,6 +178,11 @@ class Record:
     expense: Expense | None = None
     schema: int = field(default=SCHEMA)
 
+    @property
+    def body(self) -> Training | Attack | Expense | None:
+        """What this stage found; None if it is not done."""
+        return self.training or self.attack or self.expense
+
     def write(self, folder: Path) -> Path:
         """Write <folder>/<stage>.json, under a temporary name first."""
         path = folder / f"{self.stage}.json"
@@ -238,8 +243,8 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

@@ -112,8 +112,6 @@ def make_trainer(this: Job, loaded: "Loaded", *, quiet: bool = False) -> "Traine
 
 def _probe(this: Job, loaded: "Loaded") -> "Probe":
     """Attack the first test images; training sees nothing of it but the numbers in its log."""
-    import torch
-
     from evaluation.clean import clean
     from evaluation.pgd import fgsm, pgd
 

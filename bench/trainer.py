@@ -160,7 +160,7 @@ class Trainer:
                         kept = time.monotonic()
             self.first_batch = 0
             self._close_epoch(epoch)
-            pace = (time.monotonic() - began) / (self.update - done_before)
+            pace = (time.monotonic() - began) / max(self.update - done_before, 1)
             self._tell(epoch, left=pace * (self.updates - self.update))
         out = self.outcome
         out.updates, out.peak_bytes = self.update, self.peak.bytes
@@ -184,11 +184,11 @@ class Trainer:
         g: Tensor | None = None,
         edit: Callable[[], None] | None = None,
     ) -> Tensor:
-        """Take one optimiser step on loss(at); return d loss / d at. See ``bench.method.Descend``."""
+        """Take one optimiser step on loss(at); return d loss / d at (bench.method.Descend)."""
         z = at.detach().requires_grad_()
         value = loss(z)
         self.optimizer.zero_grad()
-        value.backward()  # type: ignore[no-untyped-call]  # weights and input in one pass
+        value.backward()  # weights and input in one pass
         if edit is not None:
             edit()
         self._schedule()
@@ -210,7 +210,9 @@ class Trainer:
             group["momentum"] = self.protocol.momentum(self.update, self.updates)
 
     def _write(self, loss: Tensor, at: Tensor, g: Tensor | None, h: Tensor) -> None:
-        assert self.row < len(self.log), f"more calls of descend than replays = {self.method.replays}"
+        assert self.row < len(self.log), (
+            f"more calls of descend than replays = {self.method.replays}"
+        )
         low, high = at.aminmax()
         row = self.log[self.row]
         row[0] = loss
@@ -235,7 +237,7 @@ class Trainer:
                 raise Diverged(f"{name} is {wrong[0]} in epoch {epoch + 1} of {self.epochs}")
         low, high = float(columns["low"].min()), float(columns["high"].max())
         reach = float(columns["reach"].max())
-        inside = -TOLERANCE <= low and high <= 1 + TOLERANCE
+        inside = low >= -TOLERANCE and high <= 1 + TOLERANCE
         assert inside, f"descend was given pixels in [{low}, {high}], not in [0, 1]"
         far = reach * self.method.eps > self.method.reach * self.method.eps + TOLERANCE
         assert not far, f"descend was given images {reach} eps away, reach says {self.method.reach}"
@@ -249,7 +251,7 @@ class Trainer:
         self.outcome.curves.append(
             Epoch(
                 epoch=epoch,
-                lr=self.optimizer.param_groups[0]["lr"],
+                lr=self.protocol.lr(self.update - 1, self.updates),
                 loss=columns["loss"].mean().item(),
                 pert_align=None if math.isnan(align) else align,
                 reach=reach,

@@ -13,7 +13,9 @@ class View(NamedTuple):
     size: tuple[int, int]  # (H, W)
 
     @classmethod
-    def crop(cls, dy: Tensor, dx: Tensor, flip: Tensor, size: tuple[int, int], width: int) -> "View":
+    def crop(
+        cls, dy: Tensor, dx: Tensor, flip: Tensor, size: tuple[int, int], width: int
+    ) -> "View":
         """View patches of a size on canvases of a width.
 
         Args:

@@ -61,11 +61,13 @@ def autoattack(
             f"AutoAttack's targeted DLR loss needs 4 classes or more, the data have {classes}; rank "
             "such data by another evaluation"
         )
-    assert x.dtype == torch.float32 and 0 <= x.min() and x.max() <= 1, "images not in [0, 1]"
+    assert x.dtype == torch.float32 and x.min() >= 0 and x.max() <= 1, "images not in [0, 1]"
     masks = dict(before or {})
     start = time.perf_counter() - seconds
     with _undisturbed(), torch.random.fork_rng(devices=_cuda(x)):
-        library = AutoAttack(net, eps=eps, norm="Linf", version="standard", seed=seed, device=x.device)
+        library = AutoAttack(
+            net, eps=eps, norm="Linf", version="standard", seed=seed, device=x.device
+        )
         library.apgd_targeted.n_target_classes = min(TARGETS, classes - 1)
         library.fab.n_target_classes = min(TARGETS, classes - 1)
         if "clean" not in masks:

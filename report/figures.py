@@ -31,7 +31,9 @@ def accuracy_against_cost(group: Group) -> dict[str, Any] | None:
     methods = sorted(points["method"])
     cycle = range(len(methods))
     base = alt.Chart(points).encode(
-        x=alt.X("time:Q", title=f"time of an update ({REFERENCE} = 1)").scale(type="log", nice=True),
+        x=alt.X("time:Q", title=f"time of an update ({REFERENCE} = 1)").scale(
+            type="log", nice=True
+        ),
         y=alt.Y("autoattack:Q", title="accuracy under AutoAttack, %").scale(zero=True),
         tooltip=[
             alt.Tooltip("method:N"),

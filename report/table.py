@@ -1,4 +1,4 @@
-"""Records to rows: one row a method in its group, mean and spread over seeds, and why a cell is empty."""
+"""Records to rows: mean and spread over seeds, and why a cell is empty."""
 
 import json
 import math
@@ -69,24 +69,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the page: a key, words, and where a run keeps its number."""
+    """A column of the page: a key, words, and where a stage keeps its number."""
 
     key: str
     title: str
     meaning: str
     stage: str
-    value: Callable[[Record], float | None]
-    images: Callable[[Record], int] | None = None
-
-
-def _training(name: str) -> tuple[Callable[[Record], float], Callable[[Record], int]]:
-    def value(record: Record) -> float:
-        return float(getattr(record.training, name).accuracy)
-
-    def images(record: Record) -> int:
-        return int(getattr(record.training, name).n)
-
-    return value, images
+    value: Callable[[Any], float | None]  # of the stage's body
+    images: Callable[[Any], int] | None = None  # behind the number
 
 
 COLUMNS = (
@@ -95,39 +85,60 @@ COLUMNS = (
         "AutoAttack",
         "% right under AutoAttack standard: the headline",
         AUTOATTACK,
-        lambda r: r.attack and r.attack.accuracy,
-        lambda r: r.attack.n if r.attack else 0,
+        lambda attack: attack.accuracy,
+        lambda attack: attack.n,
     ),
-    Column("clean", "Clean", "% right without attack", TRAIN, *_training("clean")),
-    Column("fgsm", "FGSM", "% right under one step of eps", TRAIN, *_training("fgsm")),
-    Column("pgd10", "PGD-10", "% right under ten steps of eps/4", TRAIN, *_training("pgd10")),
+    Column(
+        "clean",
+        "Clean",
+        "% right without attack",
+        TRAIN,
+        lambda training: training.clean.accuracy,
+        lambda training: training.clean.n,
+    ),
+    Column(
+        "fgsm",
+        "FGSM",
+        "% right under one step of eps",
+        TRAIN,
+        lambda training: training.fgsm.accuracy,
+        lambda training: training.fgsm.n,
+    ),
+    Column(
+        "pgd10",
+        "PGD-10",
+        "% right under ten steps of eps/4",
+        TRAIN,
+        lambda training: training.pgd10.accuracy,
+        lambda training: training.pgd10.n,
+    ),
     Column(
         "pert_align",
         "PertAlign",
         "mean cosine of attack and training gradient in the last epoch",
         TRAIN,
-        lambda r: r.training and r.training.curves[-1].pert_align,
+        lambda training: training.curves[-1].pert_align,
     ),
     Column(
         "time_ratio",
         "Time",
         f"seconds of an update, in units of {REFERENCE}'s on the same device",
         COST,
-        lambda r: r.expense and r.expense.time_ratio,
+        lambda expense: expense.time_ratio,
     ),
     Column(
         "passes",
         "Passes",
         "images forward and backward per training image and update, counted",
         COST,
-        lambda r: r.expense and r.expense.forward + r.expense.backward,
+        lambda expense: expense.forward + expense.backward,
     ),
     Column(
         "mflops",
         "MFLOP",
         "million floating-point operations per training image and update",
         COST,
-        lambda r: r.expense and r.expense.flops_per_image / 1e6,
+        lambda expense: expense.flops_per_image / 1e6,
     ),
 )
 
@@ -189,7 +200,9 @@ def groups(runs: Iterable[Run], *, bench_code: str | None = None) -> list[Group]
     by_group: dict[tuple[str, ...], list[Run]] = defaultdict(list)
     for run in runs:
         by_group[_key(run)].append(run)
-    return [_group(i, members, bench_code) for i, (_, members) in enumerate(sorted(by_group.items()))]
+    return [
+        _group(i, members, bench_code) for i, (_, members) in enumerate(sorted(by_group.items()))
+    ]
 
 
 def frame(group: Group) -> pd.DataFrame:
@@ -222,8 +235,8 @@ def _add(found: dict[str, Run], path: Path, stage: str, is_published: bool) -> N
         config = _config_beside(path)
         if config is not None:
             folder = "/".join(path.parts[-5:-1])
-            run = found.setdefault(folder, Run(folder, config, is_published))
-            run.broken[stage] = f"unreadable: {error}"
+            mine = found.setdefault(folder, Run(folder, config, is_published))
+            mine.broken[stage] = f"unreadable: {error}"
         return
     config = record.config
     folder = f"{config.dataset}/{config.architecture}/{config.method}/{record.run}"
@@ -248,7 +261,11 @@ def _key(run: Run) -> tuple[str, ...]:
     data = next((r.data.checksum for r in run.stages.values() if r.data), "")
     named = [config.protocol["name"] if k == "protocol" else getattr(config, k) for k in GROUP]
     size = f"{radius(config.eps):09.6f}"
-    return (*(f"{value:06d}" if isinstance(value, int) else str(value) for value in named), size, data)
+    return (
+        *(f"{value:06d}" if isinstance(value, int) else str(value) for value in named),
+        size,
+        data,
+    )
 
 
 def _group(i: int, members: list[Run], bench_code: str | None) -> Group:
@@ -256,7 +273,9 @@ def _group(i: int, members: list[Run], bench_code: str | None) -> Group:
     records = [record for run in members for record in run.stages.values()]
     data = next((record.data for record in records if record.data), None)
     origins = [record.origin for record in records if record.origin]
-    official = "not known yet" if data is None else "official" if data.official else "UNOFFICIAL DATA"
+    official = (
+        "not known yet" if data is None else "official" if data.official else "UNOFFICIAL DATA"
+    )
     facts = {
         "data set": config.dataset,
         "architecture": config.architecture,
@@ -279,7 +298,7 @@ def _group(i: int, members: list[Run], bench_code: str | None) -> Group:
     for run in members:
         settings = json.dumps(run.config.settings, sort_keys=True)
         by_method[run.config.method, settings].append(run)
-    rows = [_row(runs, by_method.keys(), data and not data.official, bench_code)
+    rows = [_row(runs, by_method.keys(), data is not None and not data.official, bench_code)
             for runs in by_method.values()]  # fmt: skip
     _rank(rows)
     name = f"{config.dataset}, {config.architecture}, {config.norm} {config.eps}"
@@ -289,7 +308,7 @@ def _group(i: int, members: list[Run], bench_code: str | None) -> Group:
 def _row(
     runs: list[Run],
     variants: Iterable[tuple[str, str]],
-    unofficial: bool | None,
+    unofficial: bool,
     bench_code: str | None,
 ) -> Row:
     config = runs[0].config
@@ -325,14 +344,14 @@ def _cell(runs: Sequence[Run], column: Column) -> Cell:
             if not (column.stage == COST and why == "not run"):  # measured for one seed alone
                 reasons.append(why)
             continue
-        record = run.stages[column.stage]
-        value = column.value(record)
+        body = run.stages[column.stage].body
+        value = column.value(body)
         if value is None:
             reasons.append("not defined for this method")
             continue
         values.append(value)
         if column.images:
-            images.add(column.images(record))
+            images.add(column.images(body))
     if not values:
         return Cell(why="; ".join(dict.fromkeys(reasons)) or "not run")
     return Cell(

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def names(kind: str) -> list[str]:
-    """List what there is of a kind, ``methods``, ``bench/data`` or ``bench/models``, by its files."""
+    """List a kind, ``methods``, ``bench/data`` or ``bench/models``, by its files."""
     return sorted(path.stem for path in (ROOT / kind).glob("[!_]*.py"))
 
 

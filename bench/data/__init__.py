@@ -2,7 +2,7 @@
 
 A file of this package says INFO and ``read(folder) -> Images``, which finds, or downloads, the
 official files below the data folder. ``prepare`` keeps what it read as
-``<folder>/prepared/<name>.safetensors``; jobs ``load`` that, so none of them imports a data library.
+``<folder>/prepared/<name>.safetensors``; jobs ``load`` that, so none imports a data library.
 """
 
 import hashlib

@@ -8,8 +8,8 @@ from typing import Any
 class _ArraysOnly(pickle.Unpickler):
     """Knows numpy arrays and nothing else."""
 
-    ALLOWED = {"_reconstruct", "ndarray", "dtype", "encode"}
-    MODULES = {"numpy.core.multiarray", "numpy._core.multiarray", "numpy", "_codecs"}
+    ALLOWED = frozenset({"_reconstruct", "ndarray", "dtype", "encode"})
+    MODULES = frozenset({"numpy.core.multiarray", "numpy._core.multiarray", "numpy", "_codecs"})
 
     def find_class(self, module: str, name: str) -> Any:
         if module not in self.MODULES or name not in self.ALLOWED:

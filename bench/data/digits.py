@@ -2,7 +2,7 @@
 
 Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits (its test part), UCI.
 Licence: CC BY 4.0.
-Splits: there is no official one; 360 test digits are drawn evenly over the classes with a fixed seed.
+Splits: none is official; 360 test digits are drawn evenly over the classes with a fixed seed.
 Pixels: 0 to 16 in the file, scaled to 0 to 255.
 """
 

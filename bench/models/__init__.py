@@ -29,13 +29,13 @@ class Net(nn.Module):
         precision: Precision = "fp32",
     ) -> None:
         super().__init__()
-        self.body = body
+        self.body = body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.precision = precision
         self.register_buffer("mean", torch.tensor(mean)[:, None, None])
         self.register_buffer("std", torch.tensor(std)[:, None, None])
 
     def forward(self, x: Tensor) -> Tensor:
-        x = (x - self.mean) / self.std
+        x = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         if self.precision != "bf16":
             return self.body(x)
         with torch.autocast(x.device.type, torch.bfloat16):

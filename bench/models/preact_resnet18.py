@@ -1,8 +1,8 @@
-"""PreActResNet-18 as the fast adversarial training codes use it; 11,172,170 parameters for CIFAR-10.
+"""PreActResNet-18 as fast adversarial training uses it; 11,172,170 parameters for CIFAR-10.
 
-Source: He et al., ECCV 2016, arXiv:1603.05027, in the variant of the FGSM-RS and SORA codes: 3x3 stem
-without BatchNorm or pooling at every image size, the 1x1 projection takes the block's raw input and
-not the activated one, and a last BatchNorm and ReLU stand before the pooling.
+Source: He et al., ECCV 2016, arXiv:1603.05027, in the variant of the FGSM-RS and SORA codes: 3x3
+stem without BatchNorm or pooling at every image size, the 1x1 projection takes the block's raw
+input and not the activated one, and a last BatchNorm and ReLU stand before the pooling.
 """
 
 import torch.nn.functional as F

@@ -5,12 +5,12 @@ rule cost:
         "results/runs/{run}/cost.json",
     log:
         "results/logs/{run}/cost.log",
-    params:
-        job=plan.job("cost"),
     # alone on a machine without GPU; elsewhere the lease gives it a device of its own
     threads: plan.alone(workflow.cores)
     resources:
         gpu=plan.suite.gpus,
+    params:
+        job=plan.job("cost"),
     shell:
         "python -m bench.cost {params.job} --out results/runs/{wildcards.run}"
         " --threads {plan.suite.threads} --log {log:q} {plan.flags}"

@@ -22,10 +22,10 @@ rule leaderboard:
         "results/leaderboard.csv",
     log:
         "results/logs/report.log",
-    params:
-        runs=list(plan.runs),
     resources:
         gpu=0,
+    params:
+        runs=list(plan.runs),
     shell:
         "{plan.render} > {log:q} 2>&1"
 

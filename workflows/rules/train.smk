@@ -5,11 +5,11 @@ rule train:
         "results/runs/{run}/train.json",
     log:
         "results/logs/{run}/train.log",
-    params:
-        job=plan.job("train"),
     threads: plan.suite.threads
     resources:
         gpu=plan.suite.gpus,
+    params:
+        job=plan.job("train"),
     shell:
         "python -m bench.train {params.job} --out results/runs/{wildcards.run}"
         " --threads {threads} --log {log:q} {plan.flags}"

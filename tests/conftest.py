@@ -1,0 +1,84 @@
+"""One thread, no network, and a network so small that a test takes milliseconds."""
+
+import os
+from types import SimpleNamespace
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+from torch import nn
+
+from bench.batches import Batches
+from bench.models import Net
+from bench.protocol import Protocol
+from bench.trainer import Trainer
+from methods import load, names
+
+torch.set_num_threads(1)  # two threads on two busy cores are many times slower
+
+EPS = 8 / 255
+IMAGES, BATCH = 20, 8  # so the last of three batches is short
+BRIEF = Protocol(name="brief", epochs=2, batch=BATCH, lr_start=0.01, lr_peak=0.1)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--method", help="check this method alone")
+
+
+def pytest_generate_tests(metafunc):
+    if "name" in metafunc.fixturenames:
+        chosen = metafunc.config.getoption("--method")
+        metafunc.parametrize("name", [chosen] if chosen else names())
+
+
+def tiny_net(channels=3, seed=0):
+    """About 500 weights: two convolutions, BatchNorm, pooling, four classes."""
+    torch.manual_seed(seed)
+    body = nn.Sequential(
+        nn.Conv2d(channels, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Conv2d(4, 8, 3, padding=1, stride=2),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(32, 4),
+    )
+    return Net(body, mean=[0.5] * channels, std=[0.25] * channels)
+
+
+def tiny_data(channels=3, n=IMAGES):
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randint(0, 256, (n, channels, 8, 8), generator=generator, dtype=torch.uint8)
+    return x, torch.arange(n) % 4
+
+
+def tiny_trainer(method, *, channels=3, protocol=BRIEF, net=None, seed=0, **rest):
+    """A trainer on 20 random images; ``method`` is a name or a Method."""
+    if isinstance(method, str):
+        method = load(method)(eps=EPS)
+    net = net or tiny_net(channels)
+    x, y = tiny_data(channels)
+    batches = Batches(
+        x, y, pad=1, flip=True, batch=protocol.batch, seed=seed, device=torch.device("cpu")
+    )
+    torch.manual_seed(7)
+    return Trainer(net, method, batches, protocol, **rest)
+
+
+def weights(net):
+    return torch.cat([p.detach().flatten() for p in net.parameters()])
+
+
+@pytest.fixture
+def tiny():
+    """The helpers above, for tests: importlib mode keeps conftest from being imported by name."""
+    return SimpleNamespace(
+        net=tiny_net, data=tiny_data, trainer=tiny_trainer, weights=weights, eps=EPS, brief=BRIEF
+    )
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seed():
+    torch.manual_seed(0)

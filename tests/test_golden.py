@@ -1,0 +1,37 @@
+"""Three steps on the tiny network against stored numbers, so that no refactoring moves the science.
+
+A number here changes only with its reason in the same commit. To see the new ones:
+python -m pytest tests/test_golden.py -v
+"""
+
+import pytest
+import torch
+
+from methods import names
+
+# method: (sum of the weights, sum of their squares, loss of the third step)
+GOLDEN = {
+    "fgsm": (2.83210936, 9.54450026, 1.49099255),
+    "fgsm_rs": (2.83542262, 9.54810127, 1.48067868),
+    "n_fgsm": (2.81566402, 9.54430394, 1.49081731),
+    "pgd10": (2.83570554, 9.54334351, 1.49400401),
+    "sora": (2.82126104, 9.54498908, 1.49257386),
+    "standard": (2.88231643, 9.57124103, 1.41152465),
+}
+
+
+def fingerprint(tiny, name):
+    trainer = tiny.trainer(name)
+    torch.manual_seed(7)
+    trainer.advance(3)
+    w = tiny.weights(trainer.net).double()
+    return w.sum().item(), w.square().sum().item(), trainer.log[0, 0].item()
+
+
+def test_every_method_has_a_golden():
+    assert sorted(GOLDEN) == names()
+
+
+@pytest.mark.parametrize("golden", GOLDEN)
+def test_three_steps_give_the_stored_numbers(tiny, golden):
+    assert fingerprint(tiny, golden) == pytest.approx(GOLDEN[golden], rel=1e-5)

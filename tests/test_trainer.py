@@ -1,0 +1,207 @@
+"""The loop: schedule, checkpoints, clocks, guards, and that a probe changes nothing."""
+
+import dataclasses
+import itertools
+
+import pytest
+import torch
+
+from bench import checkpoint
+from bench.batches import Batches
+from bench.method import Cost, Method
+from bench.protocol import PROTOCOLS
+from bench.trainer import Diverged
+
+
+def test_sora_paper_is_the_published_protocol():
+    paper = PROTOCOLS["sora-paper"]
+    assert (paper.epochs, paper.batch, paper.weight_decay, paper.nesterov) == (30, 128, 5e-4, False)
+    updates = 30 * 391
+    lr = [paper.lr(update, updates) for update in (0, updates // 2, updates)]
+    momentum = [paper.momentum(update, updates) for update in (0, updates // 2, updates)]
+    assert lr == pytest.approx([0.01, 0.2, 0.01])
+    assert momentum == pytest.approx([0.9, 0.8, 0.9])
+
+
+@pytest.mark.parametrize("updates", [10, 11, 391])
+def test_schedule_is_torchs_cyclic_lr_at_every_update(updates):
+    paper = PROTOCOLS["sora-paper"]
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
+    cyclic = torch.optim.lr_scheduler.CyclicLR(
+        optimizer, base_lr=0.01, max_lr=0.2, step_size_up=updates // 2,
+        step_size_down=updates - updates // 2,
+    )  # fmt: skip
+    for update in range(updates):
+        group = optimizer.param_groups[0]
+        assert paper.lr(update, updates) == pytest.approx(group["lr"])
+        assert paper.momentum(update, updates) == pytest.approx(group["momentum"])
+        optimizer.step()
+        cyclic.step()
+
+
+def test_updates_are_torchs_sgd(tiny):
+    trainer = tiny.trainer("standard")
+    other = tiny.net()
+    optimizer = torch.optim.SGD(other.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+    brief = tiny.brief
+    for i in range(trainer.updates):
+        optimizer.param_groups[0]["lr"] = brief.lr(i, trainer.updates)
+        optimizer.param_groups[0]["momentum"] = brief.momentum(i, trainer.updates)
+        batch = trainer.batches.take(*divmod(i, 3), torch.zeros(()))
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(other(batch.x), batch.y).backward()
+        optimizer.step()
+    trainer.fit()
+    assert torch.equal(tiny.weights(trainer.net), tiny.weights(other))
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4, 5])
+def test_a_run_killed_at_any_update_ends_bit_for_bit_the_same(tiny, name, tmp_path, at):
+    whole = tiny.trainer(name)
+    curves = whole.fit().curves
+
+    first = tiny.trainer(name, folder=tmp_path, interval=-1, identity="a")
+    descend, count = first.descend, itertools.count()
+
+    def killed(*args, **rest):
+        if next(count) == at:
+            raise Killed
+        return descend(*args, **rest)
+
+    first.descend = killed
+    with pytest.raises(Killed):
+        first.fit()
+
+    second = tiny.trainer(name, folder=tmp_path, interval=-1, identity="a")
+    torch.manual_seed(99)  # whatever the generator was, the checkpoint's counts
+    second.resume()
+    outcome = second.fit()
+    assert torch.equal(tiny.weights(whole.net), tiny.weights(second.net))
+    assert all(
+        torch.equal(whole.net.state_dict()[k], v) for k, v in second.net.state_dict().items()
+    )
+    assert outcome.curves == curves
+    assert (outcome.resumed, outcome.updates) == (1, whole.updates)
+
+
+def test_checkpoints_of_other_code_are_not_resumed(tiny, tmp_path):
+    first = tiny.trainer("fgsm", folder=tmp_path, interval=-1, identity="old")
+    first.fit()
+    second = tiny.trainer("fgsm", folder=tmp_path, interval=-1, identity="new")
+    second.resume()
+    assert second.update == 0
+    assert checkpoint.newest(tmp_path) is None
+
+
+def test_the_last_two_checkpoints_are_kept(tiny, tmp_path):
+    tiny.trainer("fgsm", folder=tmp_path, interval=-1).fit()
+    kept = sorted(path.name.split("-")[1] for path in tmp_path.iterdir())
+    assert kept == ["000000005", "000000006"]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped"])
+def test_a_damaged_checkpoint_is_refused_with_its_remedy(tiny, tmp_path, damage):
+    tiny.trainer("fgsm", folder=tmp_path, interval=-1).fit()
+    newest = sorted(tmp_path.iterdir())[-1]
+    content = bytearray(newest.read_bytes())
+    if damage == "truncated":
+        content = content[:-7]
+    else:
+        content[-1] ^= 1
+    newest.write_bytes(content)
+    trainer = tiny.trainer("fgsm", folder=tmp_path)
+    with pytest.raises(
+        ValueError, match=r"damaged .* remove this file to go on from the one before"
+    ):
+        trainer.resume()
+    newest.unlink()
+    trainer.resume()
+    assert trainer.update == 5
+
+
+def test_a_probe_changes_nothing(tiny):
+    def probe(net, epoch):
+        net.eval()
+        net(torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(epoch)))
+        return {"pgd10": 50.0}
+
+    plain, probed = tiny.trainer("sora"), tiny.trainer("sora", probe=probe)
+    torch.manual_seed(7)
+    plain.fit()
+    torch.manual_seed(7)
+    curves = probed.fit().curves
+    assert torch.equal(tiny.weights(plain.net), tiny.weights(probed.net))
+    assert [epoch.probe for epoch in curves] == [{"pgd10": 50.0}] * 2
+
+
+def test_probe_seconds_are_not_training_seconds(tiny):
+    import time
+
+    outcome = tiny.trainer("fgsm", probe=lambda net, epoch: time.sleep(0.2) or {}).fit()
+    assert outcome.probe_seconds >= 0.4
+    assert outcome.train_seconds < 0.4
+
+
+def test_state_is_logged_as_a_curve(tiny):
+    curves = tiny.trainer("sora").fit().curves
+    assert set(curves[0].state) == {"c"}
+    assert curves[0].state != curves[1].state
+    assert -1 <= curves[0].pert_align <= 1
+    assert tiny.trainer("standard").fit().curves[0].pert_align is None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Explodes(Method):
+    cost = Cost(forward=1, backward=1)
+
+    def step(self, net, batch, state, descend):
+        descend(lambda z: net(z).square().mean() * torch.inf, at=batch.x)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tiny):
+    with pytest.raises(Diverged, match=r"loss is (inf|nan) in epoch 1 of 2"):
+        tiny.trainer(Explodes(eps=tiny.eps)).fit()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Replays(Method):
+    cost = Cost(forward=2, backward=2)
+
+    @property
+    def replays(self):
+        return 2
+
+    def step(self, net, batch, state, descend):
+        for _ in range(2):
+            descend(lambda z: net(z).square().mean(), at=batch.x)
+
+
+def test_replays_divide_the_epochs_and_keep_the_updates(tiny):
+    protocol = dataclasses.replace(tiny.brief, epochs=3)
+    trainer = tiny.trainer(Replays(eps=tiny.eps), protocol=protocol)
+    outcome = trainer.fit()
+    assert (outcome.epochs, outcome.updates) == (2, 2 * 3 * 2)  # ceil(3 / 2) epochs of 3 batches
+
+
+def test_pictures_depend_on_seed_and_epoch_alone(tiny):
+    x, y = tiny.data()
+
+    def pictures(seed, epoch, *, before=()):
+        batches = Batches(x, y, pad=1, flip=True, batch=8, seed=seed, device=torch.device("cpu"))
+        for other in before:
+            batches.take(other, 0, torch.zeros(()))
+        return torch.cat([batches.take(epoch, i, torch.zeros(())).x for i in range(3)])
+
+    assert torch.equal(pictures(0, 1), pictures(0, 1, before=[0, 3]))
+    assert not torch.equal(pictures(0, 1), pictures(0, 2))
+    assert not torch.equal(pictures(0, 1), pictures(1, 1))
+
+
+def test_every_image_is_seen_once_an_epoch(tiny):
+    trainer = tiny.trainer("standard")
+    rows = torch.cat([trainer.batches.take(0, i, torch.zeros(())).rows for i in range(3)])
+    assert rows.sort().values.tolist() == list(range(20))
