@@ -58,8 +58,8 @@ def autoattack(
 
     if classes < 4:
         raise ValueError(
-            f"AutoAttack's targeted DLR loss needs 4 classes or more, the data have {classes}; rank "
-            "such data by another evaluation"
+            f"AutoAttack's targeted DLR loss needs 4 classes or more, the data have {classes}; "
+            "rank such data by another evaluation"
         )
     assert x.dtype == torch.float32 and x.min() >= 0 and x.max() <= 1, "images not in [0, 1]"
     masks = dict(before or {})

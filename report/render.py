@@ -57,7 +57,9 @@ def page(found: list[Group], runs: list[Run]) -> str:
 def markdown(found: list[Group]) -> str:
     """Make the Markdown tables."""
     columns = [column for column in COLUMNS if column.key in SHORT]
-    return _templates().get_template("leaderboard.md.j2").render(groups=found, columns=columns)
+    environment = _templates()
+    environment.filters["cell"] = _markdown_cell
+    return environment.get_template("leaderboard.md.j2").render(groups=found, columns=columns)
 
 
 def latex(group: Group) -> str:
@@ -87,7 +89,7 @@ def file_name(group: Group) -> str:
 def summary(results: Path, found: list[Group]) -> str:
     """Say where everything is, and the top of each table."""
     lines = []
-    for group in found:
+    for group in [group for group in found if group.planned] or found:
         lines += ["", f"{group.name} ({group.facts['protocol']}, data {group.facts['data']})"]
         lines.append(
             f"  {'':3}{'method':26}{'AutoAttack':>16}{'clean':>16}{'PGD-10':>16}  collapsed"
@@ -118,6 +120,13 @@ def _script_safe(text: str) -> Markup:
     for char in "<>&":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return Markup(text)  # noqa: S704  # no tag is left in it
+
+
+def _markdown_cell(text: str) -> str:
+    """Keep text in its cell, and its tags text."""
+    for char, safe in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("\n", " ")):
+        text = text.replace(char, safe)
+    return text
 
 
 def _tex(text: str) -> str:

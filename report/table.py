@@ -25,6 +25,7 @@ class Run:
     folder: str
     config: Config
     published: bool
+    planned: bool = False  # by the suite that Snakemake last ran
     stages: dict[str, Record] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)  # stage: why its file cannot be read
 
@@ -164,6 +165,7 @@ class Group:
 
     name: str
     anchor: str
+    planned: bool  # by the suite that Snakemake last ran; such groups come first
     facts: dict[str, str]
     rows: list[Row]
 
@@ -187,12 +189,13 @@ def collect(runs: Path, published: Path, plan: Path) -> tuple[list[Run], dict[st
     planned = json.loads(plan.read_text(encoding="utf-8")) if plan.is_file() else {}
     for entry in planned.get("runs", ()):
         config: Config = build(Config, entry["config"], "plan")
-        found.setdefault(entry["folder"], Run(entry["folder"], config, published=False))
+        run = found.setdefault(entry["folder"], Run(entry["folder"], config, published=False))
+        run.planned = True
     return sorted(found.values(), key=lambda run: run.folder), planned
 
 
 def groups(runs: Iterable[Run], *, bench_code: str | None = None) -> list[Group]:
-    """Sort runs into comparable groups, each ranked by AutoAttack alone.
+    """Sort runs into comparable groups, those of the last plan first, each ranked by AutoAttack.
 
     Args:
         bench_code: fingerprint of the code as it is now, to mark what older code made.
@@ -200,9 +203,8 @@ def groups(runs: Iterable[Run], *, bench_code: str | None = None) -> list[Group]
     by_group: dict[tuple[str, ...], list[Run]] = defaultdict(list)
     for run in runs:
         by_group[_key(run)].append(run)
-    return [
-        _group(i, members, bench_code) for i, (_, members) in enumerate(sorted(by_group.items()))
-    ]
+    ordered = sorted(by_group.items(), key=lambda item: (not _planned(item[1]), item[0]))
+    return [_group(i, members, bench_code) for i, (_, members) in enumerate(ordered)]
 
 
 def frame(group: Group) -> pd.DataFrame:
@@ -256,6 +258,10 @@ def _config_beside(path: Path) -> Config | None:
     return None
 
 
+def _planned(members: Iterable[Run]) -> bool:
+    return any(run.planned for run in members)
+
+
 def _key(run: Run) -> tuple[str, ...]:
     config = run.config
     data = next((r.data.checksum for r in run.stages.values() if r.data), "")
@@ -302,7 +308,7 @@ def _group(i: int, members: list[Run], bench_code: str | None) -> Group:
             for runs in by_method.values()]  # fmt: skip
     _rank(rows)
     name = f"{config.dataset}, {config.architecture}, {config.norm} {config.eps}"
-    return Group(name, f"group-{i}", facts, rows)
+    return Group(name, f"group-{i}", _planned(members), facts, rows)
 
 
 def _row(

@@ -1,0 +1,194 @@
+"""Official formats are read for real; what cannot be the data set is refused with its remedy."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from bench import data
+from bench.data import Images, cifar10
+from bench.view import View
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    data.prepare("digits", folder)
+    return folder
+
+
+def test_digits_are_the_official_copy(digits):
+    found = data.load("digits", digits)
+    assert found.official
+    assert (len(found.images.train_y), len(found.images.test_y)) == (1437, 360)
+    assert found.images.test_y.bincount().tolist() == [36, 36, 35, 37, 36, 37, 36, 36, 35, 36]
+    pixels = found.images.train_x.float() / 255
+    assert pixels.mean().item() == pytest.approx(found.info.mean[0], abs=1e-3)
+    assert pixels.std().item() == pytest.approx(found.info.std[0], abs=1e-3)
+
+
+# CIFAR-10 in miniature, in exactly the official layout: Python 2 pickles with bytes for keys.
+
+
+def write_cifar(folder, per_batch=4, labels=10):
+    batches = folder / cifar10.BATCHES
+    batches.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in (*cifar10.TRAIN, cifar10.TEST):
+        content = {
+            b"batch_label": name.encode(),
+            b"labels": [int(i) for i in rng.integers(0, labels, per_batch)],
+            b"data": rng.integers(0, 256, (per_batch, 3072), dtype=np.uint8),
+            b"filenames": [b"a.png"] * per_batch,
+        }
+        (batches / name).write_bytes(pickle.dumps(content, protocol=2))
+    return batches
+
+
+def test_cifar10_is_read_from_the_official_layout(tmp_path):
+    batches = write_cifar(tmp_path)
+    data.prepare("cifar10", tmp_path)
+    found = data.load("cifar10", tmp_path)
+    assert not found.official  # it is made up, and says so
+    assert found.images.train_x.shape == (20, 3, 32, 32)
+    raw = pickle.loads((batches / "data_batch_2").read_bytes(), encoding="bytes")
+    assert torch.equal(found.images.train_x[4].flatten(), torch.from_numpy(raw[b"data"][0]))
+    assert found.images.train_y[4:8].tolist() == raw[b"labels"]
+
+
+def test_a_missing_batch_is_named(tmp_path):
+    (write_cifar(tmp_path) / "data_batch_3").unlink()
+    with pytest.raises(ValueError, match=r"data_batch_3 is missing; put the official file there"):
+        data.prepare("cifar10", tmp_path)
+
+
+def test_a_truncated_batch_is_named(tmp_path):
+    path = write_cifar(tmp_path) / "data_batch_3"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"data_batch_3 cannot be read.*truncated.*replace it"):
+        data.prepare("cifar10", tmp_path)
+
+
+def test_a_batch_of_another_data_set_is_named(tmp_path):
+    path = write_cifar(tmp_path) / "test_batch"
+    path.write_bytes(pickle.dumps({b"fine_labels": [0], b"data": np.zeros((1, 3072), np.uint8)}))
+    with pytest.raises(ValueError, match=r"test_batch is no batch of CIFAR-10"):
+        data.prepare("cifar10", tmp_path)
+
+
+def test_labels_out_of_range_are_refused(tmp_path):
+    write_cifar(tmp_path, per_batch=40, labels=13)
+    with pytest.raises(ValueError, match=r"labels run from 0 to 12, not 0 to 9"):
+        data.prepare("cifar10", tmp_path)
+    assert not (tmp_path / "prepared").exists()  # nothing half-written
+
+
+def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "pwned"), "w"))
+
+    path = write_cifar(tmp_path) / "data_batch_1"
+    path.write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(ValueError, match=r"asks for .*open"):
+        data.prepare("cifar10", tmp_path)
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_no_data_and_no_network_says_which_file_to_put_where(tmp_path, monkeypatch):
+    import torchvision.datasets.utils as downloads
+
+    def refuse(*args, **rest):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(downloads, "download_and_extract_archive", refuse)
+    with pytest.raises(OSError, match=r"Put cifar-10-python.tar.gz, unpacked, into .*data_dir"):
+        data.prepare("cifar10", tmp_path)
+
+
+# The prepared copy.
+
+
+@pytest.fixture
+def prepared(digits, tmp_path):
+    path = data.prepared("digits", tmp_path)
+    path.parent.mkdir()
+    path.write_bytes(data.prepared("digits", digits).read_bytes())
+    return path
+
+
+def test_missing_prepared_data_say_how_to_prepare_them(tmp_path):
+    with pytest.raises(ValueError, match=r"is missing; run: python -m bench\.data digits"):
+        data.load("digits", tmp_path)
+
+
+def test_truncated_prepared_data_are_refused(prepared):
+    prepared.write_bytes(prepared.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"damaged.*remove it"):
+        data.load("digits", prepared.parents[1])
+
+
+def test_a_changed_pixel_in_prepared_data_is_refused(prepared):
+    content = bytearray(prepared.read_bytes())
+    content[-50_000] ^= 1
+    prepared.write_bytes(content)
+    with pytest.raises(ValueError, match="changed since it was prepared"):
+        data.load("digits", prepared.parents[1])
+
+
+def test_prepared_data_of_another_set_are_refused(prepared):
+    prepared.rename(prepared.with_name("cifar10.safetensors"))
+    with pytest.raises(ValueError, match="holds 'digits', not 'cifar10'"):
+        data.load("cifar10", prepared.parents[1])
+
+
+def test_one_changed_pixel_makes_data_unofficial(prepared):
+    images = data.load("digits", prepared.parents[1]).images
+    images.train_x[0, 0, 0, 0] ^= 1
+    meta = {"name": "digits", "sha256": data.checksum(images)}
+    save_file(images._asdict(), prepared, metadata=meta)
+    assert not data.load("digits", prepared.parents[1]).official
+
+
+def test_wrong_channels_are_refused():
+    grey, y = torch.zeros(2, 1, 32, 32, dtype=torch.uint8), torch.zeros(2, dtype=torch.long)
+    with pytest.raises(ValueError, match=r"are torch.uint8 of shape \(1, 32, 32\), not uint8 of"):
+        data.check("cifar10", Images(grey, y, grey, y))
+
+
+def test_subset_is_fixed_and_sorted():
+    rows = data.subset(1000, 50)
+    assert torch.equal(rows, data.subset(1000, 50))
+    assert torch.equal(rows, rows.sort().values)
+    assert len(rows.unique()) == 50
+    assert torch.equal(data.subset(10, None), torch.arange(10))
+
+
+# Crop and flip.
+
+
+def views(n=16, size=8, pad=2):
+    generator = torch.Generator().manual_seed(0)
+    dy, dx = torch.randint(0, 2 * pad + 1, (2, n), generator=generator)
+    flip = torch.rand(n, generator=generator) < 0.5
+    return dy, dx, flip, View.crop(dy, dx, flip, (size, size), size + 2 * pad)
+
+
+def test_view_is_slicing_and_mirroring_image_by_image():
+    canvas = torch.rand(16, 3, 12, 12)
+    dy, dx, flip, view = views()
+    for i, patch in enumerate(view(canvas)):
+        plain = canvas[i, :, dy[i] : dy[i] + 8, dx[i] : dx[i] + 8]
+        assert torch.equal(patch, plain.flip(2) if flip[i] else plain)
+
+
+def test_view_and_inverse_are_mutually_inverse_on_the_window():
+    canvas, patch = torch.rand(16, 3, 12, 12), torch.rand(16, 3, 8, 8)
+    *_, view = views()
+    assert torch.equal(view.inverse(view(canvas), canvas), canvas)
+    put = view.inverse(patch, canvas)
+    assert torch.equal(view(put), patch)
+    outside = view.inverse(torch.zeros_like(patch), torch.ones_like(canvas)).bool()
+    assert torch.equal(put[outside], canvas[outside])

@@ -1,0 +1,173 @@
+"""Measures against networks of known robustness, and AutoAttack against the library itself."""
+
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from bench.models import Net
+from bench.ops import kl
+from evaluation.autoattack import ATTACKS, autoattack, pack, unpack
+from evaluation.clean import clean
+from evaluation.overfitting import collapse
+from evaluation.pgd import fgsm, pgd
+
+EPS = 0.1
+NEAR = 0.18  # where the trained network below keeps some images and loses some
+
+
+class Threshold(nn.Module):
+    """Class 1 if the mean pixel is above 0.5: robust where it is further than eps from it."""
+
+    def forward(self, x):
+        z = 20 * (x.flatten(1).mean(1) - 0.5)
+        return torch.stack([-z, z], 1)
+
+
+def levels(*means):
+    return torch.stack([torch.full((1, 4, 4), m) for m in means])
+
+
+def test_accuracy_is_exact_on_a_threshold():
+    x, y = levels(0.2, 0.45, 0.58, 0.9, 0.3), torch.tensor([0, 0, 1, 1, 1])
+    net = Threshold()
+    assert clean(net, x, y, batch=2).accuracy == 80.0
+    assert fgsm(net, x, y, eps=EPS, batch=2).accuracy == 40.0
+    assert pgd(net, x, y, eps=EPS, batch=2, steps=10, seed=0).accuracy == 40.0
+    assert pgd(net, x, y, eps=0.01, batch=2, steps=10, seed=0) == clean(net, x, y, batch=2)
+
+
+def test_pgd_draws_from_a_generator_of_its_own():
+    x, y = levels(0.4, 0.6), torch.tensor([0, 1])
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    pgd(Threshold(), x, y, eps=EPS, batch=2, steps=2, seed=5)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_kl_is_the_sum_over_classes_and_the_mean_over_images():
+    p, q = torch.tensor([[0.2, 0.8], [0.5, 0.5]]), torch.tensor([[0.6, 0.4], [0.5, 0.5]])
+    by_hand = (p * (p / q).log()).sum() / 2
+    assert kl(p.log(), q.log()).item() == pytest.approx(by_hand.item())
+
+
+@pytest.mark.parametrize(
+    ("curve", "collapsed", "onset"),
+    [
+        ([], False, None),
+        ([10, 20, 30, 29], False, None),
+        ([10, 20, 30, 15.1], False, None),
+        ([10, 20, 30, 15.0], True, 3),
+        ([10, 30, 5, 31, 2, 1], True, 4),  # fell, rose again, fell for good
+        ([40, 1, 1, 1], True, 1),
+        ([0, 0, 0], False, None),  # never was robust
+    ],
+)
+def test_collapse_is_fifteen_points_below_its_own_maximum(curve, collapsed, onset):
+    verdict = collapse(curve)
+    assert (verdict.collapsed, verdict.onset_epoch) == (collapsed, onset)
+
+
+@pytest.mark.parametrize("n", [1, 3, 4, 5, 64, 101])
+def test_masks_read_back_as_they_were_written(n):
+    verdicts = torch.rand(n, generator=torch.Generator().manual_seed(n)) < 0.5
+    assert torch.equal(unpack(pack(verdicts), n), verdicts)
+    assert len(pack(verdicts)) == -(-n // 4)
+
+
+def trained(classes):
+    """A small network on made-up classes, partly robust at NEAR."""
+    torch.manual_seed(0)
+    body = nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, classes)
+    )
+    net = Net(body, mean=[0.5], std=[0.25])
+    y = torch.arange(24) % classes
+    centres = torch.rand(classes, 1, 6, 6)
+    x = (centres[y] + 0.3 * torch.randn(24, 1, 6, 6)).clamp(0, 1)
+    optimizer = torch.optim.Adam(net.parameters(), 0.01)
+    for _ in range(30):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(x), y).backward()
+        optimizer.step()
+    return net.eval().requires_grad_(requires_grad=False), x, y
+
+
+@pytest.fixture
+def brief(monkeypatch):
+    """AutoAttack with few iterations: what is under test is the adapter, not the attacks."""
+    import pyautoattack.autoattack as library
+
+    original = library.AutoAttack._set_version
+
+    def shortened(self, version="standard"):
+        original(self, version)
+        self.apgd.n_iter = self.apgd_targeted.n_iter = self.fab.n_iter = 5
+        self.square.n_queries = 20
+
+    monkeypatch.setattr(library.AutoAttack, "_set_version", shortened)
+
+
+@pytest.mark.parametrize("classes", [10, 9, 8, 4])
+def test_verdicts_are_the_librarys_own(brief, classes):
+    from pyautoattack import AutoAttack
+
+    net, x, y = trained(classes)
+    ours = autoattack(net, x, y, eps=NEAR, classes=classes, seed=3, batch=10)
+    library = AutoAttack(net, eps=NEAR, norm="Linf", version="standard", seed=3)
+    library.apgd_targeted.n_target_classes = library.fab.n_target_classes = min(9, classes - 1)
+    _, predicted = library.run_standard_evaluation(x, y, batch_size=10)
+    assert torch.equal(unpack(ours.robust["square"], 24), predicted == y)
+    assert 0 < ours.accuracy < 100, "an attack that breaks all or nothing proves nothing"
+    assert list(ours.after) == ["clean", *ATTACKS]
+    assert sorted(ours.after.values(), reverse=True) == list(ours.after.values())
+
+
+def test_autoattack_leaves_generator_and_tracer_as_they_were(brief):
+    net, x, y = trained(4)
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+
+    def tracer(*args):
+        return None
+
+    before = sys.gettrace()
+    sys.settrace(tracer)
+    try:
+        autoattack(net, x[:4], y[:4], eps=NEAR, classes=4, seed=3, batch=4)
+        assert sys.gettrace() is tracer
+    finally:
+        sys.settrace(before)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_autoattack_resumes_after_any_attack_with_the_same_verdicts(brief):
+    net, x, y = trained(10)
+    kept = []
+    whole = autoattack(
+        net, x, y, eps=NEAR, classes=10, seed=3, batch=10,
+        keep=lambda robust, seconds: kept.append((dict(robust), seconds)),
+    )  # fmt: skip
+    assert [len(robust) for robust, _ in kept] == [2, 3, 4, 5]
+    for robust, seconds in kept:
+        ran = []
+        again = autoattack(
+            net, x, y, eps=NEAR, classes=10, seed=3, batch=10, before=robust, seconds=seconds,
+            keep=lambda now, seconds, ran=ran: ran.append(len(now)),
+        )  # fmt: skip
+        assert again.robust == whole.robust
+        assert len(ran) == 5 - len(robust), "an attack was run twice"
+        assert again.attack_seconds >= seconds
+
+
+def test_fewer_than_four_classes_are_refused_with_the_reason():
+    with pytest.raises(ValueError, match="needs 4 classes or more, the data have 2"):
+        autoattack(Threshold(), levels(0.2), torch.tensor([0]), eps=EPS, classes=2, seed=0, batch=1)
+
+
+def test_images_outside_the_unit_range_are_not_attacked():
+    with pytest.raises(AssertionError, match=r"not in \[0, 1\]"):
+        autoattack(Threshold(), levels(2.0), torch.tensor([0]), eps=EPS, classes=4, seed=0, batch=1)

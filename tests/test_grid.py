@@ -1,0 +1,282 @@
+"""Names, settings, run ids, fingerprints, suites; and the mistakes people make in them."""
+
+import dataclasses
+import json
+
+import pytest
+import yaml
+
+from bench import config
+from bench.config import ConfigError
+from bench.record import Config, Record, build, radius, write_bytes, write_json
+from workflows import grid
+
+DEFAULT = config.load(grid.ROOT / "workflows/config/default.yaml")
+SUITES = sorted((grid.ROOT / "workflows/config").glob("*.yaml"))
+SUITES = [path for path in SUITES if path.stem != "schema"]
+
+
+def suite(**changes):
+    return config.suite(DEFAULT | changes)
+
+
+def ids(**changes):
+    return [grid.run_id(run) for run in config.runs(suite(**changes))]
+
+
+@pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
+def test_every_suite_is_sound_whole_and_commented(path):
+    raw = config.load(path)
+    config.runs(config.suite(raw))
+    assert raw["suite"] == path.stem
+    needed = {name for name, field in config.Suite.model_fields.items() if field.is_required()}
+    assert needed <= raw.keys()
+    assert path.read_text().startswith("# ")
+
+
+def test_the_grid_is_the_product_of_its_axes():
+    runs = config.runs(suite(methods=["fgsm", "sora"], seeds=[0, 1, 2], eps=[8, 16]))
+    assert len(runs) == 2 * 3 * 2
+    assert len({grid.folder(run) for run in runs}) == 12
+
+
+def test_a_run_id_is_the_configuration_and_nothing_else():
+    base = ids()
+    assert ids(attack_images=7, threads=2, data_dir="/elsewhere", strict=True) == base
+    for change in (
+        {"eps": [8]},
+        {"seeds": [1]},
+        {"precision": "bf16"},
+        {"width": 8},
+        {"train_images": 100},
+        {"protocol": "smoke"},
+    ):
+        assert not set(ids(**change)) & set(base), change
+
+
+def test_both_rules_of_sora_have_runs_of_their_own():
+    one = ids(methods=["sora"])
+    assert ids(methods=["sora"], method_args={"sora": {"rule": "paper"}}) != one
+    assert ids(methods=["sora"], method_args={"sora": {"rule": "code"}}) == one
+
+
+def test_whole_numbers_and_floats_of_the_same_value_are_the_same_run():
+    two = {"method_args": {"sora": {"alpha_max": 2}}, "methods": ["sora"]}
+    assert ids(**two) == ids(methods=["sora"])
+    assert ids(eps=[51.0]) == ids(eps=[51])
+
+
+def test_one_name_is_a_list_of_one():
+    assert suite(methods="sora").methods == ["sora"]
+
+
+def test_without_a_suite_the_default_is_meant():
+    assert config.suite({"methods": ["sora"]}).suite == "default"
+    assert config.suite({}).datasets == ["digits"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"methods": ["soar"]}, "unknown method 'soar': did you mean sora?"),
+        ({"datasets": ["cifar"]}, "unknown data set 'cifar': did you mean cifar10?"),
+        ({"architectures": ["zzz"]}, "unknown architecture 'zzz': choose from preact_resnet18"),
+        ({"protocol": "sora_paper"}, "unknown protocol 'sora_paper': did you mean sora-paper?"),
+        ({"epz": 3}, "unknown key 'epz': did you mean eps?"),
+        ({"eps": [0]}, "eps.0: Input should be greater than 0, given 0"),
+        ({"eps": [-8]}, "eps.0: Input should be greater than 0, given -8"),
+        ({"eps": ["abc"]}, "eps.0: Input should be a valid number"),
+        ({"seeds": [-1]}, "seeds.0: Input should be greater than or equal to 0"),
+        ({"seeds": [1, 1]}, "names something twice"),
+        ({"methods": []}, "methods: Value should have at least 1 item"),
+        ({"width": 0}, "width: Input should be greater than 0"),
+        ({"method_args": {"sora": {"taw": 1}}}, "unknown setting of sora 'taw': did you mean tau?"),
+        ({"method_args": {"sora": {"tau": "x"}}}, "sora.tau = 'x' is no float"),
+        ({"method_args": {"sora": {"rule": "cod"}}}, "Input should be 'code' or 'paper'"),
+        ({"methods": ["fgsm"], "method_args": {"sora": {}}}, "not among the methods"),
+    ],
+)
+def test_a_mistake_is_told_with_its_remedy(change, said):
+    with pytest.raises(ConfigError) as caught:
+        suite(**change)
+    assert said in str(caught.value)
+
+
+def test_all_mistakes_are_told_at_once():
+    with pytest.raises(ConfigError) as caught:
+        suite(methods=["soar"], eps=[0], epz=1, method_args={"sora": {"taw": 1}})
+    text = str(caught.value)
+    assert "4 mistake(s)" in text
+    assert all(word in text for word in ("soar", "eps.0", "epz", "taw"))
+
+
+def test_a_missing_key_of_a_suite_is_named():
+    with pytest.raises(ConfigError, match="key 'eps' is missing"):
+        config.suite({key: value for key, value in DEFAULT.items() if key != "eps"})
+
+
+def test_a_configuration_by_hand_is_completed_and_checked():
+    run = config.runs(suite(methods=["sora"]))[0]
+    short = run.as_dict() | {"settings": {}}
+    assert config.run(json.dumps(short)) == run
+    with pytest.raises(ConfigError, match="unknown setting of sora 'taw': did you mean tau"):
+        config.run(json.dumps(short | {"settings": {"taw": 1}}))
+    with pytest.raises(ConfigError, match="unknown method 'sorra': did you mean sora"):
+        config.run(json.dumps(short | {"method": "sorra"}))
+    with pytest.raises(ConfigError, match=r"lacks \['eps'\]"):
+        config.run(json.dumps({key: value for key, value in short.items() if key != "eps"}))
+    with pytest.raises(ConfigError, match=r"there is no file nowhere\.yaml"):
+        config.run("nowhere.yaml")
+
+
+def test_schema_files_are_those_of_the_types():
+    """If this fails: make schema."""
+    written = yaml.safe_load((grid.ROOT / "workflows/config/schema.yaml").read_text())
+    assert written == config.Suite.model_json_schema()
+    from pydantic import TypeAdapter
+
+    written = json.loads((grid.ROOT / "results/schema.json").read_text())
+    assert written == TypeAdapter(Record).json_schema()
+
+
+# Fingerprints.
+
+SOURCE = '''"""Words."""
+
+X = 1  # a comment
+
+
+def f(a):
+    """Say."""
+    return a + X
+'''
+
+
+def printed(tmp_path, source):
+    path = tmp_path / "m.py"
+    path.write_text(source)
+    return grid.fingerprint(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("Words", "Other words"),
+        ("Say.", "Say\n    more."),
+        ("# a comment", "# another"),
+        ("a + X", "a  +  X"),
+        ("\n\n\ndef", "\n\n\n\n\ndef"),
+        ("    return", "  return"),
+    ],
+)
+def test_words_and_layout_do_not_make_a_run_stale(tmp_path, old, new):
+    assert old in SOURCE
+    changed = SOURCE.replace(old, new)
+    if old == "    return":
+        changed = changed.replace('    """Say', '  """Say')
+    assert printed(tmp_path, changed) == printed(tmp_path, SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("a + X", "a - X"), ("X = 1", "X = 2"), ("f(a)", "f(a, b=0)"), ("X = 1", "X = '1'")],
+)
+def test_code_makes_a_run_stale(tmp_path, old, new):
+    assert printed(tmp_path, SOURCE.replace(old, new)) != printed(tmp_path, SOURCE)
+
+
+def test_a_default_that_is_no_literal_is_refused_with_its_line(tmp_path, monkeypatch):
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "methods/odd.py").write_text("class Odd(Method):\n    k: float = 1 / 3\n")
+    monkeypatch.setattr(grid, "ROOT", tmp_path)
+    with pytest.raises(ValueError, match=r"methods/odd.py, line 2: k = 1 / 3; .* plain number"):
+        grid.settings("odd")
+
+
+# Records.
+
+
+def a_record(**changes):
+    run = config.runs(suite(methods=["fgsm"]))[0]
+    head = {"stage": "train", "run": grid.run_id(run), "config": run, "status": "done"}
+    return Record(**(head | changes))
+
+
+def test_a_record_reads_back_as_it_was_written(tmp_path):
+    record = a_record(status="failed", reason='a <b> & "c" é')
+    assert Record.read(record.write(tmp_path)) == record
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"status": "fine"}, "record.status is 'fine', not one of"),
+        ({"attempt": "1"}, "record.attempt is '1', not int"),
+        ({"colour": 1}, "unknown ['colour']"),
+        ({"schema": 99}, "has schema 99, this version reads schema 1"),
+        ({"config": {}}, "record.config lacks"),
+    ],
+)
+def test_a_record_that_departs_from_the_schema_is_refused(tmp_path, change, said):
+    path = a_record().write(tmp_path)
+    write_json(path, json.loads(path.read_text()) | change)
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        Record.read(path)
+    assert said in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_a_half_record_is_refused(tmp_path):
+    path = a_record().write(tmp_path)
+    path.write_text(path.read_text()[:-20])
+    with pytest.raises(ValueError, match=r"is no JSON .*remove it and run again"):
+        Record.read(path)
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
+    path = tmp_path / "x.json"
+    write_bytes(path, b"old")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_bytes(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_radius_is_on_the_unit_scale():
+    assert radius("8/255") == 8 / 255
+    assert radius("63.75/255") == 0.25
+
+
+def test_attempt_changes_only_for_what_failed_and_only_when_asked(tmp_path):
+    assert grid.attempt(tmp_path, again=True) == 1
+    a_record(status="failed", reason="x").write(tmp_path)
+    assert grid.attempt(tmp_path, again=False) == 1
+    assert grid.attempt(tmp_path, again=True) == 2
+    a_record(attempt=2).write(tmp_path)
+    assert grid.attempt(tmp_path, again=True) == 2
+
+
+def test_near_names_are_offered_and_otherwise_all():
+    assert grid.unknown("key", "sed", ["seeds", "eps"]) == "unknown key 'sed': did you mean seeds?"
+    assert grid.unknown("key", "zzz", ["a", "b"]) == "unknown key 'zzz': choose from a, b"
+
+
+def test_build_checks_depth_first():
+    @dataclasses.dataclass
+    class Inner:
+        x: int
+
+    @dataclasses.dataclass
+    class Outer:
+        items: list[Inner]
+        maybe: float | None = None
+
+    assert build(Outer, {"items": [{"x": 1}], "maybe": 2}) == Outer([Inner(1)], 2.0)
+    with pytest.raises(ValueError, match=r"record.items\[1\].x is '2', not int"):
+        build(Outer, {"items": [{"x": 1}, {"x": "2"}]})
+    assert build(Config, a_record().config.as_dict()) == a_record().config

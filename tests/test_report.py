@@ -1,0 +1,266 @@
+"""From records to rows and pages: what is ranked, said of an empty cell, and escaped."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from bench.record import (
+    Attack,
+    Config,
+    Data,
+    Epoch,
+    Expense,
+    Origin,
+    Record,
+    Score,
+    Training,
+    Verdict,
+)
+from report import figures, render
+from report.table import COLUMNS, collect, frame, groups, wilson
+
+DATA = Data(checksum="c" * 64, official=True, train_images=100, test_images=50)
+ORIGIN = Origin(
+    commit="0123456789abcdef", dirty=False, method_code="m", bench_code="b", python="3.11.7",
+    torch="2.11.0", cuda=None, device="CPU of a test", threads=1,
+    started="2026-11-21T00:00:00+00:00", seconds=1.0,
+)  # fmt: skip
+HOSTILE = "<script>alert('x')</script> & \"q\" | 50 % $x_1$ \\end{table}"
+
+
+def config(method="fgsm", seed=0, settings=None, **changes):
+    whole = {
+        "dataset": "digits", "architecture": "small_cnn", "width": 16, "method": method,
+        "settings": settings or {}, "eps": "51/255", "seed": seed, "protocol": {"name": "smoke"},
+    }  # fmt: skip
+    return Config(**(whole | changes))
+
+
+def training(clean=90.0, fgsm=70.0, pgd10=60.0, onset=None):
+    scores = {k: Score(accuracy=v, n=50) for k, v in (("clean", clean), ("fgsm", fgsm))}
+    epoch = Epoch(epoch=0, lr=0.1, loss=1.0, pert_align=0.5, reach=1.0, state={}, probe={})
+    return Training(
+        epochs=1, updates=2, parameters=3, train_seconds=1.0, data_seconds=0.1, probe_seconds=0.2,
+        peak_bytes=None, state_bytes=0, probe_images=10, resumed=0, **scores,
+        pgd10=Score(accuracy=pgd10, n=50),
+        verdict=Verdict(collapsed=onset is not None, onset_epoch=onset),
+        method_source="", curves=[epoch],
+    )  # fmt: skip
+
+
+def attack(accuracy):
+    return Attack(
+        version="standard", library="x 1", seed=0, batch=8, n=40, accuracy=accuracy,
+        after={"clean": 90.0, "square": accuracy}, robust={"clean": "f"}, attack_seconds=1.0,
+    )  # fmt: skip
+
+
+def expense(ratio):
+    return Expense(
+        forward=2, backward=2, declared_forward=2, declared_backward=2, flops_per_image=1e6,
+        update_seconds=0.1, update_seconds_sd=0.01, reference="fgsm_rs", reference_seconds=0.1,
+        time_ratio=ratio, data_seconds=0.0, repetitions=3, updates=5, peak_bytes=None,
+        reference_bytes=None, state_bytes=0,
+    )  # fmt: skip
+
+
+def write(root, cfg, stage, *, status="done", reason=None, data=DATA, **body):
+    run = f"{cfg.method}-{cfg.seed}-{sorted(cfg.settings.items())}-{cfg.eps}".replace("/", "_")
+    record = Record(
+        stage=stage, run=run, config=cfg, status=status, reason=reason, origin=ORIGIN, data=data,
+        **body,
+    )  # fmt: skip
+    return record.write(root / cfg.dataset / cfg.architecture / cfg.method / run)
+
+
+def done(root, cfg, *, aa, ratio=1.0, **scores):
+    write(root, cfg, "train", training=training(**scores))
+    write(root, cfg, "autoattack", attack=attack(aa))
+    if cfg.seed == 0:
+        write(root, cfg, "cost", expense=expense(ratio))
+
+
+def table(tmp_path, **rest):
+    runs, _ = collect(tmp_path / "runs", tmp_path / "published", tmp_path / "plan.json")
+    return groups(runs, **rest)
+
+
+def test_mean_spread_and_n_are_over_seeds(tmp_path):
+    for seed, aa in enumerate((30.0, 40.0, 50.0)):
+        done(tmp_path / "runs", config(seed=seed), aa=aa)
+    ((row,),) = (group.rows for group in table(tmp_path))
+    cell = row.cells["autoattack"]
+    assert (cell.mean, cell.spread, cell.n, cell.images) == (40.0, 10.0, 3, 40)
+    assert cell.text == "40.00 ± 10.00"
+    assert row.cells["time_ratio"].n == 1  # measured for one seed
+    assert "indicative (n = 1)" not in row.notes
+
+
+def test_one_seed_is_indicative_and_has_no_spread(tmp_path):
+    done(tmp_path / "runs", config(), aa=30.0)
+    ((row,),) = (group.rows for group in table(tmp_path))
+    assert row.cells["autoattack"].spread is None
+    assert "indicative (n = 1)" in row.notes
+
+
+def test_rank_is_by_autoattack_and_never_by_pgd(tmp_path):
+    runs = tmp_path / "runs"
+    done(runs, config("fgsm"), aa=10.0, pgd10=99.0)
+    done(runs, config("sora"), aa=30.0, pgd10=50.0)
+    done(runs, config("n_fgsm"), aa=30.0, pgd10=40.0)
+    write(runs, config("pgd10"), "train", training=training(pgd10=99.9))
+    (group,) = table(tmp_path)
+    ranks = [(row.label, row.rank) for row in group.rows]
+    assert ranks == [("n_fgsm", 1), ("sora", 1), ("fgsm", 3), ("pgd10", None)]
+    assert group.rows[-1].cells["autoattack"].why == "not run"
+
+
+def test_runs_that_may_not_be_compared_are_in_groups_of_their_own(tmp_path):
+    runs = tmp_path / "runs"
+    done(runs, config(), aa=10.0)
+    done(runs, config(eps="8/255"), aa=10.0)
+    assert len(table(tmp_path)) == 2
+
+
+def test_variants_of_a_method_are_told_apart_by_what_differs(tmp_path):
+    for rule in ("code", "paper"):
+        done(tmp_path / "runs", config("sora", settings={"rule": rule, "tau": 0.02}), aa=10.0)
+    (group,) = table(tmp_path)
+    assert {row.label for row in group.rows} == {"sora (rule=code)", "sora (rule=paper)"}
+
+
+def test_an_empty_cell_says_why(tmp_path):
+    runs = tmp_path / "runs"
+    write(runs, config("fgsm"), "train", status="diverged", reason="loss is nan")
+    write(runs, config("fgsm"), "autoattack", status="skipped", reason="training diverged")
+    plan = {"suite": "s", "runs": [{"folder": "x", "config": config("sora").as_dict()}]}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    rows = {row.label: row for group in table(tmp_path) for row in group.rows}
+    assert rows["fgsm"].status == "diverged"
+    assert rows["fgsm"].cells["clean"].why == "diverged: loss is nan"
+    assert rows["fgsm"].cells["autoattack"].why == "skipped: training diverged"
+    assert (rows["sora"].status, rows["sora"].cells["clean"].why) == ("not run", "not run")
+
+
+def test_a_broken_record_is_a_cell_and_not_the_end_of_the_page(tmp_path):
+    done(tmp_path / "runs", config(), aa=10.0)
+    (path,) = (tmp_path / "runs").rglob("autoattack.json")
+    path.write_text(path.read_text()[:100])
+    ((row,),) = (group.rows for group in table(tmp_path))
+    assert row.cells["clean"].mean == 90.0
+    assert "unreadable" in row.cells["autoattack"].why
+
+
+def test_collapse_counts_seeds_and_names_the_epoch(tmp_path):
+    for seed, onset in enumerate((None, 4, None)):
+        done(tmp_path / "runs", config(seed=seed), aa=10.0, onset=onset)
+    ((row,),) = (group.rows for group in table(tmp_path))
+    assert row.collapse == "1 of 3 (epoch 5)"
+
+
+def test_a_working_record_goes_before_the_published_one(tmp_path):
+    done(tmp_path / "published/set", config("sora"), aa=20.0)
+    done(tmp_path / "published/set", config("fgsm"), aa=20.0)
+    done(tmp_path / "runs", config("sora"), aa=30.0)
+    rows = {row.label: row for group in table(tmp_path) for row in group.rows}
+    assert rows["sora"].cells["autoattack"].mean == 30.0
+    assert "published record" not in rows["sora"].notes
+    assert "published record" in rows["fgsm"].notes
+
+
+def test_unofficial_data_and_older_code_are_marked(tmp_path):
+    copy = dataclasses.replace(DATA, official=False)
+    write(tmp_path / "runs", config(), "train", data=copy, training=training())
+    (group,) = table(tmp_path, bench_code="new")
+    assert group.facts["data"] == "UNOFFICIAL DATA"
+    assert {"unofficial data", "made by other code than today's"} <= set(group.rows[0].notes)
+
+
+def test_wilson_interval_is_the_textbooks():
+    assert wilson(0.5, 100) == pytest.approx((40.38, 59.62), abs=0.01)
+    low, high = wilson(0.0, 10)
+    assert low == pytest.approx(0.0, abs=1e-9)
+    assert high == pytest.approx(27.75, abs=0.01)
+
+
+# What is written.
+
+
+@pytest.fixture
+def page(tmp_path):
+    runs = tmp_path / "runs"
+    done(runs, config("sora"), aa=30.0, ratio=1.02)
+    write(runs, config(HOSTILE), "train", status="failed", reason=HOSTILE)
+    render.render(tmp_path)
+    return tmp_path
+
+
+def test_the_page_is_one_file_that_asks_for_nothing(page):
+    html = (page / "leaderboard.html").read_text()
+    # both name addresses, and fetch none
+    ours = html.replace(figures.script(), "").replace("https://vega.github.io/schema", "")
+    assert not re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=|url\(|https?:", ours)
+    assert ours != html
+    assert "30.00" in html
+
+
+def test_what_comes_from_records_is_escaped(page):
+    html = (page / "leaderboard.html").read_text()
+    assert "<script>alert" not in html
+    assert "&lt;script&gt;alert" in html
+    (tex,) = (page / "tables").glob("*.tex")
+    assert r"\end{table}" in tex.read_text()
+    assert tex.read_text().count(r"\end{table}") == 1
+    assert "50 \\%" in tex.read_text()
+    row = next(
+        line for line in (page / "leaderboard.md").read_text().splitlines() if "alert" in line
+    )
+    assert len(re.findall(r"(?<!\\)\|", row)) == 6 + len(render.SHORT)
+
+
+def test_a_chart_cannot_end_its_script(tmp_path):
+    hostile = config("</script><b>")
+    done(tmp_path / "runs", hostile, aa=10.0)
+    render.render(tmp_path)
+    html = (tmp_path / "leaderboard.html").read_text()
+    assert "</script><b>" not in html
+    assert "\\u003c/script\\u003e" in html
+
+
+def test_the_csv_has_numbers_for_every_column(page):
+    import pandas as pd
+
+    table = pd.read_csv(page / "leaderboard.csv")
+    sora = table[table["method"] == "sora"].iloc[0]
+    assert (sora["autoattack"], sora["autoattack_n"], sora["time_ratio"]) == (30.0, 1, 1.02)
+    assert {column.key for column in COLUMNS} <= set(table.columns)
+
+
+def test_nothing_done_renders_too(tmp_path):
+    assert render.render(tmp_path) == []
+    assert "No records yet" in (tmp_path / "leaderboard.html").read_text()
+    assert (tmp_path / "leaderboard.csv").exists()
+
+
+def test_the_summary_names_the_files_and_the_first_row(page):
+    text = render.summary(page, table(page))
+    assert "sora" in text
+    assert str(page / "leaderboard.html") in text
+    for path in re.findall(r"^\S+\.(?:html|md|csv|tex)$", text, re.MULTILINE):
+        assert (page / path).exists()
+
+
+def test_templates_hold_no_arithmetic():
+    for template in (Path(render.__file__).parent / "templates").glob("*.j2"):
+        for expression in re.findall(r"{[{%](.*?)[%}]}", template.read_text()):
+            bare = re.sub(r"'[^']*'|\"[^\"]*\"", "", expression)
+            assert not re.search(r"[^|]\s[-*/+]\s", bare), f"{template.name}: {expression}"
+
+
+def test_frame_keeps_what_the_group_shares(tmp_path):
+    done(tmp_path / "runs", config(), aa=10.0)
+    (group,) = table(tmp_path)
+    assert frame(group).iloc[0]["eps"] == "51/255"

@@ -1,0 +1,440 @@
+"""Snakemake itself, on a copy of the project: whole runs, edits, failures, kills and mistakes."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.record import Record
+from workflows import grid
+
+SUITES = [p for p in sorted((grid.ROOT / "workflows/config").glob("*.yaml")) if p.stem != "schema"]
+PROJECT = ("Snakefile", "bench", "evaluation", "methods", "profiles", "report", "workflows")
+SMOKE = ("--configfile", "workflows/config/smoke.yaml")
+SNAKEMAKE = (sys.executable, "-m", "snakemake", "--cores", "2")
+
+
+def copy(folder):
+    for name in PROJECT:
+        source = grid.ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / name)
+    return folder
+
+
+def environment():
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def snakemake(folder, *words, ok=True):
+    done = subprocess.run(
+        [*SNAKEMAKE, *words], cwd=folder, env=environment(), capture_output=True, text=True,
+        timeout=300,
+    )  # fmt: skip
+    text = done.stdout + done.stderr
+    assert (done.returncode == 0) == ok, text
+    return text
+
+
+def planned(folder, *words):
+    """Jobs of a dry run by rule and method, as {(rule, method): count}."""
+    text = snakemake(folder, *words, "--dry-run")
+    jobs: dict[tuple[str, str], int] = {}
+    rule = ""
+    for line in text.splitlines():
+        if found := re.match(r"(?:local)?rule (\w+):", line):
+            rule = found[1]
+        if found := re.match(r"    wildcards: run=\w+/\w+/(\w+)/", line):
+            jobs[rule, found[1]] = jobs.get((rule, found[1]), 0) + 1
+    return jobs
+
+
+def record(folder, method, stage="train"):
+    (path,) = (folder / "results/runs/digits/small_cnn" / method).glob(f"*/{stage}.json")
+    return Record.read(path)
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """The smoke suite, run from nothing."""
+    folder = copy(tmp_path_factory.mktemp("smoke"))
+    said = snakemake(folder, *SMOKE)
+    assert "100%" in said
+    return folder
+
+
+@pytest.fixture
+def project(smoke, tmp_path):
+    """A finished smoke suite to change at will."""
+    folder = tmp_path / "project"
+    shutil.copytree(smoke, folder, copy_function=shutil.copy2)
+    return folder
+
+
+@pytest.mark.parametrize("suite", SUITES, ids=lambda path: path.stem)
+def test_every_suite_plans(suite, tmp_path):
+    said = snakemake(copy(tmp_path), "--configfile", str(suite), "-n", "-q", "rules")
+    assert re.search(r"^autoattack +\d+$", said, re.MULTILINE)
+
+
+def test_smoke_runs_every_stage_and_ends_in_a_page(smoke):
+    for method in ("fgsm", "sora"):
+        assert record(smoke, method).training.epochs == 2
+        assert record(smoke, method, "autoattack").attack.n == 4
+        assert record(smoke, method, "cost").expense.forward == 2
+        assert record(smoke, method).data.official
+    for kind in ("html", "md", "csv"):
+        assert "sora" in (smoke / f"results/leaderboard.{kind}").read_text()
+    assert list((smoke / "results/tables").glob("*.tex"))
+    assert not list((smoke / "results/runs").rglob("state"))
+
+
+def test_pictures_and_weights_start_alike_for_every_method(smoke):
+    one, two = (record(smoke, method) for method in ("fgsm", "sora"))
+    assert one.data == two.data
+    assert one.run != two.run
+
+
+def test_what_is_done_stays_done(project):
+    assert planned(project, *SMOKE) == {}
+
+
+def test_rewording_a_method_reruns_nothing(project):
+    path = project / "methods/sora.py"
+    path.write_text(path.read_text().replace("Single-step attack, shortened", "An attack, cut"))
+    assert planned(project, *SMOKE) == {}
+
+
+def test_editing_a_method_reruns_that_method_only(project):
+    path = project / "methods/sora.py"
+    path.write_text(path.read_text().replace("tau: float = 0.02", "tau: float = 0.03"))
+    jobs = planned(project, *SMOKE)
+    assert {method for _, method in jobs} == {"sora"}
+    path.write_text(
+        path.read_text().replace("0.03", "0.02").replace("clamp(-1, 1)", "clamp(-1, 2)")
+    )
+    jobs = planned(project, *SMOKE)
+    assert jobs == {(rule, "sora"): 1 for rule in ("train", "autoattack", "cost")}
+
+
+def test_words_are_all_ops_but_code_there_reruns_every_method(project):
+    path = project / "bench/ops.py"
+    path.write_text(path.read_text().replace("return (x + d).clamp(0, 1) - x", "return d"))
+    assert {method for _, method in planned(project, *SMOKE)} == {"fgsm", "sora"}
+
+
+def test_a_half_way_page_does_not_count_as_done(tmp_path):
+    folder = copy(tmp_path)
+    snakemake(folder, "report", *SMOKE)
+    assert "not run" in (folder / "results/leaderboard.html").read_text()
+    assert ("train", "sora") in planned(folder, *SMOKE)
+
+
+def test_moving_the_data_reruns_nothing(project):
+    (project / ".data").rename(project / "elsewhere")
+    assert planned(project, *SMOKE, "--config", "data_dir=elsewhere") == {}
+
+
+BROKEN = '''"""Broken: fails while a file called fail lies about."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.method import Cost, Method
+from bench.ops import ce
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken(Method):
+    """Source: none. Shapes: none. Cost: none. Differs: none."""
+
+    cost = Cost(forward=1, backward=1)
+
+    def step(self, net, batch, state, descend):
+        if Path("fail").exists():
+            raise RuntimeError("it <b>broke</b>")
+        descend(ce(net, batch.y), at=batch.x)
+'''
+
+
+def test_a_failure_is_recorded_stops_nobody_and_is_retried_when_asked(project):
+    (project / "methods/broken.py").write_text(BROKEN)
+    (project / "fail").touch()
+    words = (*SMOKE, "--config", "methods=[fgsm,broken]")
+    snakemake(project, *words)
+    failed = record(project, "broken")
+    assert (failed.status, failed.attempt) == ("failed", 1)
+    assert failed.reason == "RuntimeError: it <b>broke</b>"
+    assert record(project, "broken", "autoattack").status == "skipped"
+    page = (project / "results/leaderboard.html").read_text()
+    assert "it &lt;b&gt;broke&lt;/b&gt;" in page
+    (log,) = (project / "results/logs/digits/small_cnn/broken").glob("*/train.log")
+    assert "Traceback" in log.read_text()
+
+    assert planned(project, *words) == {}
+    text = snakemake(project, *words, "strict=true", ok=False)
+    assert "it <b>broke</b>" in text
+
+    (project / "fail").unlink()
+    snakemake(project, *words, "retry_failed=true")
+    assert record(project, "broken").status == "done"
+    assert record(project, "broken", "autoattack").status == "done"
+    assert planned(project, *words) == {}
+
+
+# Kills. The method sleeps in its steps, so that there is a middle to be killed in.
+
+SLOW = '''"""Slow: FGSM that sleeps."""
+
+import time
+from dataclasses import dataclass
+
+from bench.method import Cost, Method
+from bench.ops import ce, grad, project, uniform
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slow(Method):
+    """Source: none. Shapes: none. Cost: none. Differs: none."""
+
+    cost = Cost(forward=2, backward=2)
+
+    def step(self, net, batch, state, descend):
+        with open("writers", "a") as file:
+            file.write("x")
+        time.sleep(0.5)
+        g = grad(ce(net, batch.y), at=batch.x + 0 * uniform(batch.x, 1.0))
+        d = project(uniform(batch.x, self.eps) + self.eps * g.sign(), batch.x, self.eps)
+        descend(ce(net, batch.y), at=batch.x + d, g=g)
+'''
+UPDATES = 4  # 2 epochs of 2 batches
+ONE = (*SMOKE, "--config", "methods=[slow]")
+
+
+def started(folder, *words):
+    return subprocess.Popen(
+        [*SNAKEMAKE, *words], cwd=folder, env=environment(), stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+
+
+def steps(folder):
+    path = folder / "writers"
+    return len(path.read_text()) if path.exists() else 0
+
+
+def until(claim, seconds=60.0):
+    end = time.monotonic() + seconds
+    while not claim():
+        assert time.monotonic() < end, "it never came to be"
+        time.sleep(0.02)
+
+
+def jobs_of(folder):
+    """Process ids of the training jobs that work in a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (path / "cmdline").read_bytes().split(b"\0")
+            here = (path / "cwd").resolve() == folder.resolve()
+        except OSError:
+            continue
+        if here and b"bench.train" in words and b"python" in Path(words[0].decode()).name.encode():
+            found.append(int(path.name))
+    return found
+
+
+def numbers(folder):
+    training = record(folder, "slow").training
+    attack = record(folder, "slow", "autoattack").attack
+    return training.curves, training.clean, training.fgsm, training.pgd10, attack.robust
+
+
+@pytest.fixture(scope="module")
+def undisturbed(smoke, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("slow") / "project"
+    shutil.copytree(smoke, folder, copy_function=shutil.copy2)
+    (folder / "methods/slow.py").write_text(SLOW)
+    snakemake(folder, *ONE)
+    return numbers(folder)
+
+
+def test_killed_snakemake_leaves_one_writer_and_the_same_command_goes_on(project, undisturbed):
+    (project / "methods/slow.py").write_text(SLOW)
+    first = started(project, *ONE)
+    until(lambda: steps(project) >= 1)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    assert jobs_of(project), "the job should have outlived Snakemake"
+    before = steps(project)
+    assert before < UPDATES, "too late to tell"
+    snakemake(project, *ONE)
+    # the orphan's steps, and those of the cost rule; no second training
+    (log,) = (project / "results/logs/digits/small_cnn/slow").glob("*/train.log")
+    assert "belongs to another running job" in log.read_text()
+    assert "is done already" in log.read_text()
+    assert log.read_text().count("epoch 2/2") == 1, "two jobs trained the same run"
+    assert numbers(project) == undisturbed
+    assert planned(project, *ONE) == {}
+
+
+def test_a_killed_job_is_done_again_by_the_same_command(project, undisturbed):
+    (project / "methods/slow.py").write_text(SLOW)
+    first = started(project, *ONE)
+    until(lambda: steps(project) >= 1)
+    for pid in jobs_of(project):
+        os.kill(pid, signal.SIGKILL)
+    assert first.wait(60) != 0
+    snakemake(project, *ONE)
+    assert numbers(project) == undisturbed
+
+
+def test_a_killed_job_resumes_from_its_checkpoint_bit_for_bit(project, undisturbed):
+    (project / "methods/slow.py").write_text(SLOW)
+    snakemake(project, *ONE)
+    (whole,) = (project / "results/runs/digits/small_cnn/slow").iterdir()
+    weights = (whole / "model.safetensors").read_bytes()
+    config = json.dumps(record(project, "slow").config.as_dict())
+    command = [
+        sys.executable, "-m", "bench.train", "--config", config, "--out", "resumed",
+        "--checkpoint-seconds", "0", "--test-images", "64", "--probe-images", "16",
+        "--log", "resumed.log",
+    ]  # fmt: skip
+    (project / "writers").unlink()
+    job = subprocess.Popen(command, cwd=project, env=environment())
+    until(lambda: steps(project) >= 3)
+    job.kill()
+    job.wait()
+    assert not (project / "resumed/train.json").exists()
+    subprocess.run(command, cwd=project, env=environment(), check=True)
+    assert re.search(r"resumed at update [12] of 4", (project / "resumed.log").read_text())
+    assert (project / "resumed/model.safetensors").read_bytes() == weights
+    again = Record.read(project / "resumed/train.json").training
+    assert (again.resumed, again.curves) == (1, record(project, "slow").training.curves)
+    assert steps(project) == UPDATES + 1  # the step that the kill cut off, once more
+
+
+# Mistakes, as a user meets them: one paragraph each, and no traceback.
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("methods=[soar]",), "unknown method 'soar': did you mean sora?"),
+        (("datasets=[cifar]",), "unknown data set 'cifar': did you mean cifar10?"),
+        (("architectures=[small]",), "unknown architecture 'small': did you mean small_cnn?"),
+        (("epz=3",), "unknown key 'epz': did you mean eps?"),
+        (("eps=[0]",), "eps.0: Input should be greater than 0, given 0"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_paragraph(smoke, words, said):
+    text = snakemake(smoke, *SMOKE, "-n", "--config", *words, ok=False)
+    assert said in text
+    assert "Traceback" not in text
+    assert len(text.strip().splitlines()) < 12, text
+
+
+def stage(folder, module, *words, config=None):
+    text = json.dumps(config or record(folder, "fgsm").config.as_dict())
+    done = subprocess.run(
+        [sys.executable, "-m", f"bench.{module}", "--config", text, *words], cwd=folder,
+        env=environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_missing_data_are_named_with_the_command_that_makes_them(smoke):
+    said = stage(smoke, "train", "--out", "x/a", "--data-dir", "nowhere")
+    assert (
+        "nowhere/prepared/digits.safetensors is missing; run: python -m bench.data digits" in said
+    )
+    assert not (smoke / "x/a/train.json").exists()
+
+
+def test_a_results_folder_that_cannot_be_written_is_named(smoke):
+    (smoke / "plain-file").touch()
+    said = stage(smoke, "train", "--out", "plain-file/run")
+    assert "cannot write to plain-file/run" in said
+    assert "make it writable" in said
+
+
+def test_attacking_what_was_not_trained_says_so(smoke):
+    said = stage(smoke, "attack", "--out", "x/b")
+    assert "x/b/train.json is missing; train the run first" in said
+
+
+def test_damaged_weights_are_named(project):
+    (run,) = (project / "results/runs/digits/small_cnn/fgsm").iterdir()
+    (run / "autoattack.json").unlink()
+    weights = run / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-9])
+    said = stage(project, "attack", "--out", str(run), "--images", "4", "--batch", "4")
+    assert "model.safetensors cannot be read as this run's weights" in said
+    assert "train the run again" in said
+
+
+def test_a_method_edited_after_planning_is_not_run_under_the_old_name(project):
+    said = stage(project, "train", "--out", "x/c", "--code", "0123456789ab")
+    assert "methods/fgsm.py was edited after this run was planned" in said
+
+
+def test_a_radius_of_nonsense_by_hand_is_refused(smoke):
+    config = record(smoke, "fgsm").config.as_dict()
+    for eps in ("0/255", "-8/255", "eight"):
+        said = stage(smoke, "train", "--out", "x/d", config=config | {"eps": eps})
+        assert "eps" in said
+        assert "8/255" in said
+
+
+def test_one_failing_data_set_still_renders_the_page(project):
+    words = ("--configfile", "workflows/config/smoke.yaml", "--config", "datasets=[cifar10,digits]")
+    text = snakemake(project, *words, "data_dir=empty", ok=False)
+    assert "there is no empty/cifar-10-batches-py" in text
+    assert "preact" not in text
+    page = (project / "results/leaderboard.html").read_text()
+    assert "cifar10" in page
+    assert "not run" in page
+
+
+# Clusters.
+
+
+def test_slurm_profile_plans_one_gpu_a_job(smoke):
+    text = snakemake(smoke, *SMOKE, "--workflow-profile", "profiles/slurm", "-n", "--forceall")
+    assert re.search(r"resources: .*gpu=1", text)
+
+
+def test_slurm_turns_gpu_into_one_gpu_a_job():
+    from types import SimpleNamespace
+
+    from snakemake_executor_plugin_slurm.submit_string import get_submit_command
+
+    class Resources(dict):
+        def __getattr__(self, name):
+            return self.get(name)
+
+    job = SimpleNamespace(resources=Resources(gpu=1, mem_mb=16000, runtime=240), threads=1)
+    settings = SimpleNamespace(
+        requeue=False, qos=None, reservation=None, jobname_prefix="", pass_command_as_script=False
+    )
+    params = SimpleNamespace(
+        run_uuid="u", slurm_logfile="l", comment_str="c", account=None, partition=None,
+        workdir=".",
+    )  # fmt: skip
+    try:
+        call = get_submit_command(job, params)
+    except TypeError:
+        call = get_submit_command(job, params, settings)
+    assert call.split().count("--gpus=1") == 1
