@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from bench.protocol import PROTOCOLS
-from bench.record import Config, build
+from bench.record import Config, build, radius
 from workflows import grid
 
 
@@ -189,6 +189,12 @@ def run(text: str) -> Config:
         name = getattr(config, what)
         if name not in grid.names(kind):
             raise ConfigError(grid.unknown(what, name, grid.names(kind)))
+    try:
+        known = 0 < radius(config.eps) < 1
+    except ValueError:
+        known = False
+    if not known:
+        raise ConfigError(f"eps is {config.eps!r}; give a radius in (0, 1) as text, like '8/255'")
     try:
         given = settings(config.method, config.settings)
     except ValueError as error:

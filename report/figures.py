@@ -30,11 +30,12 @@ def accuracy_against_cost(group: Group) -> dict[str, Any] | None:
         return None
     methods = sorted(points["method"])
     cycle = range(len(methods))
+    top = max(10.0, 1.1 * points["autoattack"].max())  # room for names, and for a row of zeros
     base = alt.Chart(points).encode(
         x=alt.X("time:Q", title=f"time of an update ({REFERENCE} = 1)").scale(
             type="log", nice=True
         ),
-        y=alt.Y("autoattack:Q", title="accuracy under AutoAttack, %").scale(zero=True),
+        y=alt.Y("autoattack:Q", title="accuracy under AutoAttack, %").scale(domain=[0, top]),
         tooltip=[
             alt.Tooltip("method:N"),
             alt.Tooltip("autoattack:Q", format=".2f"),

@@ -17,6 +17,7 @@ from report import figures
 from report.table import COLUMNS, Group, Run, collect, frame, groups
 
 TOP = 8  # rows of each group that a terminal is shown
+BEGIN, END = "<!-- leaderboard: written by `make readme` -->", "<!-- end of leaderboard -->"
 SHORT = ("autoattack", "clean", "fgsm", "pgd10", "time_ratio")  # columns of Markdown and LaTeX
 
 
@@ -26,7 +27,9 @@ def render(results: Path) -> list[Group]:
     Raises:
         OSError: the folder cannot be written to.
     """
-    runs, plan = collect(results / "runs", results / "published", results / "plan.json")
+    runs, plan = collect(
+        published=results / "published", runs=results / "runs", plan=results / "plan.json"
+    )
     found = groups(runs, bench_code=plan.get("bench_code"))
     write_bytes(results / "leaderboard.html", page(found, runs).encode())
     write_bytes(results / "leaderboard.md", markdown(found).encode())
@@ -54,12 +57,25 @@ def page(found: list[Group], runs: list[Run]) -> str:
     )  # fmt: skip
 
 
-def markdown(found: list[Group]) -> str:
+def markdown(found: list[Group], template: str = "leaderboard.md.j2") -> str:
     """Make the Markdown tables."""
     columns = [column for column in COLUMNS if column.key in SHORT]
     environment = _templates()
     environment.filters["cell"] = _markdown_cell
-    return environment.get_template("leaderboard.md.j2").render(groups=found, columns=columns)
+    return environment.get_template(template).render(groups=found, columns=columns)
+
+
+def readme(found: list[Group], text: str) -> str:
+    """Put the tables of published records between the marks of the README.
+
+    Raises:
+        ValueError: the marks are not there.
+    """
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"README.md lacks the lines {BEGIN!r} and {END!r}")
+    return f"{head}{begin}\n\n{markdown(found, 'readme.md.j2')}\n{end}{tail}"
 
 
 def latex(group: Group) -> str:
@@ -140,7 +156,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Render the leaderboard from the records.")
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--summary", action="store_true", help="print the top of the tables")
+    parser.add_argument("--readme", type=Path, help="write the published tables into this file")
     args = parser.parse_args()
+    if args.readme:
+        published, _ = collect(published=args.results / "published")
+        text = readme(groups(published), args.readme.read_text(encoding="utf-8"))
+        write_bytes(args.readme, text.encode())
+        return
     found = render(args.results)
     if args.summary:
         print(summary(args.results, found))

@@ -170,23 +170,25 @@ class Group:
     rows: list[Row]
 
 
-def collect(runs: Path, published: Path, plan: Path) -> tuple[list[Run], dict[str, Any]]:
+def collect(
+    *, published: Path, runs: Path | None = None, plan: Path | None = None
+) -> tuple[list[Run], dict[str, Any]]:
     """Read every record there is; a run in both places counts once, as the working one.
 
     Args:
-        runs: folder of the working results.
         published: folder of the records in git, any number of sets deep.
-        plan: what Snakemake last planned; need not exist.
+        runs: folder of the working results, if they count.
+        plan: what Snakemake last planned, if it counts; need not exist.
 
     Returns:
         All runs, planned ones without records included, and the plan.
     """
     found: dict[str, Run] = {}
-    for root, is_published in ((published, True), (runs, False)):
+    for root in (published, runs):
         for stage in (TRAIN, AUTOATTACK, COST):
-            for path in sorted(root.rglob(f"{stage}.json")):
-                _add(found, path, stage, is_published)
-    planned = json.loads(plan.read_text(encoding="utf-8")) if plan.is_file() else {}
+            for path in sorted(root.rglob(f"{stage}.json")) if root else ():
+                _add(found, path, stage, root is published)
+    planned = json.loads(plan.read_text(encoding="utf-8")) if plan and plan.is_file() else {}
     for entry in planned.get("runs", ()):
         config: Config = build(Config, entry["config"], "plan")
         run = found.setdefault(entry["folder"], Run(entry["folder"], config, published=False))

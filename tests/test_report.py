@@ -21,6 +21,7 @@ from bench.record import (
 )
 from report import figures, render
 from report.table import COLUMNS, collect, frame, groups, wilson
+from workflows import grid
 
 DATA = Data(checksum="c" * 64, official=True, train_images=100, test_images=50)
 ORIGIN = Origin(
@@ -84,7 +85,9 @@ def done(root, cfg, *, aa, ratio=1.0, **scores):
 
 
 def table(tmp_path, **rest):
-    runs, _ = collect(tmp_path / "runs", tmp_path / "published", tmp_path / "plan.json")
+    runs, _ = collect(
+        published=tmp_path / "published", runs=tmp_path / "runs", plan=tmp_path / "plan.json"
+    )
     return groups(runs, **rest)
 
 
@@ -264,3 +267,19 @@ def test_frame_keeps_what_the_group_shares(tmp_path):
     done(tmp_path / "runs", config(), aa=10.0)
     (group,) = table(tmp_path)
     assert frame(group).iloc[0]["eps"] == "51/255"
+
+
+def test_the_readme_shows_the_published_records():
+    """If this fails: make readme."""
+    text = (grid.ROOT / "README.md").read_text()
+    published, _ = collect(published=grid.ROOT / "results/published")
+    assert render.readme(groups(published), text) == text
+
+
+def test_published_records_are_whole_and_official():
+    published, _ = collect(published=grid.ROOT / "results/published")
+    assert published
+    for run in published:
+        assert not run.broken
+        assert all(record.data.official for record in run.stages.values())
+        assert not list((grid.ROOT / "results/published").rglob("*.safetensors"))

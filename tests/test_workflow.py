@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -192,12 +193,14 @@ def test_a_failure_is_recorded_stops_nobody_and_is_retried_when_asked(project):
     assert planned(project, *words) == {}
 
 
-# Kills. The method sleeps in its steps, so that there is a middle to be killed in.
+# Kills. The method waits in its second step while a file called hold lies about, so that there is
+# a middle to be killed in.
 
-SLOW = '''"""Slow: FGSM that sleeps."""
+SLOW = '''"""Slow: FGSM from a random start that can be held."""
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.method import Cost, Method
 from bench.ops import ce, grad, project, uniform
@@ -210,12 +213,14 @@ class Slow(Method):
     cost = Cost(forward=2, backward=2)
 
     def step(self, net, batch, state, descend):
-        with open("writers", "a") as file:
-            file.write("x")
-        time.sleep(0.5)
-        g = grad(ce(net, batch.y), at=batch.x + 0 * uniform(batch.x, 1.0))
-        d = project(uniform(batch.x, self.eps) + self.eps * g.sign(), batch.x, self.eps)
+        eta = uniform(batch.x, self.eps)
+        g = grad(ce(net, batch.y), at=(batch.x + eta).clamp(0, 1))
+        d = project(eta + self.eps * g.sign(), batch.x, self.eps)
         descend(ce(net, batch.y), at=batch.x + d, g=g)
+        with open("steps", "a") as file:
+            file.write("x")
+        while Path("hold").exists() and Path("steps").stat().st_size == 2:
+            time.sleep(0.02)
 '''
 UPDATES = 4  # 2 epochs of 2 batches
 ONE = (*SMOKE, "--config", "methods=[slow]")
@@ -229,8 +234,13 @@ def started(folder, *words):
 
 
 def steps(folder):
-    path = folder / "writers"
-    return len(path.read_text()) if path.exists() else 0
+    path = folder / "steps"
+    return path.stat().st_size if path.exists() else 0
+
+
+def log_of(folder):
+    paths = list((folder / "results/logs/digits/small_cnn/slow").glob("*/train.log"))
+    return paths[0].read_text() if paths else ""
 
 
 def until(claim, seconds=60.0):
@@ -269,32 +279,37 @@ def undisturbed(smoke, tmp_path_factory):
     return numbers(folder)
 
 
-def test_killed_snakemake_leaves_one_writer_and_the_same_command_goes_on(project, undisturbed):
+def held_run(project):
+    """Start Snakemake and wait until training holds in the middle."""
     (project / "methods/slow.py").write_text(SLOW)
-    first = started(project, *ONE)
-    until(lambda: steps(project) >= 1)
-    os.kill(first.pid, signal.SIGKILL)
+    (project / "hold").touch()
+    snakemake = started(project, *ONE)
+    until(lambda: steps(project) == 2)
+    return snakemake
+
+
+def test_killed_snakemake_leaves_one_writer_and_the_same_command_goes_on(project, undisturbed):
+    first = held_run(project)
+    first.kill()
     first.wait()
-    assert jobs_of(project), "the job should have outlived Snakemake"
-    before = steps(project)
-    assert before < UPDATES, "too late to tell"
-    snakemake(project, *ONE)
-    # the orphan's steps, and those of the cost rule; no second training
-    (log,) = (project / "results/logs/digits/small_cnn/slow").glob("*/train.log")
-    assert "belongs to another running job" in log.read_text()
-    assert "is done already" in log.read_text()
-    assert log.read_text().count("epoch 2/2") == 1, "two jobs trained the same run"
+    (orphan,) = jobs_of(project)
+    second = started(project, *ONE)
+    until(lambda: "belongs to another running job" in log_of(project))
+    assert steps(project) == 2, "two jobs trained the same run"
+    (project / "hold").unlink()
+    assert second.wait(120) == 0
+    assert "is done already" in log_of(project)
+    assert not Path(f"/proc/{orphan}").exists()
     assert numbers(project) == undisturbed
     assert planned(project, *ONE) == {}
 
 
 def test_a_killed_job_is_done_again_by_the_same_command(project, undisturbed):
-    (project / "methods/slow.py").write_text(SLOW)
-    first = started(project, *ONE)
-    until(lambda: steps(project) >= 1)
+    first = held_run(project)
     for pid in jobs_of(project):
         os.kill(pid, signal.SIGKILL)
     assert first.wait(60) != 0
+    (project / "hold").unlink()
     snakemake(project, *ONE)
     assert numbers(project) == undisturbed
 
@@ -303,22 +318,24 @@ def test_a_killed_job_resumes_from_its_checkpoint_bit_for_bit(project, undisturb
     (project / "methods/slow.py").write_text(SLOW)
     snakemake(project, *ONE)
     (whole,) = (project / "results/runs/digits/small_cnn/slow").iterdir()
-    weights = (whole / "model.safetensors").read_bytes()
     config = json.dumps(record(project, "slow").config.as_dict())
     command = [
         sys.executable, "-m", "bench.train", "--config", config, "--out", "resumed",
         "--checkpoint-seconds", "0", "--test-images", "64", "--probe-images", "16",
         "--log", "resumed.log",
     ]  # fmt: skip
-    (project / "writers").unlink()
+    (project / "steps").unlink()
+    (project / "hold").touch()
     job = subprocess.Popen(command, cwd=project, env=environment())
-    until(lambda: steps(project) >= 3)
+    until(lambda: steps(project) == 2)
     job.kill()
     job.wait()
     assert not (project / "resumed/train.json").exists()
+    (project / "hold").unlink()
     subprocess.run(command, cwd=project, env=environment(), check=True)
-    assert re.search(r"resumed at update [12] of 4", (project / "resumed.log").read_text())
-    assert (project / "resumed/model.safetensors").read_bytes() == weights
+    assert "resumed at update 1 of 4" in (project / "resumed.log").read_text()
+    weights = [folder / "model.safetensors" for folder in (whole, project / "resumed")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
     again = Record.read(project / "resumed/train.json").training
     assert (again.resumed, again.curves) == (1, record(project, "slow").training.curves)
     assert steps(project) == UPDATES + 1  # the step that the kill cut off, once more
@@ -334,7 +351,7 @@ def test_a_killed_job_resumes_from_its_checkpoint_bit_for_bit(project, undisturb
         (("datasets=[cifar]",), "unknown data set 'cifar': did you mean cifar10?"),
         (("architectures=[small]",), "unknown architecture 'small': did you mean small_cnn?"),
         (("epz=3",), "unknown key 'epz': did you mean eps?"),
-        (("eps=[0]",), "eps.0: Input should be greater than 0, given 0"),
+        (("eps=[0]",), "eps.0: Input should be greater than 0, given '0'"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_paragraph(smoke, words, said):
@@ -408,6 +425,35 @@ def test_one_failing_data_set_still_renders_the_page(project):
     assert "not run" in page
 
 
+# A newcomer, with CONTRIBUTING alone.
+
+
+def test_the_tutorials_method_keeps_the_laws_and_appears_on_the_page(project):
+    for name in ("tests", "pyproject.toml"):
+        source = grid.ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, project / name)
+    tutorial = (grid.ROOT / "CONTRIBUTING.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", tutorial, re.DOTALL)
+    new = [sys.executable, "-m", "methods", "new", "fgsm_random"]
+    subprocess.run(new, cwd=project, env=environment(), check=True, capture_output=True)
+    (project / "methods/fgsm_random.py").write_text(code)
+    check = [sys.executable, "-m", "methods", "check", "fgsm_random"]
+    said = subprocess.run(check, cwd=project, env=environment(), capture_output=True, text=True)
+    assert said.returncode == 0, said.stdout
+    assert " passed" in said.stdout
+    snakemake(project, *SMOKE, "--config", "methods=[fgsm,fgsm_random]")
+    assert "fgsm_random" in (project / "results/leaderboard.html").read_text()
+
+
+def test_the_stub_is_no_file_twice_and_takes_no_odd_name(project):
+    for name, said in (("fgsm", "exists; choose another"), ("My-Method", "lower snake case")):
+        new = [sys.executable, "-m", "methods", "new", name]
+        done = subprocess.run(new, cwd=project, env=environment(), capture_output=True, text=True)
+        assert done.returncode == 1
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+
+
 # Clusters.
 
 
@@ -417,24 +463,10 @@ def test_slurm_profile_plans_one_gpu_a_job(smoke):
 
 
 def test_slurm_turns_gpu_into_one_gpu_a_job():
-    from types import SimpleNamespace
-
-    from snakemake_executor_plugin_slurm.submit_string import get_submit_command
+    from snakemake_executor_plugin_slurm.utils import set_gres_string
 
     class Resources(dict):
-        def __getattr__(self, name):
-            return self.get(name)
+        __getattr__ = dict.get
 
-    job = SimpleNamespace(resources=Resources(gpu=1, mem_mb=16000, runtime=240), threads=1)
-    settings = SimpleNamespace(
-        requeue=False, qos=None, reservation=None, jobname_prefix="", pass_command_as_script=False
-    )
-    params = SimpleNamespace(
-        run_uuid="u", slurm_logfile="l", comment_str="c", account=None, partition=None,
-        workdir=".",
-    )  # fmt: skip
-    try:
-        call = get_submit_command(job, params)
-    except TypeError:
-        call = get_submit_command(job, params, settings)
-    assert call.split().count("--gpus=1") == 1
+    job = SimpleNamespace(resources=Resources(gpu=1))
+    assert set_gres_string(job).split() == ["--gpus=1"]
