@@ -57,8 +57,9 @@ def visible(environ: MutableMapping[str, str]) -> list[str]:
     """List this process's GPUs by number, UUID or MIG name; none on a machine without."""
     given = environ.get("CUDA_VISIBLE_DEVICES")
     if given is None:
-        found = (re.fullmatch(r"nvidia(\d+)", path.name) for path in Path("/dev").glob("nvidia*"))
-        return sorted((match[1] for match in found if match), key=int)
+        # CUDA counts from 0 whatever the numbers of the device files that a container shows
+        files = [path for path in Path("/dev").glob("nvidia*") if path.name[6:].isdigit()]
+        return [str(i) for i in range(len(files))]
     names = [name.strip() for name in given.split(",")]
     # CUDA reads the list up to the first name that is none
     stop = next((i for i, name in enumerate(names) if name in ("", "-1", "NoDevFiles")), len(names))
@@ -76,14 +77,15 @@ def lease(
 ) -> Iterator[list[str]]:
     """Own ``count`` of this host's GPUs for the length of the block, and see only them.
 
-    Sets CUDA_VISIBLE_DEVICES. Leases inside an existing CUDA_VISIBLE_DEVICES; does nothing where
-    there is no GPU, and nothing where a scheduler already gave this job just as many as it asked.
+    Sets CUDA_VISIBLE_DEVICES. Leases inside an existing CUDA_VISIBLE_DEVICES. Does nothing where
+    there is no GPU or none is asked for, and nothing where a scheduler already gave this job just
+    as many as it asked for.
 
     Raises:
         ValueError: the machine has fewer GPUs than asked for.
         TimeoutError: none came free within ``patience`` seconds.
     """
-    pool = visible(environ)
+    pool = visible(environ) if count else []
     given = "SLURM_JOB_ID" in environ and len(pool) == count
     if not pool or given:
         yield pool

@@ -131,6 +131,24 @@ def test_nothing_is_leased_where_there_is_no_gpu(tmp_path, monkeypatch):
     assert not (tmp_path / "locks").exists()
 
 
+def test_a_job_for_the_cpu_leases_nothing(tmp_path):
+    environ = {"CUDA_VISIBLE_DEVICES": "0,1"}
+    with lease(0, environ, folder=tmp_path / "locks") as mine:
+        assert mine == []
+    assert not (tmp_path / "locks").exists()
+
+
+def test_device_files_are_counted_from_zero(monkeypatch):
+    files = [
+        Path("/dev/nvidia3"),
+        Path("/dev/nvidia5"),
+        Path("/dev/nvidiactl"),
+        Path("/dev/nvidia-uvm"),
+    ]
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter(files))
+    assert visible({}) == ["0", "1"]
+
+
 def test_devices_a_scheduler_gave_are_taken_as_they_are(tmp_path):
     environ = {"CUDA_VISIBLE_DEVICES": "0", "SLURM_JOB_ID": "7"}
     with lease(1, environ, folder=tmp_path / "locks") as mine:

@@ -1,0 +1,128 @@
+"""A stage of a run: what becomes a record, what ends the program, what is not done twice."""
+
+import json
+
+import pytest
+import torch
+
+from bench import config, job
+from bench.job import Refused
+from bench.record import Record
+from bench.trainer import Diverged
+
+RUN = config.runs(config.suite({"methods": ["fgsm"]}))[0]
+
+
+@pytest.fixture
+def execute(tmp_path):
+    """Run a stage whose work is a function of the test's; returns its record."""
+
+    def run(work, *words, prepare=lambda this: None):
+        given = ["--config", json.dumps(RUN.as_dict()), "--out", str(tmp_path / "run"), *words]
+        given += ["--device", "cpu", "--log", str(tmp_path / "log")]
+        args = job.arguments("train", "").parse_args(given)
+        job.execute("train", args, prepare, lambda this, ready: work())
+        return Record.read(tmp_path / "run/train.json")
+
+    return run
+
+
+def raising(error):
+    def work():
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "reason"),
+    [
+        (Diverged("loss is nan in epoch 3 of 9"), "diverged", "loss is nan in epoch 3 of 9"),
+        (torch.OutOfMemoryError("CUDA out of memory.\nmore"), "oom", "CUDA out of memory."),
+        (MemoryError(), "oom", "the machine's memory is full"),
+        (Refused("ATAS keeps no canvas of these"), "refused", "ATAS keeps no canvas of these"),
+        (KeyError("d"), "failed", "KeyError: 'd'"),
+        (ValueError("a method's own"), "failed", "ValueError: a method's own"),
+        (AssertionError("reach"), "failed", "AssertionError: reach"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_goes_wrong_while_working_is_a_record(execute, tmp_path, error, status, reason):
+    record = execute(raising(error))
+    assert (record.status, record.reason) == (status, reason)
+    assert record.origin.device.startswith("CPU")
+    assert reason in (tmp_path / "log").read_text()
+
+
+def test_strict_fails_after_the_record_is_written(execute, tmp_path):
+    with pytest.raises(SystemExit) as caught:
+        execute(raising(KeyError("d")), "--strict")
+    assert caught.value.code == 1
+    assert Record.read(tmp_path / "run/train.json").status == "failed"
+
+
+@pytest.mark.parametrize("error", [ValueError("no data: get some"), OSError("disk full")])
+def test_what_the_user_can_put_right_ends_the_program_without_a_record(execute, tmp_path, error):
+    def prepare(this):
+        raise error
+
+    with pytest.raises(SystemExit, match=str(error)):
+        execute(dict, prepare=prepare)
+    assert not (tmp_path / "run/train.json").exists()
+
+
+def test_an_interrupt_is_no_failure(execute, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        execute(raising(KeyboardInterrupt()))
+    assert not (tmp_path / "run/train.json").exists()
+
+
+def test_what_is_done_is_not_done_again(execute):
+    ran = []
+    execute(lambda: ran.append(1) or {})
+    execute(lambda: ran.append(2) or {})
+    assert ran == [1]
+
+
+def test_a_failure_a_new_attempt_and_a_forgotten_record_are_done_again(execute, tmp_path):
+    ran = []
+    execute(raising(KeyError()))
+    execute(lambda: ran.append(1) or {})
+    assert execute(lambda: ran.append(2) or {}, "--attempt", "2").attempt == 2
+    (tmp_path / "run/train.json").unlink()
+    execute(lambda: ran.append(3) or {}, "--attempt", "2")
+    assert ran == [1, 2, 3]
+
+
+def test_a_stage_can_say_why_it_was_skipped(execute):
+    record = execute(lambda: {"status": "skipped", "reason": "training diverged"})
+    assert (record.status, record.reason) == ("skipped", "training diverged")
+
+
+def test_asking_for_a_gpu_where_there_is_none_is_refused(tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    given = ["--config", json.dumps(RUN.as_dict()), "--out", str(tmp_path), "--device", "cuda"]
+    args = job.arguments("train", "").parse_args(given)
+    with pytest.raises(SystemExit, match="torch finds no GPU; use --device auto or cpu"):
+        job.execute("train", args, lambda this: None, lambda this, ready: {})
+
+
+def test_the_seed_alone_decides_the_weights(execute):
+    from types import SimpleNamespace
+
+    from bench import data
+
+    loaded = SimpleNamespace(info=data.info("digits"))
+
+    def weights(seed):
+        import dataclasses
+
+        this = SimpleNamespace(
+            config=dataclasses.replace(RUN, seed=seed), device=torch.device("cpu")
+        )
+        torch.rand(seed + 3)  # whatever was drawn before
+        return torch.cat([w.flatten() for w in job.network(this, loaded).parameters()])
+
+    assert torch.equal(weights(0), weights(0))
+    assert not torch.equal(weights(0), weights(1))
