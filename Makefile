@@ -16,7 +16,7 @@ help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 leaderboard: $(READY)  ## train, attack, cost and rank: the whole default suite, no download, no GPU
-	@if [ -t 2 ]; then quiet="rules"; else quiet="rules progress host"; fi; \
+	@if [ -t 2 ]; then quiet="rules host"; else quiet="rules progress host"; fi; \
 	$(SNAKEMAKE) --quiet $$quiet && $(BIN)/python -m report.render --summary
 
 test: $(READY)  ## run all unmarked tests

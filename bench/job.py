@@ -86,9 +86,12 @@ def execute(
         prepare: raises ValueError or OSError for what the user can put right.
         work: returns the record's fields beyond the head.
     """
-    say = _speaker(args, stage)
     try:
         config = configs.run(args.config)
+    except configs.ConfigError as error:
+        sys.exit(f"{stage}: {error}")
+    say = _speaker(args, f"{config.method} seed {config.seed}, {config.dataset}, {stage}")
+    try:
         if args.code and args.code != grid.method_fingerprint(config.method):
             raise ValueError(
                 f"methods/{config.method}.py was edited after this run was planned; give the same "
@@ -245,9 +248,8 @@ def _device(args: argparse.Namespace) -> "torch.device":
     return torch.device("cuda" if there and args.device != "cpu" else "cpu")
 
 
-def _speaker(args: argparse.Namespace, stage: str) -> Callable[[str], None]:
+def _speaker(args: argparse.Namespace, title: str) -> Callable[[str], None]:
     loud = sys.stderr.isatty()
-    title = f"{'/'.join(args.out.parts[-4:-1])} {stage}"
 
     def say(line: str) -> None:
         if args.log is not None:

@@ -35,7 +35,7 @@ class Run(NamedTuple):
 
     device: torch.device
     batch: tuple[int, ...]  # (B, C, H, W) of a full batch
-    canvas: tuple[int, ...]  # (N, C, S, S): the padded training set
+    canvas: tuple[int, ...] | None  # (N, C, S, S): the padded training set; None without one
     epochs: int  # passes over the data
 
 
@@ -94,6 +94,11 @@ class Method(ABC):
     def reach(self) -> float:
         """Largest |at - x| handed to descend, in units of eps."""
         return 1.0
+
+    @property
+    def boxed(self) -> bool:
+        """Does ``at`` stay inside [0, 1]; a source that does not clip says False."""
+        return True
 
     @property
     def replays(self) -> int:
