@@ -237,7 +237,7 @@ class Trainer:
                 raise Diverged(f"{name} is {wrong[0]} in epoch {epoch + 1} of {self.epochs}")
         low, high = float(columns["low"].min()), float(columns["high"].max())
         reach = float(columns["reach"].max())
-        inside = low >= -TOLERANCE and high <= 1 + TOLERANCE
+        inside = (low >= -TOLERANCE and high <= 1 + TOLERANCE) or not self.method.boxed
         assert inside, f"descend was given pixels in [{low}, {high}], not in [0, 1]"
         far = reach * self.method.eps > self.method.reach * self.method.eps + TOLERANCE
         assert not far, f"descend was given images {reach} eps away, reach says {self.method.reach}"
