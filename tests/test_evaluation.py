@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from bench.models import Net
-from bench.ops import kl
 from evaluation.autoattack import ATTACKS, autoattack, pack, unpack
 from evaluation.clean import clean
 from evaluation.overfitting import collapse
@@ -45,12 +44,6 @@ def test_pgd_draws_from_a_generator_of_its_own():
     torch.manual_seed(0)
     pgd(Threshold(), x, y, eps=EPS, batch=2, steps=2, seed=5)
     assert torch.equal(torch.rand(1), expected)
-
-
-def test_kl_is_the_sum_over_classes_and_the_mean_over_images():
-    p, q = torch.tensor([[0.2, 0.8], [0.5, 0.5]]), torch.tensor([[0.6, 0.4], [0.5, 0.5]])
-    by_hand = (p * (p / q).log()).sum() / 2
-    assert kl(p.log(), q.log()).item() == pytest.approx(by_hand.item())
 
 
 @pytest.mark.parametrize(
