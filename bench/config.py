@@ -85,6 +85,9 @@ class Suite(BaseModel):
     attack_images: PositiveInt | None = Field(
         description="First test images for AutoAttack; null: all."
     )
+    evaluations: Annotated[
+        list[Literal["pgd50_10", "eps_sweep"]], BeforeValidator(_listed), AfterValidator(_unique)
+    ] = Field(default_factory=list, description="Optional ones, on the images of AutoAttack.")
     attack_batch: PositiveInt = Field(description="Images AutoAttack takes at once; recorded.")
     method_args: Annotated[
         dict[MethodName, dict[str, Any]],

@@ -16,6 +16,7 @@ from typing import Any, Literal, Self
 
 SCHEMA = 1
 TRAIN, AUTOATTACK, COST = "train", "autoattack", "cost"
+MEASURES = ("pgd50_10", "eps_sweep")  # optional stages, by suite
 Status = Literal["done", "failed", "diverged", "oom", "refused", "skipped"]
 
 
@@ -140,6 +141,15 @@ class Attack:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Measure:
+    """What an optional evaluation found."""
+
+    settings: dict[str, Any]  # steps, restarts, step size in units of eps, seed
+    scores: dict[str, Score]  # by what was measured, as "pgd50_10" or "fgsm 8/255"
+    measure_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Expense:
     """What one update costs, measured alone on the device."""
 
@@ -165,7 +175,7 @@ class Expense:
 class Record:
     """The head that all stages share, and the body of one."""
 
-    stage: Literal["train", "autoattack", "cost"]
+    stage: Literal["train", "autoattack", "cost", "pgd50_10", "eps_sweep"]
     run: str  # run id
     config: Config
     status: Status
@@ -176,12 +186,13 @@ class Record:
     training: Training | None = None
     attack: Attack | None = None
     expense: Expense | None = None
+    measure: Measure | None = None
     schema: int = field(default=SCHEMA)
 
     @property
-    def body(self) -> Training | Attack | Expense | None:
+    def body(self) -> Training | Attack | Expense | Measure | None:
         """What this stage found; None if it is not done."""
-        return self.training or self.attack or self.expense
+        return self.training or self.attack or self.expense or self.measure
 
     def write(self, folder: Path) -> Path:
         """Write <folder>/<stage>.json, under a temporary name first."""

@@ -1,6 +1,7 @@
 """Pictures as Vega-Lite specifications; the page carries the script that draws them."""
 
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import altair as alt
@@ -55,6 +56,41 @@ def accuracy_against_cost(group: Group) -> dict[str, Any] | None:
     chart = (marks + names).properties(width="container", height=280)
     spec: dict[str, Any] = chart.to_dict()
     return spec
+
+
+def epsilon_overfitting(group: Group) -> dict[str, Any] | None:
+    """Draw accuracy over the attack's radius, of each method's first seed that has a sweep."""
+    points = pd.DataFrame(_swept(group))
+    if points.empty:
+        return None
+    methods = sorted(set(points["method"]))
+    chart = (
+        alt.Chart(points)
+        .mark_line(point={"size": 18})
+        .encode(
+            x=alt.X("k:Q", title="radius of the attack, 1/255"),
+            y=alt.Y("accuracy:Q", title="accuracy, %").scale(domain=[0, 100]),
+            color=alt.Color("method:N").scale(
+                domain=methods, range=[COLOURS[i % len(COLOURS)] for i in range(len(methods))]
+            ),
+            strokeDash=alt.StrokeDash("attack:N", sort=["pgd10", "fgsm"]),
+            tooltip=["method:N", "attack:N", "k:Q", alt.Tooltip("accuracy:Q", format=".1f")],
+        )
+        .properties(width="container", height=280)
+    )
+    spec: dict[str, Any] = chart.to_dict()
+    return spec
+
+
+def _swept(group: Group) -> Iterator[dict[str, Any]]:
+    for row in group.rows:
+        swept = [run.stages["eps_sweep"].measure for run in row.runs if run.has("eps_sweep")]
+        for measure in swept[:1]:
+            assert measure is not None, "a sweep that is done has a measure"
+            for name, score in measure.scores.items():
+                attack, _, radius = name.partition(" ")
+                k = int(radius.partition("/")[0])
+                yield {"method": row.label, "attack": attack, "k": k, "accuracy": score.accuracy}
 
 
 @functools.cache

@@ -42,14 +42,19 @@ def render(results: Path) -> list[Group]:
 
 def page(found: list[Group], runs: list[Run]) -> str:
     """Make the page: one file that needs no network."""
-    specs = {group.anchor: figures.accuracy_against_cost(group) for group in found}
-    specs = {anchor: spec for anchor, spec in specs.items() if spec}
+    drawn = {"cost": figures.accuracy_against_cost, "sweep": figures.epsilon_overfitting}
+    specs = {
+        f"{group.anchor}-{name}": spec
+        for group in found
+        for name, draw in drawn.items()
+        if (spec := draw(group))
+    }
     done = sum(run.why("autoattack") is None for run in runs)
     return _templates().get_template("leaderboard.html.j2").render(
         groups=found,
-        columns=COLUMNS,
         done=done,
         total=len(runs),
+        drawn=specs.keys(),
         specs=_script_safe(json.dumps(specs)),
         library=Markup(figures.script())  # noqa: S704  # the drawing library
         if specs else "",

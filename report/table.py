@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.record import AUTOATTACK, COST, TRAIN, Config, Record, build, radius
+from bench.record import AUTOATTACK, COST, MEASURES, TRAIN, Config, Record, build, radius
 
 # What two runs must share to be compared; the rest of a row is its method.
 GROUP = ("dataset", "architecture", "width", "norm", "eps", "protocol", "precision", "train_images")
@@ -28,6 +28,10 @@ class Run:
     planned: bool = False  # by the suite that Snakemake last ran
     stages: dict[str, Record] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)  # stage: why its file cannot be read
+
+    def has(self, stage: str) -> bool:
+        """Is a stage done?"""
+        return self.why(stage) is None
 
     def why(self, stage: str) -> str | None:
         """Say why a stage has no numbers; None if it has."""
@@ -78,6 +82,7 @@ class Column:
     stage: str
     value: Callable[[Any], float | None]  # of the stage's body
     images: Callable[[Any], int] | None = None  # behind the number
+    optional: bool = False  # shown only where some row has it
 
 
 COLUMNS = (
@@ -112,6 +117,15 @@ COLUMNS = (
         TRAIN,
         lambda training: training.pgd10.accuracy,
         lambda training: training.pgd10.n,
+    ),
+    Column(
+        "pgd50_10",
+        "PGD-50-10",
+        "% right under fifty steps of eps/4 from each of ten starts",
+        "pgd50_10",
+        lambda measure: measure.scores["pgd50_10"].accuracy,
+        lambda measure: measure.scores["pgd50_10"].n,
+        optional=True,
     ),
     Column(
         "pert_align",
@@ -169,6 +183,15 @@ class Group:
     facts: dict[str, str]
     rows: list[Row]
 
+    @property
+    def columns(self) -> list[Column]:
+        """Columns that this group has something to say about."""
+        return [
+            column
+            for column in COLUMNS
+            if not column.optional or any(row.cells[column.key].n for row in self.rows)
+        ]
+
 
 def collect(
     *, published: Path, runs: Path | None = None, plan: Path | None = None
@@ -185,7 +208,7 @@ def collect(
     """
     found: dict[str, Run] = {}
     for root in (published, runs):
-        for stage in (TRAIN, AUTOATTACK, COST):
+        for stage in (TRAIN, AUTOATTACK, COST, *MEASURES):
             for path in sorted(root.rglob(f"{stage}.json")) if root else ():
                 _add(found, path, stage, root is published)
     planned = json.loads(plan.read_text(encoding="utf-8")) if plan and plan.is_file() else {}
@@ -298,7 +321,7 @@ def _group(i: int, members: list[Run], bench_code: str | None) -> Group:
         "device": _listed(origin.device for origin in origins),
         "torch": _listed(origin.torch for origin in origins),
         "commit": _listed(
-            (origin.commit or "none")[:12] + (" with changes" if origin.dirty else "")
+            (origin.commit or "unknown")[:12] + (" and uncommitted changes" if origin.dirty else "")
             for origin in origins
         ),
     }

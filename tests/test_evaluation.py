@@ -10,7 +10,8 @@ from bench.models import Net
 from evaluation.autoattack import ATTACKS, autoattack, pack, unpack
 from evaluation.clean import clean
 from evaluation.overfitting import collapse
-from evaluation.pgd import fgsm, pgd
+from evaluation.pgd import fgsm, pgd, pgd_restarts
+from evaluation.sweep import eps_sweep
 
 EPS = 0.1
 NEAR = 0.18  # where the trained network below keeps some images and loses some
@@ -35,6 +36,41 @@ def test_accuracy_is_exact_on_a_threshold():
     assert fgsm(net, x, y, eps=EPS, batch=2).accuracy == 40.0
     assert pgd(net, x, y, eps=EPS, batch=2, steps=10, seed=0).accuracy == 40.0
     assert pgd(net, x, y, eps=0.01, batch=2, steps=10, seed=0) == clean(net, x, y, batch=2)
+
+
+def test_restarts_break_what_one_start_does_not():
+    """Two bumps: from most starts the climb ends on the lower one, which does not reach class 0."""
+
+    class Bumps(nn.Module):
+        def forward(self, x):
+            v = x.flatten(1)[:, :1]
+            high = torch.relu(1 - (v - 0.62).abs() / 0.02)
+            slope = 0.5 - (v - 0.5)
+            return torch.cat([2 * high - 0.5 * slope, 0.5 * slope], 1)
+
+    x, y = torch.full((64, 1, 1, 1), 0.5), torch.ones(64, dtype=torch.long)
+    one, many = (
+        pgd_restarts(Bumps(), x, y, eps=0.13, batch=16, steps=1, restarts=r, seed=0).accuracy
+        for r in (1, 10)
+    )
+    assert many < one < 100
+
+
+def test_restarts_on_a_threshold_are_exact_and_skip_what_is_broken():
+    x, y = levels(0.2, 0.45, 0.58, 0.9, 0.3), torch.tensor([0, 0, 1, 1, 1])
+    found = pgd_restarts(Threshold(), x, y, eps=EPS, batch=2, steps=10, restarts=3, seed=0)
+    assert (found.accuracy, found.n) == (40.0, 5)
+
+
+def test_sweep_starts_clean_and_falls_as_the_radius_grows():
+    x, y = levels(0.2, 0.45, 0.58, 0.9, 0.47), torch.tensor([0, 0, 1, 1, 0])
+    scores = eps_sweep(Threshold(), x, y, batch=5, seed=0)
+    assert len(scores) == 2 * 33
+    assert scores["fgsm 0/255"] == scores["pgd10 0/255"] == clean(Threshold(), x, y, batch=5)
+    # margins of 0.03, 0.05 and 0.08 of the range: 7.65, 12.75 and 20.4 of 255
+    steps = [scores[f"fgsm {k}/255"].accuracy for k in (7, 8, 12, 13, 20, 21, 32)]
+    assert steps == [100.0, 80.0, 80.0, 60.0, 60.0, 40.0, 40.0]
+    assert scores["pgd10 32/255"].accuracy == 40.0
 
 
 def test_pgd_draws_from_a_generator_of_its_own():

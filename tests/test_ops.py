@@ -60,7 +60,12 @@ def test_per_image_sums_all_but_the_batch():
 @pytest.mark.parametrize("training", [True, False])
 def test_eval_mode_returns_to_the_mode_it_found(tiny, training):
     net = tiny.net().train(training)
-    with pytest.raises(KeyError), eval_mode(net):
-        assert not any(module.training for module in net.modules())
-        raise KeyError
+
+    def fail():
+        with eval_mode(net):
+            assert not any(module.training for module in net.modules())
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert all(module.training is training for module in net.modules())

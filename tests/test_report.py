@@ -13,6 +13,7 @@ from bench.record import (
     Data,
     Epoch,
     Expense,
+    Measure,
     Origin,
     Record,
     Score,
@@ -240,6 +241,21 @@ def test_the_csv_has_numbers_for_every_column(page):
     sora = table[table["method"] == "sora"].iloc[0]
     assert (sora["autoattack"], sora["autoattack_n"], sora["time_ratio"]) == (30.0, 1, 1.02)
     assert {column.key for column in COLUMNS} <= set(table.columns)
+
+
+def test_optional_evaluations_appear_where_somebody_ran_them(page):
+    assert "PGD-50-10" not in (page / "leaderboard.html").read_text()
+    found = Score(accuracy=12.5, n=40)
+    one = Measure(settings={}, scores={"pgd50_10": found}, measure_seconds=1.0)
+    write(page / "runs", config("sora"), "pgd50_10", measure=one)
+    scores = {f"{attack} {k}/255": found for attack in ("fgsm", "pgd10") for k in range(33)}
+    sweep = Measure(settings={}, scores=scores, measure_seconds=1.0)
+    write(page / "runs", config("sora"), "eps_sweep", measure=sweep)
+    render.render(page)
+    html = (page / "leaderboard.html").read_text()
+    assert "PGD-50-10" in html
+    assert "12.50" in html
+    assert "radius of the attack, 1/255" in html
 
 
 def test_nothing_done_renders_too(tmp_path):

@@ -19,6 +19,8 @@ from workflows import grid
 SUITES = [p for p in sorted((grid.ROOT / "workflows/config").glob("*.yaml")) if p.stem != "schema"]
 PROJECT = ("Snakefile", "bench", "evaluation", "methods", "profiles", "report", "workflows")
 SMOKE = ("--configfile", "workflows/config/smoke.yaml")
+JOBS = {"train": 1, "autoattack": 1, "cost": 1, "measure": 2}  # of a run in the smoke suite
+FULL = (*SMOKE, "--config", "evaluations=[pgd50_10,eps_sweep]")
 SNAKEMAKE = (sys.executable, "-m", "snakemake", "--cores", "2")
 
 
@@ -69,7 +71,7 @@ def record(folder, method, stage="train"):
 def smoke(tmp_path_factory):
     """The smoke suite, run from nothing."""
     folder = copy(tmp_path_factory.mktemp("smoke"))
-    said = snakemake(folder, *SMOKE)
+    said = snakemake(folder, *FULL)
     assert "100%" in said
     return folder
 
@@ -93,6 +95,8 @@ def test_smoke_runs_every_stage_and_ends_in_a_page(smoke):
         assert record(smoke, method).training.epochs == 2
         assert record(smoke, method, "autoattack").attack.n == 4
         assert record(smoke, method, "cost").expense.forward == 2
+        assert record(smoke, method, "pgd50_10").measure.scores["pgd50_10"].n == 4
+        assert len(record(smoke, method, "eps_sweep").measure.scores) == 66
         assert record(smoke, method).data.official
     for kind in ("html", "md", "csv"):
         assert "sora" in (smoke / f"results/leaderboard.{kind}").read_text()
@@ -124,8 +128,8 @@ def test_editing_a_method_reruns_that_method_only(project):
     path.write_text(
         path.read_text().replace("0.03", "0.02").replace("clamp(-1, 1)", "clamp(-1, 2)")
     )
-    jobs = planned(project, *SMOKE)
-    assert jobs == {(rule, "sora"): 1 for rule in ("train", "autoattack", "cost")}
+    jobs = planned(project, *FULL)
+    assert jobs == {(rule, "sora"): n for rule, n in JOBS.items()}
 
 
 def test_words_are_all_ops_but_code_there_reruns_every_method(project):

@@ -20,6 +20,7 @@ from bench.locks import visible
 from bench.record import AUTOATTACK, COST, TRAIN, Config, read_status, write_json
 
 ROOT = Path(__file__).parents[1]
+MEASURE = "measure"  # the rule of all optional evaluations
 
 
 def names(kind: str) -> list[str]:
@@ -156,6 +157,7 @@ class Plan:
         """Files of the whole grid; costs do not depend on the seed and are measured once."""
         first = self.suite.seeds[0]
         stages = [(run, stage) for run in self.runs for stage in (TRAIN, AUTOATTACK)]
+        stages += [(run, name) for run in self.runs for name in self.suite.evaluations]
         stages += [(run, COST) for run, config in self.runs.items() if config.seed == first]
         return [f"{self.results}/runs/{run}/{stage}.json" for run, stage in stages]
 
@@ -175,18 +177,20 @@ class Plan:
             TRAIN: {"test-images": suite.test_images, "probe-images": suite.probe_images},
             AUTOATTACK: {"images": suite.attack_images, "batch": suite.attack_batch},
             COST: {},
+            MEASURE: {"images": suite.attack_images},
         }[stage]
 
         def arguments(wildcards: Any) -> str:
             config = self.runs[wildcards.run]
             folder = self.results / "runs" / wildcards.run
+            name = wildcards.measure if stage == MEASURE else stage
             given = {
                 "config": json.dumps(config.as_dict(), sort_keys=True),
-                "attempt": attempt(folder, again=self.again, stage=stage),
+                "attempt": attempt(folder, again=self.again, stage=name),
                 "code": method_fingerprint(config.method),
             }
-            given |= {name: value for name, value in options.items() if value is not None}
-            return " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in given.items())
+            given |= {key: value for key, value in options.items() if value is not None}
+            return " ".join(f"--{key} {shlex.quote(str(value))}" for key, value in given.items())
 
         return arguments
 

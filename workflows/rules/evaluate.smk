@@ -13,3 +13,22 @@ rule autoattack:
     shell:
         "python -m bench.attack {params.job} --out results/runs/{wildcards.run}"
         " --threads {threads} --log {log:q} {plan.flags}"
+
+
+rule measure:
+    input:
+        "results/runs/{run}/train.json",
+    output:
+        "results/runs/{run}/{measure}.json",
+    log:
+        "results/logs/{run}/{measure}.log",
+    wildcard_constraints:
+        measure="pgd50_10|eps_sweep",
+    threads: plan.suite.threads
+    resources:
+        gpu=plan.suite.gpus,
+    params:
+        job=plan.job("measure"),
+    shell:
+        "python -m bench.evaluate --measure {wildcards.measure} {params.job}"
+        " --out results/runs/{wildcards.run} --threads {threads} --log {log:q} {plan.flags}"
