@@ -10,7 +10,7 @@ SNAKEMAKE = $(BIN)/snakemake --cores $(CORES) --configfile workflows/config/$(SU
 # An activated environment for every program below, without asking the user to activate one.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help leaderboard test check format plan report readme new-method check-method lock schema clean
+.PHONY: help leaderboard test check format plan report readme docs new-method check-method lock schema clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,9 @@ report: $(READY)  ## render the page from whatever has finished
 
 readme: $(READY)  ## write the tables of the published records into README.md
 	$(BIN)/python -m report.render --readme README.md
+
+docs: $(READY)  ## write docs/methods.md from the methods' docstrings
+	$(BIN)/python -m methods docs docs/methods.md
 
 new-method: $(READY)  ## start a method: make new-method NAME=my_method
 	$(BIN)/python -m methods new $(NAME)

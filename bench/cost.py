@@ -15,7 +15,7 @@ from workflows import grid
 
 REFERENCE = "fgsm_rs"
 WARM_UP = 3  # updates, untimed
-SECONDS = 0.5  # that a repetition should take at least
+SECONDS = 0.2  # that a repetition should take at least
 
 
 def prepare(this: Job) -> Any:

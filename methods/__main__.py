@@ -1,4 +1,4 @@
-"""Start and check methods: python -m methods new my_method; python -m methods check my_method."""
+"""Start, check and tell of methods: python -m methods new|check NAME, or docs FILE."""
 
 import argparse
 import re
@@ -6,8 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from methods import names
-from workflows.grid import ROOT, unknown
+from methods import load, names
+from workflows.grid import ROOT, settings, unknown
+
+HEAD = """# Methods
+
+Generated from the files in `methods/` by `make docs`; do not edit. Passes are images forward /
+backward through the network per training image and batch. State is that of CIFAR-10 at batch 128.
+
+| method | source | passes | state | settings |
+| --- | --- | --- | --- | --- |"""
 
 STUB = '''"""{title}: say in one line what is new about it."""
 
@@ -73,10 +81,53 @@ def check(name: str) -> int:
     return subprocess.run([*command, "-k", f"{name}]"], cwd=ROOT, check=False).returncode
 
 
+def docs() -> str:
+    """Tell of all methods in Markdown, from their docstrings, fields and state."""
+    import inspect
+
+    import torch
+
+    from bench.method import Run
+
+    # the sizes of CIFAR-10 at batch 128; on the meta device, which gives shapes and no memory
+    run = Run(torch.device("meta"), (128, 3, 32, 32), (50_000, 3, 40, 40), 30)
+    lines = [HEAD]
+    boxes = []
+    for name in names():
+        kind = load(name)
+        method, text = kind(), inspect.getdoc(kind) or ""
+        source = re.search(r"^Source: (.+?)\n\n", text, re.DOTALL | re.MULTILINE)
+        assert source, f"methods/{name}.py names no source"
+        state = method.init(run)
+        kept = ", ".join(f"{k} {tuple(v.shape)}" for k, v in state.items())
+        size = sum(v.nbytes for v in state.values())
+        set_ = ", ".join(f"{k} = {v}" for k, v in settings(name).items())
+        cells = [
+            f"[{name}](#{name})",
+            " ".join(source[1].split()),
+            f"{method.cost.forward} / {method.cost.backward}",
+            f"{kept}: {_bytes(size)}" if kept else "none",
+            set_ or "none",
+        ]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        boxes += ["", f"## {name}", "", "```", text, "```"]
+        boxes += [f"\nPublished for {k}: `{v}`" for k, v in kind.presets.items()]
+    return "\n".join([*lines, *boxes]) + "\n"
+
+
+def _bytes(size: int) -> str:
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= scale:
+            return f"{size / scale:.2g} {unit}"
+    return f"{size} B"
+
+
 def main() -> None:
-    """Start or check a method."""
-    parser = argparse.ArgumentParser(prog="python -m methods", description="Start, check methods.")
-    parser.add_argument("what", choices=("new", "check"))
+    """Start, check or tell of methods."""
+    parser = argparse.ArgumentParser(
+        prog="python -m methods", description="Start, check, tell of methods."
+    )
+    parser.add_argument("what", choices=("new", "check", "docs"))
     parser.add_argument("name", nargs="?", default="")
     args = parser.parse_args()
     if not args.name:
@@ -84,6 +135,9 @@ def main() -> None:
     try:
         if args.what == "check":
             sys.exit(check(args.name))
+        if args.what == "docs":
+            Path(args.name).write_text(docs(), encoding="utf-8")
+            return
         print(f"{new(args.name)}: write step, then make check-method NAME={args.name}")
     except ValueError as error:
         sys.exit(str(error))

@@ -32,12 +32,12 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("name", [chosen] if chosen else names())
 
 
-def tiny_net(channels=3, seed=0):
+def tiny_net(channels=3, seed=0, *, norm=True):
     """About 500 weights: two convolutions, BatchNorm, pooling, four classes."""
     torch.manual_seed(seed)
     body = nn.Sequential(
         nn.Conv2d(channels, 4, 3, padding=1),
-        nn.BatchNorm2d(4),
+        nn.BatchNorm2d(4) if norm else nn.Identity(),
         nn.ReLU(),
         nn.Conv2d(4, 8, 3, padding=1, stride=2),
         nn.ReLU(),

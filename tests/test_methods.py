@@ -41,8 +41,8 @@ class Capturable(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def check_learns(tiny, method, channels=3):
-    trainer = tiny.trainer(method, channels=channels)
+def check_learns(tiny, method, channels=3, *, norm=True):
+    trainer = tiny.trainer(method, channels=channels, net=tiny.net(channels, norm=norm))
     before = tiny.weights(trainer.net)
     curves = trainer.fit().curves  # checks reach, [0, 1] and finite losses on its way
     assert not torch.equal(before, tiny.weights(trainer.net)), "the weights did not move"
@@ -75,6 +75,10 @@ def check_state_stays(tiny, method):
 def test_learns_on_colour_and_grey_images(tiny, name):
     check_learns(tiny, name, channels=3)
     check_learns(tiny, name, channels=1)
+
+
+def test_learns_without_batchnorm(tiny, name):
+    check_learns(tiny, name, norm=False)
 
 
 def test_cost_is_counted(tiny, name):

@@ -1,0 +1,9 @@
+"""Documents that are generated are those of the code."""
+
+from methods.__main__ import docs
+from workflows.grid import ROOT
+
+
+def test_the_table_of_methods_is_the_codes():
+    """If this fails: make docs."""
+    assert (ROOT / "docs/methods.md").read_text() == docs()
