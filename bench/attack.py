@@ -11,7 +11,7 @@ from typing import Any
 
 from bench import job
 from bench.job import Job, Refused
-from bench.record import AUTOATTACK, write_json
+from bench.record import AUTOATTACK, TRAIN, write_json
 
 
 def prepare(this: Job) -> Any:
@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="first test images to attack; all")
     parser.add_argument("--batch", type=int, default=256, help="images at once; changes the draws")
     parser.add_argument("--seed", type=int, default=0, help="of the attacks; changes the draws")
-    job.execute(AUTOATTACK, parser.parse_args(), prepare, work)
+    job.execute(AUTOATTACK, parser.parse_args(), prepare, work, reads=TRAIN)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 from bench import job
 from bench.attack import prepare
 from bench.job import Job
-from bench.record import MEASURES, Measure
+from bench.record import MEASURES, TRAIN, Measure
 
 STEPS, RESTARTS = 50, 10
 BATCH = 512  # images
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="first test images; all")
     parser.add_argument("--seed", type=int, default=0, help="of random starts")
     args = parser.parse_args()
-    job.execute(args.measure, args, prepare, work)
+    job.execute(args.measure, args, prepare, work, reads=TRAIN)
 
 
 if __name__ == "__main__":

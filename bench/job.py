@@ -79,10 +79,13 @@ def execute(
     args: argparse.Namespace,
     prepare: Callable[[Job], T],
     work: Callable[[Job, T], dict[str, Any]],
+    *,
+    reads: str | None = None,
 ) -> None:
     """Do one stage of one run and write its record; exits when it cannot.
 
     Args:
+        reads: the stage whose files this one reads.
         prepare: raises ValueError or OSError for what the user can put right.
         work: returns the record's fields beyond the head.
     """
@@ -98,7 +101,7 @@ def execute(
                 "command again"
             )
         with (
-            run_lock(args.out, say=say),
+            run_lock(args.out, stage, reads=reads, say=say),
             lease(0 if args.device == "cpu" else args.gpus, os.environ, say=say),
         ):
             record = _finished(stage, config, args)

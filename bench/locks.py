@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -19,11 +20,11 @@ PATIENCE = 24 * 3600.0  # seconds to wait for a lock before giving up
 POLL = 0.2  # seconds between two looks
 
 
-def held(path: Path) -> IO[str] | None:
-    """Take the lock, or return None if somebody has it."""
+def held(path: Path, *, shared: bool = False) -> IO[str] | None:
+    """Take the lock, alone or with other sharers; None if somebody has it otherwise."""
     file = path.open("a")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
         return None
@@ -33,9 +34,17 @@ def held(path: Path) -> IO[str] | None:
 
 @contextmanager
 def run_lock(
-    folder: Path, *, say: Callable[[str], None] = print, patience: float = PATIENCE
+    folder: Path,
+    stage: str,
+    *,
+    reads: str | None = None,
+    say: Callable[[str], None] = print,
+    patience: float = PATIENCE,
 ) -> Iterator[None]:
-    """Own a run folder for the length of the block; wait while another job does.
+    """Be the only writer of a stage's files in a run folder for the length of the block.
+
+    Waits while another job is, and while the stage that this one reads from is being written.
+    Stages that do not read from each other may run side by side.
 
     Raises:
         OSError: the folder cannot be written to.
@@ -43,13 +52,17 @@ def run_lock(
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".lock").touch()
+        (folder / f".{stage}.lock").touch()
     except OSError as error:
         raise OSError(
             f"cannot write to {folder} ({error.strerror}); make it writable or choose another"
         ) from None
-    busy = f"{folder} belongs to another running job; waiting for it to end"
-    with _wait(lambda: held(folder / ".lock"), busy, say, patience):
+    with ExitStack() as stack:
+        for name, shared in ((stage, False), (reads, True)):
+            if name is not None:
+                path = folder / f".{name}.lock"
+                busy = f"{folder}: {name} belongs to another running job; waiting for it to end"
+                stack.enter_context(_wait(partial(held, path, shared=shared), busy, say, patience))
         yield
 
 

@@ -262,10 +262,11 @@ class Trainer:
 
     def _tell(self, epoch: int, left: float) -> None:
         last = self.outcome.curves[-1]
+        minutes, seconds = divmod(round(left), 60)
         scores = "".join(f"  {name} {value:.1f} %" for name, value in last.probe.items())
         self.say(
             f"epoch {epoch + 1}/{self.epochs}  loss {last.loss:.3f}{scores}  "
-            f"{left // 60:.0f}:{left % 60:02.0f} left"
+            f"{minutes}:{seconds:02d} left"
         )
 
     def _keep(self, epoch: int, i: int) -> None:

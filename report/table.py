@@ -318,6 +318,7 @@ def _group(i: int, members: list[Run], bench_code: str | None) -> Group:
         "training images": str(data.train_images if data else config.train_images or "all"),
         "data": official,
         "checksum": data.checksum if data else "",
+        "measured": _listed(sorted({origin.started[:10] for origin in origins})),
         "device": _listed(origin.device for origin in origins),
         "torch": _listed(origin.torch for origin in origins),
         "commit": _listed(

@@ -179,17 +179,31 @@ def test_asking_for_more_devices_than_there_are_is_refused(tmp_path):
         pass
 
 
-def test_a_run_folder_has_one_owner_at_a_time(tmp_path):
+def taken(folder, stage, **rest):
+    """Would this stage have to wait?"""
     said = []
-    with (
-        run_lock(tmp_path),
-        pytest.raises(TimeoutError, match="belongs to another running job"),
-        run_lock(tmp_path, say=said.append, patience=0.3),
-    ):
-        pass
-    assert len(said) == 1
-    with run_lock(tmp_path, patience=0.3):
-        pass
+    try:
+        with run_lock(folder, stage, say=said.append, patience=0.3, **rest):
+            return False
+    except TimeoutError:
+        assert len(said) == 1
+        assert "belongs to another running job; waiting" in said[0]
+        return True
+
+
+def test_a_stage_has_one_writer_at_a_time(tmp_path):
+    with run_lock(tmp_path, "train"):
+        assert taken(tmp_path, "train")
+        assert taken(tmp_path, "autoattack", reads="train")
+        assert not taken(tmp_path, "cost")
+    assert not taken(tmp_path, "train")
+
+
+def test_readers_share_and_keep_the_writer_out(tmp_path):
+    with run_lock(tmp_path, "autoattack", reads="train"):
+        assert taken(tmp_path, "autoattack", reads="train")
+        assert not taken(tmp_path, "eps_sweep", reads="train")
+        assert taken(tmp_path, "train")
 
 
 def test_a_read_only_folder_is_named(tmp_path):
@@ -199,7 +213,7 @@ def test_a_read_only_folder_is_named(tmp_path):
         if os.geteuid() == 0:
             os.setuid(65534)
         try:
-            with run_lock(tmp_path / "a"):
+            with run_lock(tmp_path / "a", "train"):
                 os._exit(1)
         except OSError as error:
             os._exit(0 if "make it writable" in str(error) else 2)
@@ -210,6 +224,6 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(OSError, match=r"cannot write to .*file/run .*make it writable"),
-        run_lock(tmp_path / "file/run"),
+        run_lock(tmp_path / "file/run", "train"),
     ):
         pass
