@@ -60,7 +60,7 @@ def work(this: Job, ready: Any) -> dict[str, Any]:
         clean=clean(net, x, y, batch=batch),
         fgsm=fgsm(net, x, y, eps=eps, batch=batch),
         pgd10=pgd(net, x, y, eps=eps, batch=batch, steps=STEPS, seed=EVALUATION_SEED),
-        verdict=collapse([epoch.probe["pgd10"] for epoch in outcome.curves]),
+        verdict=collapse([epoch.probe for epoch in outcome.curves], classes=loaded.info.classes),
         method_source=(grid.ROOT / f"methods/{this.config.method}.py").read_text(encoding="utf-8"),
         curves=outcome.curves,
     )

@@ -1,4 +1,4 @@
-"""Catastrophic overfitting, told from the curve of an attack on held-out images."""
+"""Catastrophic overfitting, told from the curves of attacks on held-out images."""
 
 from collections.abc import Sequence
 
@@ -7,16 +7,22 @@ from bench.record import Verdict
 DROP = 15.0  # points below its own maximum
 
 
-def collapse(pgd10: Sequence[float]) -> Verdict:
-    """Judge a run by its accuracy under PGD-10 after each epoch, in percent.
+def collapse(probes: Sequence[dict[str, float]], *, classes: int) -> Verdict:
+    """Judge a run by its accuracy after each epoch, in percent: clean, fgsm and pgd10.
 
-    It collapsed if the curve ends at least 15 points below its own maximum; the onset is the first
-    epoch, counted from 0, from which on it stays there.
+    An epoch is in collapse if accuracy under PGD-10 is at least 15 points below the run's maximum,
+    or if it is below half of chance while that under FGSM is above half of the clean one: a run that
+    falls in its first epochs has no maximum to fall from. The run collapsed if its last epoch is;
+    the onset is the first epoch, counted from 0, from which on all are.
     """
-    if not pgd10 or pgd10[-1] > max(pgd10) - DROP:
-        return Verdict(collapsed=False, onset_epoch=None)
-    floor = max(pgd10) - DROP
-    onset = len(pgd10)
-    while onset > 0 and pgd10[onset - 1] <= floor:
+    peak = max((probe["pgd10"] for probe in probes), default=0.0)
+    onset = len(probes)
+    while onset > 0 and _fallen(probes[onset - 1], peak, 100 / classes):
         onset -= 1
-    return Verdict(collapsed=True, onset_epoch=onset)
+    collapsed = onset < len(probes)
+    return Verdict(collapsed=collapsed, onset_epoch=onset if collapsed else None)
+
+
+def _fallen(probe: dict[str, float], peak: float, chance: float) -> bool:
+    fooled = probe["pgd10"] < chance / 2 and probe["fgsm"] > probe["clean"] / 2
+    return probe["pgd10"] <= peak - DROP or fooled

@@ -83,20 +83,35 @@ def test_pgd_draws_from_a_generator_of_its_own():
 
 
 @pytest.mark.parametrize(
-    ("curve", "collapsed", "onset"),
+    ("curve", "onset"),
     [
-        ([], False, None),
-        ([10, 20, 30, 29], False, None),
-        ([10, 20, 30, 15.1], False, None),
-        ([10, 20, 30, 15.0], True, 3),
-        ([10, 30, 5, 31, 2, 1], True, 4),  # fell, rose again, fell for good
-        ([40, 1, 1, 1], True, 1),
-        ([0, 0, 0], False, None),  # never was robust
+        ([], None),
+        ([10, 20, 30, 29], None),
+        ([10, 20, 30, 15.1], None),
+        ([10, 20, 30, 15.0], 3),
+        ([10, 30, 5, 31, 2, 1], 4),  # fell, rose again, fell for good
+        ([40, 1, 1, 1], 1),
+        ([0, 0, 0], None),  # FGSM does not pass either: never robust, not overfitted
     ],
 )
-def test_collapse_is_fifteen_points_below_its_own_maximum(curve, collapsed, onset):
-    verdict = collapse(curve)
-    assert (verdict.collapsed, verdict.onset_epoch) == (collapsed, onset)
+def test_collapse_is_fifteen_points_below_its_own_maximum(curve, onset):
+    probes = [{"clean": 90.0, "fgsm": 40.0, "pgd10": pgd10} for pgd10 in curve]
+    verdict = collapse(probes, classes=10)
+    assert (verdict.collapsed, verdict.onset_epoch) == (onset is not None, onset)
+
+
+@pytest.mark.parametrize(
+    ("last", "collapsed"),
+    [
+        ({"clean": 46.9, "fgsm": 48.4, "pgd10": 0.0}, True),  # fell before it was robust
+        ({"clean": 46.9, "fgsm": 48.4, "pgd10": 5.0}, False),  # half of chance: the border
+        ({"clean": 94.0, "fgsm": 18.0, "pgd10": 0.0}, False),  # standard training
+    ],
+)
+def test_a_run_that_fell_at_once_collapsed_too(last, collapsed):
+    probes = [{"clean": 23.4, "fgsm": 17.2, "pgd10": 14.1}, last, last]
+    verdict = collapse(probes, classes=10)
+    assert (verdict.collapsed, verdict.onset_epoch) == (collapsed, 1 if collapsed else None)
 
 
 @pytest.mark.parametrize("n", [1, 3, 4, 5, 64, 101])
