@@ -11,9 +11,9 @@ def collapse(probes: Sequence[dict[str, float]], *, classes: int) -> Verdict:
     """Judge a run by its accuracy after each epoch, in percent: clean, fgsm and pgd10.
 
     An epoch is in collapse if accuracy under PGD-10 is at least 15 points below the run's maximum,
-    or if it is below half of chance while that under FGSM is above half of the clean one: a run that
-    falls in its first epochs has no maximum to fall from. The run collapsed if its last epoch is;
-    the onset is the first epoch, counted from 0, from which on all are.
+    or if it is below half of chance while accuracy under FGSM is above half of the clean one: a
+    run that falls in its first epochs has no maximum to fall from. The run collapsed if its last
+    epoch is; the onset is the first epoch, counted from 0, from which on all are.
     """
     peak = max((probe["pgd10"] for probe in probes), default=0.0)
     onset = len(probes)
