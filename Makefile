@@ -6,7 +6,8 @@ CORES ?= all
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-SNAKEMAKE = $(BIN)/snakemake --cores $(CORES) --configfile workflows/config/$(SUITE).yaml
+SUITE_FILE = workflows/config/$(SUITE).yaml
+OPTIONS = --cores $(CORES) --configfile $(SUITE_FILE)
 # An activated environment for every program below, without asking the user to activate one.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -15,9 +16,9 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
-leaderboard: $(READY)  ## train, attack, cost and rank: the whole default suite, no download, no GPU
+leaderboard: $(READY) $(SUITE_FILE)  ## train, attack, cost and rank: the whole default suite, no download, no GPU
 	@if [ -t 2 ]; then quiet="rules host"; else quiet="rules progress host"; fi; \
-	$(SNAKEMAKE) --quiet $$quiet && $(BIN)/python -m report.render --summary
+	$(BIN)/snakemake $(OPTIONS) --quiet $$quiet && $(BIN)/python -m report.render --summary
 
 test: $(READY)  ## run all unmarked tests
 	$(BIN)/python -m pytest
@@ -33,11 +34,11 @@ format: $(READY)  ## bring all files into the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/snakefmt Snakefile workflows
 
-plan: $(READY)  ## what would run: make plan SUITE=cifar10
-	$(SNAKEMAKE) --dry-run --quiet rules
+plan: $(READY) $(SUITE_FILE)  ## what would run: make plan SUITE=cifar10
+	@$(BIN)/snakemake $(OPTIONS) --dry-run --quiet rules host reason 2>&1 | sed -n '/^job  /,/^total/p' | sed '/^total/q'
 
-report: $(READY)  ## render the page from whatever has finished
-	@$(SNAKEMAKE) report --quiet rules progress && $(BIN)/python -m report.render --summary
+report: $(READY) $(SUITE_FILE)  ## render the page from whatever has finished
+	@$(BIN)/snakemake report $(OPTIONS) --quiet rules progress host && $(BIN)/python -m report.render --summary
 
 readme: $(READY)  ## write the tables of the published records into README.md
 	$(BIN)/python -m report.render --readme README.md
@@ -62,6 +63,9 @@ schema: $(READY)  ## write the schemas of suites and records from their types
 
 clean:  ## remove the environment and the working results; published records stay
 	rm -rf $(VENV) .snakemake results/runs results/logs results/tables results/leaderboard.* results/plan.json
+
+workflows/config/%.yaml:
+	@echo "there is no suite '$*'; choose from: $$(cd workflows/config && ls *.yaml | grep -v schema | sed 's/.yaml//' | xargs)" && false
 
 $(READY): requirements/lock.txt requirements/uv.txt
 	@echo "building $(VENV) from requirements/lock.txt (about a minute)"

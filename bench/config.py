@@ -26,7 +26,7 @@ from pydantic import (
     model_validator,
 )
 
-from bench.protocol import PROTOCOLS
+from bench.protocol import PROTOCOLS, Protocol
 from bench.record import Config, build, radius
 from workflows import grid
 
@@ -100,6 +100,11 @@ class Suite(BaseModel):
     gpus: PositiveInt = Field(default=1, description="GPUs of a job, where there are any.")
     strict: bool = Field(default=False, description="A run that fails is an error.")
     retry_failed: bool = Field(default=False, description="Run again what failed before.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_on_the_command_line(cls, given: Any) -> Any:
+        return {key: None if value == "null" else value for key, value in given.items()}
 
     @model_validator(mode="after")
     def _method_args_are_used(self) -> Self:
@@ -177,12 +182,16 @@ def runs(suite: Suite) -> list[Config]:
 def run(text: str) -> Config:
     """Read one run's configuration from JSON text, or from a JSON or YAML file.
 
+    What a record holds is read as it is; by hand, the protocol may be a name, eps a number of
+    1/255, and width, settings and seed may be left out.
+
     Raises:
         ConfigError: says what is wrong with it.
     """
     try:
         raw = json.loads(text) if text.lstrip().startswith("{") else load(Path(text))
-        config: Config = build(Config, raw, "run")
+        config: Config = build(Config, _completed(raw), "run")
+        build(Protocol, config.protocol, "run.protocol")
     except json.JSONDecodeError as error:
         raise ConfigError(f"the configuration is no JSON: {error}") from None
     except ValueError as error:
@@ -203,6 +212,21 @@ def run(text: str) -> Config:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     return dataclasses.replace(config, settings=grid.settings(config.method) | given)
+
+
+def _completed(raw: dict[str, Any]) -> dict[str, Any]:
+    whole = {"settings": {}, "seed": 0} | raw
+    name, eps = whole.get("protocol"), whole.get("eps")
+    if isinstance(name, str):
+        if name not in PROTOCOLS:
+            raise ConfigError(grid.unknown("protocol", name, PROTOCOLS))
+        whole["protocol"] = dataclasses.asdict(PROTOCOLS[name])
+    if isinstance(eps, int | float) and not isinstance(eps, bool):
+        whole["eps"] = f"{eps:g}/255"
+    architecture = str(whole.get("architecture"))
+    if "width" not in whole and architecture in grid.names("bench/models"):
+        whole["width"] = published_width(architecture)
+    return whole
 
 
 def published_width(architecture: str) -> int:
@@ -228,7 +252,8 @@ def settings(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
             continue
         kind = grid.annotation(method, name)
         try:
-            checked[name] = TypeAdapter(_type(kind)).validate_python(value, strict=True)
+            # not strict: Snakemake's command line hands over every number as text
+            checked[name] = TypeAdapter(_type(kind)).validate_python(value)
         except ValidationError as error:
             said = error.errors()[0]["msg"]
             wrong.append(f"{method}.{name} = {value!r} is no {kind}: {said}")

@@ -34,7 +34,7 @@ def work(this: Job, ready: Any) -> dict[str, Any]:
         )
         scores = {"pgd50_10": one}
     else:
-        scores = eps_sweep(net, x, y, batch=BATCH, seed=seed)
+        scores = eps_sweep(net, x, y, trained=this.eps, batch=BATCH, seed=seed)
     spent = time.perf_counter() - start
     return {
         "data": data,

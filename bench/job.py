@@ -68,7 +68,7 @@ def arguments(stage: str, description: str) -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--gpus", type=int, default=1, help="GPUs to lease, where there are any")
     parser.add_argument("--log", type=Path, help="file for progress; a terminal shows it too")
-    parser.add_argument("--attempt", type=int, default=1, help="how often it was tried, with this")
+    parser.add_argument("--attempt", type=int, default=1, help="number of this try; default 1")
     parser.add_argument("--code", help="the method's fingerprint when the run was planned")
     parser.add_argument("--strict", action="store_true", help="exit 1 if the run fails")
     return parser
@@ -93,7 +93,14 @@ def execute(
         config = configs.run(args.config)
     except configs.ConfigError as error:
         sys.exit(f"{stage}: {error}")
-    say = _speaker(args, f"{config.method} seed {config.seed}, {config.dataset}, {stage}")
+    title = f"{config.method} seed {config.seed}, {config.dataset}, {stage}"
+    say = _speaker(args, title)
+
+    def warn(line: str) -> None:
+        say(line)
+        if not sys.stderr.isatty():
+            print(f"{title}: {line}", file=sys.stderr)
+
     try:
         if args.code and args.code != grid.method_fingerprint(config.method):
             raise ValueError(
@@ -101,8 +108,8 @@ def execute(
                 "command again"
             )
         with (
-            run_lock(args.out, stage, reads=reads, say=say),
-            lease(0 if args.device == "cpu" else args.gpus, os.environ, say=say),
+            run_lock(args.out, stage, reads=reads, say=warn),
+            lease(0 if args.device == "cpu" else args.gpus, os.environ, say=warn),
         ):
             record = _finished(stage, config, args)
             if record is None:
@@ -115,8 +122,9 @@ def execute(
     except (ValueError, OSError, LookupError) as error:
         say(f"error: {error}")
         sys.exit(f"{stage}: {error}")
-    if record.status not in ("done", "skipped"):
-        print(f"{args.out}: {stage} {record.status}: {record.reason}", file=sys.stderr)
+    where = f"; see {args.log}" if args.log and record.status == "failed" else ""
+    result = record.status if record.reason is None else f"{record.status}: {record.reason}{where}"
+    print(f"{title}: {result} ({args.out}/{stage}.json)", file=sys.stderr)
     if args.strict and record.status != "done":
         sys.exit(1)
 
@@ -232,7 +240,11 @@ def _finished(stage: str, config: Config, args: argparse.Namespace) -> Record | 
     if not path.is_file():
         return None
     record = Record.read(path)
-    same = record.config == config and record.attempt == args.attempt
+    if record.config != config:
+        raise ValueError(
+            f"{args.out} holds run {record.run}, of another configuration; choose another --out"
+        )
+    same = record.attempt == args.attempt
     code = grid.method_fingerprint(config.method)
     current = record.origin is not None and record.origin.method_code == code
     return record if same and current and record.status == "done" else None

@@ -65,7 +65,7 @@ def per_image(values: Tensor) -> Tensor:
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
     """Return the mean over B of the per-image cosine, () in [-1, 1]; 0 where a gradient is 0."""
-    return F.cosine_similarity(a.flatten(1), b.flatten(1), dim=1).mean()
+    return F.cosine_similarity(a.flatten(1), b.flatten(1), dim=1, eps=1e-30).mean()
 
 
 @contextmanager

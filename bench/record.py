@@ -84,7 +84,7 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Did the run overfit catastrophically; see evaluation/overfitting.py."""
+    """Did the run overfit catastrophically, by the rule of evaluation/overfitting.py."""
 
     collapsed: bool
     onset_epoch: int | None  # first epoch, from 0, from which it stayed collapsed

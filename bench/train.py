@@ -60,7 +60,11 @@ def work(this: Job, ready: Any) -> dict[str, Any]:
         clean=clean(net, x, y, batch=batch),
         fgsm=fgsm(net, x, y, eps=eps, batch=batch),
         pgd10=pgd(net, x, y, eps=eps, batch=batch, steps=STEPS, seed=EVALUATION_SEED),
-        verdict=collapse([epoch.probe for epoch in outcome.curves], classes=loaded.info.classes),
+        verdict=collapse(
+            [epoch.probe for epoch in outcome.curves],
+            classes=loaded.info.classes,
+            images=min(this.args.probe_images, len(loaded.images.test_y)),
+        ),
         method_source=(grid.ROOT / f"methods/{this.config.method}.py").read_text(encoding="utf-8"),
         curves=outcome.curves,
     )
@@ -136,7 +140,7 @@ def main() -> None:
     parser = job.arguments(TRAIN, "Train one run and evaluate it cheaply.")
     parser.add_argument("--test-images", type=int, help="first test images to evaluate; all")
     parser.add_argument("--probe-images", type=int, default=512, help="attacked every epoch")
-    parser.add_argument("--checkpoint-seconds", type=float, default=30.0, help="between two")
+    parser.add_argument("--checkpoint-seconds", type=float, default=30.0, help="between two; 30")
     job.execute(TRAIN, parser.parse_args(), prepare, work)
 
 

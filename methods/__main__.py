@@ -77,8 +77,11 @@ def check(name: str) -> int:
     """
     if name not in names():
         raise ValueError(unknown("method", name, names()))
-    command = [sys.executable, "-m", "pytest", "tests/test_methods.py", "--method", name]
-    return subprocess.run([*command, "-k", f"{name}]"], cwd=ROOT, check=False).returncode
+    command = [sys.executable, "-m", "pytest", "--tb=short", "--method", name]
+    laws = [*command, "tests/test_methods.py", "-k", f"{name}]"]
+    imports = [*command, "tests/test_architecture.py", "-k", "methods_import"]
+    results = [subprocess.run(tests, cwd=ROOT, check=False).returncode for tests in (laws, imports)]
+    return max(results)
 
 
 def docs() -> str:

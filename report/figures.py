@@ -34,7 +34,7 @@ def accuracy_against_cost(group: Group) -> dict[str, Any] | None:
     top = max(10.0, 1.1 * points["autoattack"].max())  # room for names, and for a row of zeros
     base = alt.Chart(points).encode(
         x=alt.X("time:Q", title=f"time of an update ({REFERENCE} = 1)").scale(
-            type="log", nice=True
+            type="log", domain=[0.8 * points["time"].min(), 1.4 * points["time"].max()]
         ),
         y=alt.Y("autoattack:Q", title="accuracy under AutoAttack, %").scale(domain=[0, top]),
         tooltip=[
@@ -73,7 +73,9 @@ def epsilon_overfitting(group: Group) -> dict[str, Any] | None:
             color=alt.Color("method:N").scale(
                 domain=methods, range=[COLOURS[i % len(COLOURS)] for i in range(len(methods))]
             ),
-            strokeDash=alt.StrokeDash("attack:N", sort=["pgd10", "fgsm"]),
+            strokeDash=alt.StrokeDash("attack:N", sort=["pgd10", "fgsm"]).legend(
+                symbolType="stroke"
+            ),
             tooltip=["method:N", "attack:N", "k:Q", alt.Tooltip("accuracy:Q", format=".1f")],
         )
         .properties(width="container", height=280)

@@ -35,6 +35,8 @@ def render(results: Path) -> list[Group]:
     write_bytes(results / "leaderboard.md", markdown(found).encode())
     table = pd.concat([frame(group) for group in found]) if found else pd.DataFrame()
     write_bytes(results / "leaderboard.csv", table.to_csv(index=False).encode())
+    for old in (results / "tables").glob("*.tex"):
+        old.unlink()
     for group in found:
         write_bytes(results / "tables" / f"{file_name(group)}.tex", latex(group).encode())
     return found
@@ -111,7 +113,9 @@ def summary(results: Path, found: list[Group]) -> str:
     """Say where everything is, and the top of each table."""
     lines = []
     for group in [group for group in found if group.planned] or found:
-        lines += ["", f"{group.name} ({group.facts['protocol']}, data {group.facts['data']})"]
+        facts = group.facts
+        images = f"AutoAttack on {facts['attacked images'] or 'no'} images"
+        lines += ["", f"{group.name} ({facts['data']} data, {images})"]
         lines.append(
             f"  {'':3}{'method':26}{'AutoAttack':>16}{'clean':>16}{'PGD-10':>16}  collapsed"
         )
@@ -120,7 +124,7 @@ def summary(results: Path, found: list[Group]) -> str:
             why = "" if row.status == "done" else f"  {row.status}"
             lines.append(f"  {row.rank or '':<3}{row.label:26}{numbers}  {row.collapse}{why}")
         if any("indicative (n = 1)" in row.notes for row in group.rows):
-            lines.append("  one seed: indicative only")
+            lines.append("  rows with one seed are indicative only")
     paths = [results / f"leaderboard.{kind}" for kind in ("html", "md", "csv")]
     paths += [results / "tables" / f"{file_name(group)}.tex" for group in found]
     return "\n".join([*lines, "", *map(str, paths)])

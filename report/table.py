@@ -50,7 +50,7 @@ class Cell:
     mean: float | None = None
     spread: float | None = None  # standard deviation over seeds; None for one seed
     n: int = 0  # seeds
-    images: int | None = None  # behind each seed's number
+    images: tuple[int, ...] = ()  # behind each seed's number, where they differ in order
     why: str | None = None
 
     @property
@@ -58,7 +58,7 @@ class Cell:
         """The cell for people; '-' where there is no number."""
         if self.mean is None:
             return "-"
-        return f"{self.mean:.2f}" + ("" if self.spread is None else f" ± {self.spread:.2f}")
+        return f"{self.mean:.2f}" + (f" ± {self.spread:.2f}" if self.spread else "")
 
     @property
     def note(self) -> str:
@@ -66,10 +66,11 @@ class Cell:
         if self.mean is None:
             return self.why or ""
         seeds = f"{self.n} seed{'s' if self.n != 1 else ''}"
-        if self.images is None:
+        if not self.images:
             return seeds
-        low, high = wilson(self.mean / 100, self.images)
-        return f"{seeds}, {self.images} images each: 95 % interval {low:.1f} to {high:.1f}"
+        low, high = wilson(self.mean / 100, min(self.images))
+        images = " or ".join(map(str, self.images))
+        return f"{seeds}, {images} images each: 95 % interval {low:.1f} to {high:.1f}"
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class Column:
     value: Callable[[Any], float | None]  # of the stage's body
     images: Callable[[Any], int] | None = None  # behind the number
     optional: bool = False  # shown only where some row has it
+    rising: bool = False  # the first click sorts the smallest to the top
 
 
 COLUMNS = (
@@ -140,6 +142,7 @@ COLUMNS = (
         f"seconds of an update, in units of {REFERENCE}'s on the same device",
         COST,
         lambda expense: expense.time_ratio,
+        rising=True,
     ),
     Column(
         "passes",
@@ -147,6 +150,7 @@ COLUMNS = (
         "images forward and backward per training image and update, counted",
         COST,
         lambda expense: expense.forward + expense.backward,
+        rising=True,
     ),
     Column(
         "mflops",
@@ -154,6 +158,7 @@ COLUMNS = (
         "million floating-point operations per training image and update",
         COST,
         lambda expense: expense.flops_per_image / 1e6,
+        rising=True,
     ),
 )
 
@@ -226,8 +231,12 @@ def groups(runs: Iterable[Run], *, bench_code: str | None = None) -> list[Group]
         bench_code: fingerprint of the code as it is now, to mark what older code made.
     """
     by_group: dict[tuple[str, ...], list[Run]] = defaultdict(list)
+    runs = sorted(runs, key=_checksum, reverse=True)
     for run in runs:
-        by_group[_key(run)].append(run)
+        # a run that never saw its data stands with those that did
+        found = next((key for key in by_group if key[:-1] == _key(run)), None)
+        known = _checksum(run)
+        by_group[(*_key(run), known) if known or found is None else found].append(run)
     ordered = sorted(by_group.items(), key=lambda item: (not _planned(item[1]), item[0]))
     return [_group(i, members, bench_code) for i, (_, members) in enumerate(ordered)]
 
@@ -239,8 +248,8 @@ def frame(group: Group) -> pd.DataFrame:
         flat: dict[str, Any] = {**group.facts, "rank": row.rank, "method": row.label}
         for key, cell in row.cells.items():
             flat |= {key: cell.mean, f"{key}_sd": cell.spread, f"{key}_n": cell.n}
-            if cell.images is not None:
-                flat[f"{key}_images"] = cell.images
+            if cell.images:
+                flat[f"{key}_images"] = min(cell.images)
         flat |= {"collapsed": row.collapse, "status": row.status, "notes": "; ".join(row.notes)}
         rows.append(flat)
     return pd.DataFrame(rows)
@@ -287,15 +296,17 @@ def _planned(members: Iterable[Run]) -> bool:
     return any(run.planned for run in members)
 
 
+def _checksum(run: Run) -> str:
+    return next((r.data.checksum for r in run.stages.values() if r.data), "")
+
+
 def _key(run: Run) -> tuple[str, ...]:
     config = run.config
-    data = next((r.data.checksum for r in run.stages.values() if r.data), "")
     named = [config.protocol["name"] if k == "protocol" else getattr(config, k) for k in GROUP]
     size = f"{radius(config.eps):09.6f}"
     return (
         *(f"{value:06d}" if isinstance(value, int) else str(value) for value in named),
         size,
-        data,
     )
 
 
@@ -333,7 +344,14 @@ def _group(i: int, members: list[Run], bench_code: str | None) -> Group:
     rows = [_row(runs, by_method.keys(), data is not None and not data.official, bench_code)
             for runs in by_method.values()]  # fmt: skip
     _rank(rows)
+    sizes = sorted({n for row in rows for n in row.cells["autoattack"].images})
+    for row in rows:
+        if len(sizes) > 1 and row.cells["autoattack"].images:
+            own = " or ".join(map(str, row.cells["autoattack"].images))
+            row.notes.append(f"AutoAttack on {own} images, other rows on others")
+    facts["attacked images"] = ", ".join(map(str, sizes))
     name = f"{config.dataset}, {config.architecture}, {config.norm} {config.eps}"
+    name += f", {config.protocol['name']}"
     return Group(name, f"group-{i}", _planned(members), facts, rows)
 
 
@@ -353,9 +371,17 @@ def _row(
         since = f" (epoch {', '.join(map(str, sorted(onsets)))})" if onsets else ""
         row.collapse = f"{len(onsets)} of {len(verdicts)}{since}"
     faults = [why for run in runs for stage in (TRAIN, AUTOATTACK) if (why := run.why(stage))]
+    # "skipped" repeats what another stage says
+    faults = [why for why in faults if not why.startswith("skipped")] or faults
     if faults:
         row.status = faults[0].partition(":")[0]
         row.why = "; ".join(dict.fromkeys(faults))
+    for expense in (run.stages[COST].expense for run in runs if run.has(COST)):
+        assert expense is not None, "a cost that is done has numbers"
+        counted = (expense.forward, expense.backward)
+        if counted != (expense.declared_forward, expense.declared_backward):
+            declared = f"{expense.declared_forward} / {expense.declared_backward}"
+            row.notes.append(f"declares {declared} passes, makes {counted[0]:g} / {counted[1]:g}")
     if cells["autoattack"].n == 1:
         row.notes.append("indicative (n = 1)")
     if any(run.published for run in runs):
@@ -390,7 +416,7 @@ def _cell(runs: Sequence[Run], column: Column) -> Cell:
         mean=statistics.fmean(values),
         spread=statistics.stdev(values) if len(values) > 1 else None,
         n=len(values),
-        images=min(images) if images else None,
+        images=tuple(sorted(images)),
     )
 
 

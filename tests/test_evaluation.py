@@ -11,7 +11,7 @@ from evaluation.autoattack import ATTACKS, autoattack, pack, unpack
 from evaluation.clean import clean
 from evaluation.overfitting import collapse
 from evaluation.pgd import fgsm, pgd, pgd_restarts
-from evaluation.sweep import eps_sweep
+from evaluation.sweep import eps_sweep, radii
 
 EPS = 0.1
 NEAR = 0.18  # where the trained network below keeps some images and loses some
@@ -64,13 +64,14 @@ def test_restarts_on_a_threshold_are_exact_and_skip_what_is_broken():
 
 def test_sweep_starts_clean_and_falls_as_the_radius_grows():
     x, y = levels(0.2, 0.45, 0.58, 0.9, 0.47), torch.tensor([0, 0, 1, 1, 0])
-    scores = eps_sweep(Threshold(), x, y, batch=5, seed=0)
+    scores = eps_sweep(Threshold(), x, y, trained=8 / 255, batch=5, seed=0)
     assert len(scores) == 2 * 33
     assert scores["fgsm 0/255"] == scores["pgd10 0/255"] == clean(Threshold(), x, y, batch=5)
     # margins of 0.03, 0.05 and 0.08 of the range: 7.65, 12.75 and 20.4 of 255
     steps = [scores[f"fgsm {k}/255"].accuracy for k in (7, 8, 12, 13, 20, 21, 32)]
     assert steps == [100.0, 80.0, 80.0, 60.0, 60.0, 40.0, 40.0]
     assert scores["pgd10 32/255"].accuracy == 40.0
+    assert radii(51 / 255)[-3:] == [52, 56, 60]
 
 
 def test_pgd_draws_from_a_generator_of_its_own():
@@ -96,8 +97,14 @@ def test_pgd_draws_from_a_generator_of_its_own():
 )
 def test_collapse_is_fifteen_points_below_its_own_maximum(curve, onset):
     probes = [{"clean": 90.0, "fgsm": 40.0, "pgd10": pgd10} for pgd10 in curve]
-    verdict = collapse(probes, classes=10)
+    verdict = collapse(probes, classes=10, images=512)
     assert (verdict.collapsed, verdict.onset_epoch) == (onset is not None, onset)
+
+
+@pytest.mark.parametrize(("images", "collapsed"), [(16, False), (100, False), (512, True)])
+def test_noise_of_a_small_probe_is_no_collapse(images, collapsed):
+    probes = [{"clean": 90.0, "fgsm": 60.0, "pgd10": pgd10} for pgd10 in (62.5, 44.0, 43.0)]
+    assert collapse(probes, classes=10, images=images).collapsed is collapsed
 
 
 @pytest.mark.parametrize(
@@ -110,7 +117,7 @@ def test_collapse_is_fifteen_points_below_its_own_maximum(curve, onset):
 )
 def test_a_run_that_fell_at_once_collapsed_too(last, collapsed):
     probes = [{"clean": 23.4, "fgsm": 17.2, "pgd10": 14.1}, last, last]
-    verdict = collapse(probes, classes=10)
+    verdict = collapse(probes, classes=10, images=512)
     assert (verdict.collapsed, verdict.onset_epoch) == (collapsed, 1 if collapsed else None)
 
 

@@ -35,7 +35,8 @@ class Capturable(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func._schema.name.removeprefix("aten::")
-        assert name not in self.WAITS, f"{name} waits for the host"
+        hint = ": .item(), float() or `if` on a tensor" if name == "_local_scalar_dense" else ""
+        assert name not in self.WAITS, f"{name} waits for the host{hint}"
         if name in ("index", "index_put_"):
             assert all(i is None or i.dtype != torch.bool for i in args[1]), "shape depends on data"
         return func(*args, **(kwargs or {}))
@@ -54,7 +55,8 @@ def check_cost(tiny, method):
     with Passes(trainer.net) as passes:
         trainer.advance(1)
     seen = Cost(passes.forward / trainer.batches.batch, passes.backward / trainer.batches.batch)
-    assert seen == trainer.method.cost
+    said = trainer.method.cost
+    assert seen == said, f"declared {tuple(said)} forward, backward; counted {tuple(seen)}"
 
 
 def check_capturable(tiny, method):

@@ -97,7 +97,7 @@ def test_mean_spread_and_n_are_over_seeds(tmp_path):
         done(tmp_path / "runs", config(seed=seed), aa=aa)
     ((row,),) = (group.rows for group in table(tmp_path))
     cell = row.cells["autoattack"]
-    assert (cell.mean, cell.spread, cell.n, cell.images) == (40.0, 10.0, 3, 40)
+    assert (cell.mean, cell.spread, cell.n, cell.images) == (40.0, 10.0, 3, (40,))
     assert cell.text == "40.00 ± 10.00"
     assert row.cells["time_ratio"].n == 1  # measured for one seed
     assert "indicative (n = 1)" not in row.notes
@@ -146,6 +146,7 @@ def test_an_empty_cell_says_why(tmp_path):
     assert rows["fgsm"].status == "diverged"
     assert rows["fgsm"].cells["clean"].why == "diverged: loss is nan"
     assert rows["fgsm"].cells["autoattack"].why == "skipped: training diverged"
+    assert rows["fgsm"].why == "diverged: loss is nan"
     assert (rows["sora"].status, rows["sora"].cells["clean"].why) == ("not run", "not run")
 
 
@@ -181,6 +182,32 @@ def test_unofficial_data_and_older_code_are_marked(tmp_path):
     (group,) = table(tmp_path, bench_code="new")
     assert group.facts["data"] == "UNOFFICIAL DATA"
     assert {"unofficial data", "made by other code than today's"} <= set(group.rows[0].notes)
+
+
+def test_a_run_that_never_saw_its_data_stands_with_those_that_did(tmp_path):
+    done(tmp_path / "runs", config("fgsm"), aa=10.0)
+    write(tmp_path / "runs", config("sora"), "train", status="failed", reason="x", data=None)
+    (group,) = table(tmp_path)
+    assert [row.label for row in group.rows] == ["fgsm", "sora"]
+    assert group.facts["data"] == "official"
+
+
+def test_rows_attacked_on_other_numbers_of_images_say_so(tmp_path):
+    done(tmp_path / "runs", config("fgsm"), aa=10.0)
+    done(tmp_path / "runs", config("sora"), aa=20.0)
+    fewer = dataclasses.replace(attack(20.0), n=8)
+    write(tmp_path / "runs", config("sora"), "autoattack", attack=fewer)
+    ((first, second),) = (group.rows for group in table(tmp_path))
+    assert "AutoAttack on 8 images, other rows on others" in first.notes
+    assert "AutoAttack on 40 images, other rows on others" in second.notes
+
+
+def test_a_wrong_declaration_of_cost_is_on_the_page(tmp_path):
+    wrong = dataclasses.replace(expense(1.0), declared_forward=1)
+    done(tmp_path / "runs", config(), aa=10.0)
+    write(tmp_path / "runs", config(), "cost", expense=wrong)
+    ((row,),) = (group.rows for group in table(tmp_path))
+    assert "declares 1 / 2 passes, makes 2 / 2" in row.notes
 
 
 def test_wilson_interval_is_the_textbooks():

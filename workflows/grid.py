@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import shlex
+import sys
 import tokenize
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -139,7 +140,8 @@ class Plan:
         results: folder of the working results.
     """
 
-    render = "python -m report.render"
+    python = shlex.quote(sys.executable)  # works without activating the environment
+    render = f"{python} -m report.render"
 
     def __init__(
         self, suite: Any, runs: Iterable[Config], *, data_dir: str, results: Path = Path("results")
@@ -206,7 +208,8 @@ class Plan:
 
 
 def _fields(method: str) -> Iterator[Any]:
-    tree = ast.parse((ROOT / f"methods/{method}.py").read_text(encoding="utf-8"))
+    path = ROOT / f"methods/{method}.py"
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=f"methods/{method}.py")
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and any(ast.unparse(b) == "Method" for b in node.bases):
             yield from (field for field in node.body if isinstance(field, ast.AnnAssign))

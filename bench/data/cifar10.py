@@ -37,6 +37,8 @@ def read(folder: Path) -> Images:
         OSError: there is nothing to read and no network.
     """
     batches = folder / BATCHES
+    if folder.name == BATCHES and (folder / TEST).is_file():
+        raise ValueError(f"name the folder that holds {BATCHES}, which is {folder.parent}")
     if not batches.is_dir():
         download(folder)
     parts = [_part(batches / name) for name in TRAIN]

@@ -12,5 +12,5 @@ rule cost:
     params:
         job=plan.job("cost"),
     shell:
-        "python -m bench.cost {params.job} --out results/runs/{wildcards.run}"
+        "{plan.python} -m bench.cost {params.job} --out results/runs/{wildcards.run}"
         " --threads {plan.suite.threads} --log {log:q} {plan.flags}"
