@@ -58,8 +58,7 @@ lock: $(READY)  ## resolve requirements/*.in again
 		requirements/$$name.in -o requirements/$$name.txt; done
 
 schema: $(READY)  ## write the schemas of suites and records from their types
-	$(BIN)/python -m bench.config --schema workflows/config/schema.yaml
-	$(BIN)/python -m bench.record --schema results/schema.json
+	$(BIN)/python -m bench.config
 
 clean:  ## remove the environment and the working results; published records stay
 	rm -rf $(VENV) .snakemake results/runs results/logs results/tables results/leaderboard.* results/plan.json

@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from bench.protocol import PROTOCOLS, Protocol
-from bench.record import Config, build, radius
+from bench.record import Config, Record, build, radius, write_json
 from workflows import grid
 
 
@@ -280,11 +280,11 @@ def _said(mistake: Any) -> str:
 
 
 def main() -> None:
-    """Write the schema of suites, for editors and for people."""
-    parser = argparse.ArgumentParser(description="Write the JSON Schema of suites, as YAML.")
-    parser.add_argument("--schema", type=Path, required=True)
-    schema = Suite.model_json_schema()
-    parser.parse_args().schema.write_text(yaml.safe_dump(schema, sort_keys=False))
+    """Write the schemas of suites and of records, for editors and for other tools."""
+    argparse.ArgumentParser(description=main.__doc__).parse_args()
+    text = yaml.safe_dump(Suite.model_json_schema(), sort_keys=False)
+    (grid.ROOT / "workflows/config/schema.yaml").write_text(text, encoding="utf-8")
+    write_json(grid.ROOT / "results/schema.json", TypeAdapter(Record).json_schema())
 
 
 if __name__ == "__main__":

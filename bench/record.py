@@ -305,21 +305,3 @@ def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
     if lost := sorted(required - value.keys()):
         raise ValueError(f"{where} lacks {lost}")
     return kind(**{key: build(hints[key], item, f"{where}.{key}") for key, item in value.items()})
-
-
-def main() -> None:
-    """Write the schema of records, for who reads them with other tools."""
-    import argparse
-
-    from pydantic import TypeAdapter
-
-    # by its full name, not as __main__
-    from bench.record import Record
-
-    parser = argparse.ArgumentParser(description="Write the JSON Schema of records.")
-    parser.add_argument("--schema", type=Path, required=True)
-    write_json(parser.parse_args().schema, TypeAdapter(Record).json_schema())
-
-
-if __name__ == "__main__":
-    main()

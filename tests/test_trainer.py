@@ -65,7 +65,7 @@ def test_a_run_killed_in_any_batch_ends_bit_for_bit_the_same(tiny, name, tmp_pat
     curves = whole.fit().curves
     at = min(batch * whole.method.replays, whole.updates - 1)
 
-    first = tiny.trainer(name, folder=tmp_path, interval=-1, identity="a")
+    first = tiny.trainer(name, folder=tmp_path, interval=0, identity="a")
     descend, count = first.descend, itertools.count()
 
     def killed(*args, **rest):
@@ -77,7 +77,7 @@ def test_a_run_killed_in_any_batch_ends_bit_for_bit_the_same(tiny, name, tmp_pat
     with pytest.raises(Killed):
         first.fit()
 
-    second = tiny.trainer(name, folder=tmp_path, interval=-1, identity="a")
+    second = tiny.trainer(name, folder=tmp_path, interval=0, identity="a")
     torch.manual_seed(99)  # whatever the generator was, the checkpoint's counts
     second.resume()
     outcome = second.fit()
@@ -90,23 +90,23 @@ def test_a_run_killed_in_any_batch_ends_bit_for_bit_the_same(tiny, name, tmp_pat
 
 
 def test_checkpoints_of_other_code_are_not_resumed(tiny, tmp_path):
-    first = tiny.trainer("fgsm", folder=tmp_path, interval=-1, identity="old")
+    first = tiny.trainer("fgsm", folder=tmp_path, interval=0, identity="old")
     first.fit()
-    second = tiny.trainer("fgsm", folder=tmp_path, interval=-1, identity="new")
+    second = tiny.trainer("fgsm", folder=tmp_path, interval=0, identity="new")
     second.resume()
     assert second.update == 0
     assert checkpoint.newest(tmp_path) is None
 
 
 def test_the_last_two_checkpoints_are_kept(tiny, tmp_path):
-    tiny.trainer("fgsm", folder=tmp_path, interval=-1).fit()
+    tiny.trainer("fgsm", folder=tmp_path, interval=0).fit()
     kept = sorted(path.name.split("-")[1] for path in tmp_path.iterdir())
     assert kept == ["000000005", "000000006"]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped"])
 def test_a_damaged_checkpoint_is_refused_with_its_remedy(tiny, tmp_path, damage):
-    tiny.trainer("fgsm", folder=tmp_path, interval=-1).fit()
+    tiny.trainer("fgsm", folder=tmp_path, interval=0).fit()
     newest = sorted(tmp_path.iterdir())[-1]
     content = bytearray(newest.read_bytes())
     if damage == "truncated":

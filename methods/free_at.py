@@ -1,0 +1,49 @@
+"""Free-AT: batches are replayed, and the gradient of one update is the attack of the next."""
+
+from dataclasses import dataclass
+
+import torch
+
+from bench.method import Cost, Method, State
+from bench.ops import ce, project
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreeAT(Method):
+    """Attack and update from one backward pass; "adversarial training for free".
+
+    Source: Shafahi et al., NeurIPS 2019, arXiv:1904.12843; codes
+        mahyarnajibi/FreeAdversarialTraining (ImageNet) and locuslab/fast_adversarial (CIFAR).
+
+        d = 0 at the start of the run; it passes from batch to batch
+        m times a batch:
+            one update on CE(f(x + d), y), which yields h = grad_x CE(f(x + d), y)
+            d <- P(d + eps sign(h))
+
+    Shapes: x, d, h (B, C, H, W).
+    Cost: m forward, m backward for m updates; one batch of perturbations of state.
+    Differs: the first replay cuts x + d to [0, 1], as the ImageNet code does and the CIFAR code
+        does not; every later d is cut to its image, as the CIFAR code does. Both keep a learning
+        rate of their own (CIFAR: at most 0.04); here it is the protocol's. PertAlign compares the
+        gradients of successive replays, one update apart; the first replay of a batch has none.
+    """
+
+    m: int = 8  # replays of each batch; 4 in the ImageNet code
+
+    @property
+    def cost(self):
+        return Cost(forward=self.m, backward=self.m)
+
+    @property
+    def replays(self):
+        return self.m
+
+    def init(self, run):
+        return State(d=torch.zeros(run.batch, device=run.device))
+
+    def step(self, net, batch, state, descend):
+        x, loss, h = batch.x, ce(net, batch.y), None
+        d = state.d[: len(x)]  # the last batch of an epoch is short
+        for _ in range(self.m):
+            h = descend(loss, at=(x + d).clamp(0, 1), g=h)
+            d.copy_(project(d + self.eps * h.sign(), x, self.eps))

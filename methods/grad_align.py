@@ -1,0 +1,78 @@
+"""GradAlign: keep the input gradient the same all over the eps-ball."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+
+from bench.method import Cost, Method
+from bench.ops import box, ce, grad, project, uniform
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradAlign(Method):
+    """Single-step attack, and a penalty on gradients that turn between two points.
+
+    Source: Andriushchenko and Flammarion, NeurIPS 2020, arXiv:2007.02617; code
+        tml-epfl/understanding-fast-adv-training.
+
+        g_1 = grad_x CE(f(x), y)              g_2 = grad_x CE(f(x + eta), y)
+        d   = P(alpha sign(g_1))              eta = U[-eps, eps], not cut to [0, 1]
+        R   = 1 - mean cos(g_1, g_2)          over images where neither is 0; g_1 is a constant
+        L   = CE(f(x + d), y) + lam(eps) R
+        lam(eps) = lam growth^(min(255 eps, 16) / 8 - 1)
+
+    Shapes: x, eta, g_1, g_2, d (B, C, H, W); R ().
+    Cost: 3 forward, 4 backward: g_2 is differentiated once more, for the weights.
+    Differs: works on the [0, 1] scale. No ramp of the step on SVHN. lam(eps) ends where the
+        authors' does. Variant sora_bench cuts eta to the image and steps from it along g_2, which
+        is FGSM-RS; it has one lam for all radii (growth = 1). Its release also loses the pixels of
+        g_2 where eta was cut; here they stay, and images without gradient are left out.
+    """
+
+    alpha: float = 1.25  # step, in units of eps; from x the projection makes it 1
+    lam: float = 0.2  # weight of R at 8/255; 0 is off
+    growth: float = 10.0  # factor of lam from each 8/255 to the next; 1 keeps lam the same
+    variant: Literal["official", "sora_bench"] = "official"  # where the attack starts
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "svhn": {"lam": 2.5, "growth": 1.6},  # sh/exps_diff_eps_svhn.sh
+    }
+    twice: ClassVar[bool] = True
+
+    cost = Cost(forward=3, backward=4)
+
+    @property
+    def weight(self):
+        """Weight of R at this radius."""
+        return self.lam * self.growth ** (min(255 * self.eps, 16) / 8 - 1)
+
+    def step(self, net, batch, state, descend):
+        x, loss = batch.x, ce(net, batch.y)
+        alpha, lam = self.alpha * self.eps, self.weight
+        if self.variant == "official":
+            g1 = grad(loss, at=x)
+            d = project(alpha * g1.sign(), x, self.eps)
+            eta = uniform(x, self.eps)
+            descend(lambda z: loss(z) + lam * turn(g1, curved(loss, x + eta)), at=x + d, g=g1)
+        else:
+            eta = box(uniform(x, self.eps), x)
+            g2 = curved(loss, at=x + eta)
+            g1 = grad(loss, at=x)
+            d = project(eta + alpha * g2.detach().sign(), x, self.eps)
+            descend(lambda z: loss(z) + lam * turn(g1, g2), at=x + d, g=g2.detach())
+
+
+def curved(loss, at):
+    """Return d loss / d at with its graph, so that it can be differentiated again."""
+    z = at.detach().requires_grad_()
+    return torch.autograd.grad(loss(z), z, create_graph=True)[0]
+
+
+def turn(a, b):
+    """Return the mean of 1 - cos over images where neither gradient is 0, () in [0, 2]."""
+    a, b = a.flatten(1), b.flatten(1)
+    m, n = a.norm(dim=1), b.norm(dim=1)
+    kept = (m > 0) & (n > 0)
+    cos = (a / m.where(kept, 1)[:, None] * (b / n.where(kept, 1)[:, None])).sum(1)
+    return (kept * (1 - cos)).sum() / kept.sum().clamp(min=1)

@@ -1,0 +1,35 @@
+"""PGD-2: two half steps, the cheapest attack that looks twice."""
+
+from dataclasses import dataclass
+
+from bench.method import Cost, Method
+from bench.ops import box, ce, pgd, uniform
+
+
+@dataclass(frozen=True, kw_only=True)
+class PGD2(Method):
+    """Two-step attack from a random start.
+
+    Source: Madry et al., ICLR 2018, arXiv:1706.06083; steps as in the SORA benchmark.
+
+        d_0     = U[-eps, eps]
+        d_{k+1} = P(d_k + alpha sign grad_x CE(f(x + d_k), y)),  k < K
+
+    Shapes: x, d (B, C, H, W).
+    Cost: K + 1 forward, K + 1 backward.
+    Differs: PertAlign is traced with the first attack gradient; the SORA release uses the last.
+    """
+
+    steps: int = 2  # K
+    alpha: float = 0.5  # step, in units of eps
+
+    @property
+    def cost(self):
+        return Cost(forward=self.steps + 1, backward=self.steps + 1)
+
+    def step(self, net, batch, state, descend):
+        x, loss = batch.x, ce(net, batch.y)
+        d = box(uniform(x, self.eps), x)
+        alpha = self.alpha * self.eps
+        d, g = pgd(loss, x, d, alpha=alpha, eps=self.eps, steps=self.steps)
+        descend(loss, at=x + d, g=g)
