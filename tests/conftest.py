@@ -10,9 +10,11 @@ import torch
 from torch import nn
 
 from bench.batches import Batches
+from bench.method import Batch, State
 from bench.models import Net
 from bench.protocol import Protocol
 from bench.trainer import Trainer
+from bench.view import View
 from methods import load, names
 
 torch.set_num_threads(1)  # two threads on two busy cores are many times slower
@@ -67,6 +69,24 @@ def tiny_trainer(method, *, channels=3, protocol=BRIEF, net=None, seed=0, **rest
     return Trainer(net, method, batches, protocol, **rest)
 
 
+def one_step(method, net, x, y, state=None):
+    """Run one step from seed 5 without an optimiser; return what it handed to descend."""
+    seen = {}
+
+    def descend(loss, at, g=None, edit=None):
+        z = at.detach().requires_grad_()
+        (h,) = torch.autograd.grad(loss(z), z, retain_graph=True)
+        seen.update(loss=loss, at=at.detach(), d=at.detach() - x, g=g, h=h)
+        return h
+
+    corner = torch.zeros(len(x), dtype=torch.long)
+    view = View.crop(corner, corner, corner.bool(), size=x.shape[2:], width=x.shape[3])
+    torch.manual_seed(5)
+    batch = Batch(x, y, torch.arange(len(x)), view, torch.zeros(()))
+    method.step(net, batch, state or State(), descend)
+    return seen
+
+
 def weights(net):
     return torch.cat([p.detach().flatten() for p in net.parameters()])
 
@@ -75,7 +95,13 @@ def weights(net):
 def tiny():
     """The helpers above, for tests: importlib mode keeps conftest from being imported by name."""
     return SimpleNamespace(
-        net=tiny_net, data=tiny_data, trainer=tiny_trainer, weights=weights, eps=EPS, brief=BRIEF
+        net=tiny_net,
+        data=tiny_data,
+        trainer=tiny_trainer,
+        step=one_step,
+        weights=weights,
+        eps=EPS,
+        brief=BRIEF,
     )
 
 

@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from bench.method import Batch, State
+from bench.method import State
 from bench.ops import box, ce, grad, project, uniform
-from bench.view import View
 from methods import load
 
 
@@ -22,23 +21,6 @@ def trained(tiny, method):
 
 def make(tiny, name, **settings):
     return load(name)(eps=tiny.eps, **settings)
-
-
-def step(method, net, x, y, state=None):
-    """Run one step without an optimiser; returns the images it descends on and the state."""
-    seen = {}
-
-    def descend(loss, at, g=None, edit=None):
-        z = at.detach().requires_grad_()
-        (seen["h"],) = torch.autograd.grad(loss(z), z)
-        seen["at"], seen["g"] = at.detach(), g
-        return seen["h"]
-
-    corner = torch.zeros(len(x), dtype=torch.long)
-    view = View.crop(corner, corner, corner.bool(), size=x.shape[2:], width=x.shape[3])
-    state = state if state is not None else State()
-    method.step(net, Batch(x, y, torch.arange(len(x)), view, torch.zeros(())), state, descend)
-    return seen, state
 
 
 class Linear(nn.Module):
@@ -88,7 +70,7 @@ def test_methods_differ_from_each_other(tiny):
 
 def test_fgsm_reaches_the_exact_maximum_of_a_linear_loss(tiny):
     x, y, net = torch.full((2, 1, 2, 2), 0.5), torch.tensor([0, 1]), Linear(4)
-    seen, _ = step(make(tiny, "fgsm"), net, x, y)
+    seen = tiny.step(make(tiny, "fgsm"), net, x, y)
     signs = torch.stack([-net.w.sign(), net.w.sign()]).view(2, 1, 2, 2)
     assert torch.allclose(seen["at"], x + tiny.eps * signs, atol=1e-7)
 
@@ -99,13 +81,15 @@ def test_pert_align_of_a_linear_loss_is_one(tiny, which):
 
     method, x, y = make(tiny, which), torch.full((2, 1, 2, 2), 0.5), torch.tensor([0, 1])
     state = State(c=torch.tensor(0.99))
-    seen, _ = step(method, Linear(4), x, y, state)
+    seen = tiny.step(method, Linear(4), x, y, state)
     assert cosine(seen["g"], seen["h"]).item() == pytest.approx(1.0)
 
 
 def test_n_fgsm_leaves_the_ball_and_fgsm_rs_does_not(tiny):
     x, y = torch.full((64, 1, 2, 2), 0.5), torch.arange(64) % 2
-    far = {name: step(make(tiny, name), Linear(4), x, y)[0]["at"] for name in ("n_fgsm", "fgsm_rs")}
+    far = {
+        name: tiny.step(make(tiny, name), Linear(4), x, y)["at"] for name in ("n_fgsm", "fgsm_rs")
+    }
     reach = {name: ((at - x).abs().max() / tiny.eps).item() for name, at in far.items()}
     assert reach["fgsm_rs"] <= 1 + 1e-5
     assert 2 < reach["n_fgsm"] <= 3 + 1e-5
@@ -126,7 +110,7 @@ def test_sora_step_follows_the_published_rule(tiny, rule, k, c):
         expected = 2 * eps if c == 1 else min(2 * eps, 0.02 / (1 - c))
     x, y, net = torch.full((512, 1, 2, 2), 0.5), torch.zeros(512, dtype=torch.long), Linear(4)
     torch.manual_seed(5)
-    seen, _ = step(method, net, x, y, State(c=torch.tensor(c)))
+    seen = tiny.step(method, net, x, y, State(c=torch.tensor(c)))
     torch.manual_seed(5)
     eta = box(uniform(x, eps), x)
     u = torch.rand_like(x)
@@ -134,7 +118,7 @@ def test_sora_step_follows_the_published_rule(tiny, rule, k, c):
     assert torch.allclose(seen["at"], x + d, atol=1e-6)
 
 
-def test_sora_rules_agree_where_alpha_max_is_one_pixel_unit():
+def test_sora_rules_agree_where_alpha_max_is_one_pixel_unit(tiny):
     for c in (0.9, 0.5, 0.0):
         code = load("sora")(eps=0.5, alpha_max=2.0, rule="code")
         paper = load("sora")(eps=0.5, alpha_max=2.0, rule="paper")
@@ -142,7 +126,7 @@ def test_sora_rules_agree_where_alpha_max_is_one_pixel_unit():
         ats = []
         for method in (code, paper):
             torch.manual_seed(5)
-            ats.append(step(method, Linear(4), x, y, State(c=torch.tensor(c)))[0]["at"])
+            ats.append(tiny.step(method, Linear(4), x, y, State(c=torch.tensor(c)))["at"])
         assert torch.equal(*ats)
 
 
@@ -151,7 +135,7 @@ def test_sora_feedback_is_the_hand_computed_average(tiny):
     x, y = torch.full((2, 1, 1, 2), 0.5), torch.tensor([0, 1])
     net = Linear(2)
     state = State(c=torch.tensor(0.99))
-    seen, _ = step(make(tiny, "sora"), net, x, y, state)
+    seen = tiny.step(make(tiny, "sora"), net, x, y, state)
     g, h = seen["g"].flatten(1), seen["h"].flatten(1)
     ratios = [
         sum((1 if g[i, j] > 0 else -1) * h[i, j].item() for j in range(2))
@@ -169,5 +153,5 @@ def test_sora_forgets_a_nan(tiny):
 
     state = State(c=torch.tensor(0.5))
     x = torch.full((2, 1, 1, 2), 0.5)
-    step(make(tiny, "sora"), Flat(), x, torch.tensor([0, 1]), state)
+    tiny.step(make(tiny, "sora"), Flat(), x, torch.tensor([0, 1]), state)
     assert state.c.item() == pytest.approx(0.95 * 0.5 + 0.05)

@@ -8,9 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from bench.meter import Passes
-from bench.method import Batch, Run, State
+from bench.method import Run
 from bench.ops import box, ce, grad, project, uniform
-from bench.view import View
 from methods import load
 
 
@@ -22,24 +21,6 @@ def trained(tiny, method):
 
 def make(tiny, name, **settings):
     return load(name)(eps=tiny.eps, **settings)
-
-
-def step(method, net, x, y, state=None):
-    """Run one step from seed 5 without an optimiser; return what it handed to descend."""
-    seen = {}
-
-    def descend(loss, at, g=None, edit=None):
-        z = at.detach().requires_grad_()
-        (h,) = torch.autograd.grad(loss(z), z, retain_graph=True)
-        seen.update(loss=loss, at=at.detach(), d=at.detach() - x, g=g)
-        return h
-
-    corner = torch.zeros(len(x), dtype=torch.long)
-    view = View.crop(corner, corner, corner.bool(), size=x.shape[2:], width=x.shape[3])
-    torch.manual_seed(5)
-    batch = Batch(x, y, torch.arange(len(x)), view, torch.zeros(()))
-    method.step(net, batch, state or State(), descend)
-    return seen
 
 
 class Linear(nn.Module):
@@ -86,7 +67,7 @@ def test_zerograd_that_zeroes_nothing_is_fgsm_rs_at_twice_eps(tiny):
 @pytest.mark.parametrize(("q", "moved"), [(0.0, (1, 1)), (0.3, (0, 1)), (1.0, (0, 1))])
 def test_zerograd_leaves_the_noise_on_the_smaller_of_two_gradients(tiny, q, moved):
     """|g| is 1 : 3, so that the quantile lies above the smaller one for every q > 0."""
-    d = step(make(tiny, "zerograd", q=q), Linear(1.0, -3.0), GREY, LABELS)["d"].flatten(1)
+    d = tiny.step(make(tiny, "zerograd", q=q), Linear(1.0, -3.0), GREY, LABELS)["d"].flatten(1)
     torch.manual_seed(5)
     eta = uniform(GREY, tiny.eps).flatten(1)
     up = tiny.eps * (2 * LABELS[:, None] - 1) * torch.tensor([1, -1])
@@ -97,7 +78,7 @@ def test_zerograd_leaves_the_noise_on_the_smaller_of_two_gradients(tiny, q, move
 def test_zerograd_zeroes_what_lies_below_torchs_quantile(tiny, q):
     net, (x, y) = tiny.net(), tiny.data()
     x = x / 255
-    seen = step(make(tiny, "zerograd", q=q), net, x, y)
+    seen = tiny.step(make(tiny, "zerograd", q=q), net, x, y)
     torch.manual_seed(5)
     eta = box(uniform(x, tiny.eps), x)
     g = grad(ce(net, y), at=x + eta)
@@ -121,7 +102,7 @@ class Bowl(nn.Module):
 @pytest.mark.parametrize("th", [2, 3])
 def test_multigrad_moves_the_pixels_whose_gradients_agree(tiny, th):
     y = torch.ones_like(LABELS)  # the loss rises with z
-    seen = step(make(tiny, "multigrad", th=th), Bowl(), GREY, y)
+    seen = tiny.step(make(tiny, "multigrad", th=th), Bowl(), GREY, y)
     torch.manual_seed(5)
     etas = [uniform(GREY, tiny.eps) for _ in range(3)]
     up = sum((eta[:, 0, 0, 1] > 0).long() for eta in etas)  # votes of three
@@ -135,7 +116,9 @@ def test_multigrad_moves_the_pixels_whose_gradients_agree(tiny, th):
 
 def test_multigrad_of_a_linear_loss_is_fgsm(tiny):
     net = Linear(1.0, -3.0)
-    one, two = (step(make(tiny, name), net, GREY, LABELS)["at"] for name in ("multigrad", "fgsm"))
+    one, two = (
+        tiny.step(make(tiny, name), net, GREY, LABELS)["at"] for name in ("multigrad", "fgsm")
+    )
     assert torch.equal(one, two)
 
 
@@ -195,7 +178,7 @@ class Tanh(nn.Module):
 def test_grad_align_descends_on_the_written_out_second_derivative(tiny, variant):
     net, y, eps = Tanh(), torch.tensor([0, 1, 2]), 0.25
     x = torch.rand(3, 1, 2, 2, dtype=torch.float64)
-    seen = step(load("grad_align")(eps=eps, lam=7.0, growth=1.0, variant=variant), net, x, y)
+    seen = tiny.step(load("grad_align")(eps=eps, lam=7.0, growth=1.0, variant=variant), net, x, y)
     loss = seen["loss"](seen["at"])
     torch.manual_seed(5)
     eta = uniform(x, eps) if variant == "official" else box(uniform(x, eps), x)
@@ -227,7 +210,7 @@ def test_grad_align_leaves_images_without_gradient_out(tiny, variant):
     net, y = Dead(), torch.tensor([0, 1])
     x = torch.tensor([0.2, 0.8])[:, None, None, None].expand(2, 1, 1, 2)
     for rows in (slice(2), slice(1)):  # one of two, and all
-        seen = step(make(tiny, "grad_align", variant=variant), net, x[rows], y[rows])
+        seen = tiny.step(make(tiny, "grad_align", variant=variant), net, x[rows], y[rows])
         loss = seen["loss"](seen["at"])
         assert loss.item() == pytest.approx(ce(net, y[rows])(seen["at"]).item(), abs=1e-6)
         assert torch.autograd.grad(loss, net.inner.w)[0].isfinite().all()
@@ -261,7 +244,7 @@ def test_nuat_loss_has_the_hand_computed_nuclear_norm(tiny, variant, largest):
     """Two images: s_1 + s_2 = sqrt(|D|_F^2 + 2 |det D|). One, the short batch: Euclid's norm."""
     for images in (2, 1):
         method, state = nuat(tiny, variant, odd=0, lam=3.0)
-        seen = step(method, Pixels(), GREY[:images], LABELS[:images], state)
+        seen = tiny.step(method, Pixels(), GREY[:images], LABELS[:images], state)
         change = (seen["d"].flatten(1) / tiny.eps).tolist()
         (a, b), (c, d) = change if images == 2 else (*change, (0, 0))
         norm = tiny.eps * math.sqrt(a * a + b * b + c * c + d * d + 2 * abs(a * d - b * c))
@@ -275,7 +258,7 @@ def test_nuat_attacks_the_nuclear_norm_in_odd_batches_only(tiny, odd):
     """For one image the norm is Euclid's, so its gradient at e is e / |e|, and |e_i| is eps / 2."""
     x, y = GREY[:1], LABELS[:1]
     method, state = nuat(tiny, odd=odd, lam=3.0)
-    g = step(method, Pixels(), x, y, state)["g"]
+    g = tiny.step(method, Pixels(), x, y, state)["g"]
     torch.manual_seed(5)
     e = 0.5 * tiny.eps * (2 * torch.empty_like(x).bernoulli_() - 1)
     expected = grad(ce(Pixels(), y), at=x + e) + odd * 3 * e.sign() / math.sqrt(2)
@@ -292,7 +275,7 @@ def test_nuat_ramp_ends_ten_epochs_before_the_run_and_every_epoch_starts_even(ti
         assert state.odd.item() == 0
     method, state = nuat(tiny, epochs=30, variant="sora_bench")
     method.on_epoch(None, state, 0)
-    step(method, Pixels(), GREY, LABELS, state)
+    tiny.step(method, Pixels(), GREY, LABELS, state)
     assert (state.lam.item(), state.odd.item()) == (4.5, 1)
 
 
@@ -321,7 +304,7 @@ def test_trades_without_divergence_is_standard(tiny):
 def test_trades_walks_from_its_noise_to_the_corner_of_a_linear_net(tiny):
     """KL grows on both sides of f(x); the noise says to which one, w to which corner."""
     net = Linear(1.0, -3.0)
-    d = step(make(tiny, "trades"), net, GREY, LABELS)["d"].flatten(1)
+    d = tiny.step(make(tiny, "trades"), net, GREY, LABELS)["d"].flatten(1)
     torch.manual_seed(5)
     side = (torch.randn_like(GREY).flatten(1) @ net.w).sign()
     assert set(side.tolist()) == {-1.0, 1.0}
@@ -330,7 +313,7 @@ def test_trades_walks_from_its_noise_to_the_corner_of_a_linear_net(tiny):
 
 def test_trades_loss_descends_through_both_predictions(tiny):
     net = Linear(1.0, -3.0)
-    seen = step(make(tiny, "trades", beta=5.0), net, GREY, LABELS)
+    seen = tiny.step(make(tiny, "trades", beta=5.0), net, GREY, LABELS)
     p, q = net(GREY).softmax(1), net(seen["at"]).softmax(1)
     divergence = (p * (p / q).log()).sum(1).mean()
     expected = F.cross_entropy(net(GREY), LABELS) + 5 * divergence
