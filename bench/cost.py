@@ -44,7 +44,8 @@ def work(this: Job, ready: Any) -> dict[str, Any]:
     reference = make_trainer(this._replace(config=other), loaded, quiet=True)
     for trainer in (mine, reference):
         trainer.advance(WARM_UP)
-    images = mine.batches.batch * mine.method.replays  # training images an update, times updates
+    replays = mine.method.replays  # updates a step; so many fewer steps does a run have
+    images = mine.batches.batch * replays
     with Passes(mine.net) as passes, Flops() as flops:
         mine.advance(1)
     once = Clock(this.device)
@@ -58,15 +59,15 @@ def work(this: Job, ready: Any) -> dict[str, Any]:
             clock = Clock(this.device)
             with clock.running():
                 trainer.advance(updates)
-            times[name].append(clock.seconds / updates)
-        times["data"].append((mine.clocks["data"].seconds - before) / updates)
+            times[name].append(clock.seconds / updates / trainer.method.replays)
+        times["data"].append((mine.clocks["data"].seconds - before) / updates / replays)
     declared = mine.method.cost
     ratios = [a / b for a, b in zip(times["mine"], times["reference"], strict=True)]
     expense = Expense(
-        forward=passes.forward / mine.batches.batch,
-        backward=passes.backward / mine.batches.batch,
-        declared_forward=declared.forward,
-        declared_backward=declared.backward,
+        forward=passes.forward / images,
+        backward=passes.backward / images,
+        declared_forward=declared.forward / replays,
+        declared_backward=declared.backward / replays,
         flops_per_image=flops.total / images,
         update_seconds=statistics.median(times["mine"]),
         update_seconds_sd=statistics.stdev(times["mine"]),

@@ -153,10 +153,10 @@ class Measure:
 class Expense:
     """What one update costs, measured alone on the device."""
 
-    forward: float  # counted passes per training image
+    forward: float  # counted passes per training image and update
     backward: float
-    declared_forward: int
-    declared_backward: int
+    declared_forward: float
+    declared_backward: float
     flops_per_image: float  # of one training image, all passes of an update
     update_seconds: float  # median
     update_seconds_sd: float  # over the repetitions
@@ -165,7 +165,7 @@ class Expense:
     time_ratio: float  # median of the ratios of neighbours
     data_seconds: float  # of one update, making the batch; median
     repetitions: int
-    updates: int  # per repetition
+    updates: int  # steps per repetition; a step of Free-AT is m updates
     peak_bytes: int | None
     reference_bytes: int | None
     state_bytes: int

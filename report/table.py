@@ -380,7 +380,7 @@ def _row(
         assert expense is not None, "a cost that is done has numbers"
         counted = (expense.forward, expense.backward)
         if counted != (expense.declared_forward, expense.declared_backward):
-            declared = f"{expense.declared_forward} / {expense.declared_backward}"
+            declared = f"{expense.declared_forward:g} / {expense.declared_backward:g}"
             row.notes.append(f"declares {declared} passes, makes {counted[0]:g} / {counted[1]:g}")
     if cells["autoattack"].n == 1:
         row.notes.append("indicative (n = 1)")

@@ -104,6 +104,16 @@ def test_smoke_runs_every_stage_and_ends_in_a_page(smoke):
     assert not list((smoke / "results/runs").rglob("state"))
 
 
+def test_an_update_of_free_at_costs_one_pass_each_way(project):
+    config = record(project, "fgsm").config.as_dict() | {"method": "free_at", "settings": {}}
+    command = [sys.executable, "-m", "bench.cost", "--config", json.dumps(config), "--out", "free"]
+    subprocess.run(command, cwd=project, env=environment(), check=True)
+    expense = Record.read(project / "free/cost.json").expense
+    assert (expense.forward, expense.backward) == (1, 1)
+    assert (expense.declared_forward, expense.declared_backward) == (1, 1)
+    assert expense.time_ratio < 1
+
+
 def test_pictures_and_weights_start_alike_for_every_method(smoke):
     one, two = (record(smoke, method) for method in ("fgsm", "sora"))
     assert one.data == two.data
