@@ -390,7 +390,7 @@ def _row(
         row.notes.append("unofficial data")
     made = {r.origin.bench_code for run in runs for r in run.stages.values() if r.origin}
     if bench_code and made and made != {bench_code}:
-        row.notes.append("made by other code than today's")
+        row.notes.append("older code")
     return row
 
 

@@ -181,7 +181,7 @@ def test_unofficial_data_and_older_code_are_marked(tmp_path):
     write(tmp_path / "runs", config(), "train", data=copy, training=training())
     (group,) = table(tmp_path, bench_code="new")
     assert group.facts["data"] == "UNOFFICIAL DATA"
-    assert {"unofficial data", "made by other code than today's"} <= set(group.rows[0].notes)
+    assert {"unofficial data", "older code"} <= set(group.rows[0].notes)
 
 
 def test_a_run_that_never_saw_its_data_stands_with_those_that_did(tmp_path):
