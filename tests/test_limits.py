@@ -95,7 +95,7 @@ def test_n_fgsm_leaves_the_ball_and_fgsm_rs_does_not(tiny):
     assert 2 < reach["n_fgsm"] <= 3 + 1e-5
 
 
-# SORA's feedback, against the published rule written out plainly (methods.md 4.16).
+# SORA's feedback, against the published rule written out plainly.
 
 
 @pytest.mark.parametrize("c", [1.0, 0.99, 0.98, 0.95, 0.9, 0.7, 0.5, 0.0, -1.0])
