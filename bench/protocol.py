@@ -36,8 +36,8 @@ def height(update: int, updates: int) -> float:
 
 
 _ALL = (
-    # The SORA benchmark's own (code at 3b419d2). Its momentum runs 0.9 -> 0.8 -> 0.9 because torch's
-    # CyclicLR cycles momentum unless told not to, and nobody told it. The last checkpoint counts.
+    # The SORA benchmark's own, code at 3b419d2. Momentum runs 0.9 -> 0.8 -> 0.9 because torch's
+    # CyclicLR cycles it unless told not to, and nobody told it. The last checkpoint counts.
     Protocol(name="sora-paper", epochs=30, batch=128, lr_start=0.01, lr_peak=0.2),
     # The same, cut to 15 epochs: for slices of CIFAR-10 on machines without a GPU.
     Protocol(name="sora-15", epochs=15, batch=128, lr_start=0.01, lr_peak=0.2),
