@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -106,12 +106,6 @@ class Suite(BaseModel):
     def _null_on_the_command_line(cls, given: Any) -> Any:
         return {key: None if value == "null" else value for key, value in given.items()}
 
-    @model_validator(mode="after")
-    def _method_args_are_used(self) -> Self:
-        if idle := sorted(self.method_args.keys() - set(self.methods)):
-            raise ValueError(f"method_args names {idle}, not among the methods {self.methods}")
-        return self
-
 
 class ConfigError(ValueError):
     """A suite or run that cannot be; its text lists every mistake."""
@@ -166,8 +160,7 @@ def runs(suite: Suite) -> list[Config]:
             architecture=cell["architecture"],
             width=suite.width or published_width(cell["architecture"]),
             method=cell["method"],
-            settings=grid.settings(cell["method"])
-            | grid.presets(cell["method"]).get(cell["dataset"], {})
+            settings=published(cell["method"], cell["dataset"])
             | suite.method_args.get(cell["method"], {}),
             eps=f"{cell['eps']:g}/255",
             seed=cell["seed"],
@@ -211,7 +204,12 @@ def run(text: str) -> Config:
         given = settings(config.method, config.settings)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    return dataclasses.replace(config, settings=grid.settings(config.method) | given)
+    return dataclasses.replace(config, settings=published(config.method, config.dataset) | given)
+
+
+def published(method: str, dataset: str) -> dict[str, Any]:
+    """A method's hyperparameters on a data set, as published."""
+    return grid.settings(method) | grid.presets(method).get(dataset, {})
 
 
 def _completed(raw: dict[str, Any]) -> dict[str, Any]:

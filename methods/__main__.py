@@ -13,6 +13,8 @@ HEAD = """# Methods
 
 Generated from the files in `methods/` by `make docs`; do not edit. Passes are images forward /
 backward through the network per training image and batch. State is that of CIFAR-10 at batch 128.
+Defaults are the authors' own settings (`variant = official`); the SORA benchmark's stand below each
+box.
 
 | method | source | passes | state | settings |
 | --- | --- | --- | --- | --- |"""
@@ -89,6 +91,7 @@ def docs() -> str:
     import inspect
 
     import torch
+    import yaml
 
     from bench.method import Run
 
@@ -96,6 +99,8 @@ def docs() -> str:
     run = Run(torch.device("meta"), (128, 3, 32, 32), (50_000, 3, 40, 40), 30)
     lines = [HEAD]
     boxes = []
+    paper = (ROOT / "workflows/config/paper.yaml").read_text(encoding="utf-8")
+    bench = yaml.safe_load(paper)["method_args"]
     for name in names():
         kind = load(name)
         method, text = kind(), inspect.getdoc(kind) or ""
@@ -115,6 +120,9 @@ def docs() -> str:
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         boxes += ["", f"## {name}", "", "```", text, "```"]
         boxes += [f"\nPublished for {k}: `{v}`" for k, v in kind.presets.items()]
+        given = bench.get(name, {})
+        said = f"`{given}`" if given else "the defaults"
+        boxes.append(f"\nIn the SORA benchmark (`workflows/config/paper.yaml`): {said}.")
     return "\n".join([*lines, *boxes]) + "\n"
 
 

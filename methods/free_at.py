@@ -24,7 +24,8 @@ class FreeAT(Method):
     Cost: m forward, m backward for m updates; one batch of perturbations of state.
     Differs: the first replay cuts x + d to [0, 1], as the ImageNet code does and the CIFAR code
         does not; every later d is cut to its image, as the CIFAR code does. Both keep a learning
-        rate of their own (CIFAR: at most 0.04); here it is the protocol's. PertAlign compares the
+        rate of their own (CIFAR: at most 0.04, 80 epochs of updates); here it is the protocol's,
+        with as many updates as other methods have, at half the passes. PertAlign compares the
         gradients of successive replays, one update apart; the first replay of a batch has none.
     """
 

@@ -26,8 +26,8 @@ class GradAlign(Method):
     Cost: 3 forward, 4 backward: g_2 is differentiated once more, for the weights.
     Differs: works on the [0, 1] scale. No ramp of the step on SVHN. lam(eps) ends where the
         authors' does. Variant sora_bench cuts eta to the image and steps from it along g_2, which
-        is FGSM-RS; it has one lam for all radii (growth = 1). Its release also loses the pixels of
-        g_2 where eta was cut; here they stay, and images without gradient are left out.
+        is FGSM-RS; for its one lam at all radii set growth = 1. Its release also loses the
+        pixels of g_2 where eta was cut; here they stay, and images without gradient are left out.
     """
 
     alpha: float = 1.25  # step, in units of eps; from x the projection makes it 1

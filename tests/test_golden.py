@@ -20,7 +20,7 @@ GOLDEN = {
     "grad_align": (2.83147084, 9.54451018, 1.49558258),
     "multigrad": (2.82951683, 9.54465906, 1.49006891),
     "n_fgsm": (2.81566402, 9.54430394, 1.49081731),
-    "nuat": (2.88231643, 9.57124103, 1.41152465),
+    "nuat": (2.72265434, 9.50249813, 1.62952507),
     "pgd10": (2.83570554, 9.54334351, 1.49400401),
     "pgd2": (2.84660412, 9.55044412, 1.47393739),
     "sora": (2.82126104, 9.54498908, 1.49257386),
@@ -33,6 +33,7 @@ GOLDEN = {
 def fingerprint(tiny, name):
     trainer = tiny.trainer(name)
     torch.manual_seed(7)
+    trainer.method.on_epoch(trainer.net, trainer.state, 1)  # past NuAT's first, without its term
     trainer.advance(3)
     w = tiny.weights(trainer.net).double()
     return w.sum().item(), w.square().sum().item(), trainer.log[0, 0].item()
