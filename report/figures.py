@@ -69,13 +69,13 @@ def epsilon_overfitting(group: Group) -> dict[str, Any] | None:
         .mark_line(point={"size": 18})
         .encode(
             x=alt.X("k:Q", title="radius of the attack, 1/255"),
-            y=alt.Y("accuracy:Q", title="accuracy, %").scale(domain=[0, 100]),
+            y=alt.Y("accuracy:Q", title="accuracy, % (solid PGD-10, dashed FGSM)").scale(
+                domain=[0, 100]
+            ),
             color=alt.Color("method:N").scale(
                 domain=methods, range=[COLOURS[i % len(COLOURS)] for i in range(len(methods))]
             ),
-            strokeDash=alt.StrokeDash("attack:N", sort=["pgd10", "fgsm"]).legend(
-                symbolType="stroke"
-            ),
+            strokeDash=alt.StrokeDash("attack:N", sort=["pgd10", "fgsm"], legend=None),
             tooltip=["method:N", "attack:N", "k:Q", alt.Tooltip("accuracy:Q", format=".1f")],
         )
         .properties(width="container", height=280)
