@@ -113,6 +113,7 @@ def test_noise_of_a_small_probe_is_no_collapse(images, collapsed):
         ({"clean": 46.9, "fgsm": 48.4, "pgd10": 0.0}, True),  # fell before it was robust
         ({"clean": 46.9, "fgsm": 48.4, "pgd10": 5.0}, False),  # half of chance: the border
         ({"clean": 94.0, "fgsm": 18.0, "pgd10": 0.0}, False),  # standard training
+        ({"clean": 12.5, "fgsm": 12.5, "pgd10": 0.0}, False),  # has learnt nothing yet
     ],
 )
 def test_a_run_that_fell_at_once_collapsed_too(last, collapsed):
