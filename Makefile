@@ -35,7 +35,8 @@ format: $(READY)  ## bring all files into the project's format
 	$(BIN)/snakefmt Snakefile workflows
 
 plan: $(READY) $(SUITE_FILE)  ## what would run: make plan SUITE=cifar10
-	@$(BIN)/snakemake $(OPTIONS) --dry-run --quiet rules host reason 2>&1 | sed -n '/^job  /,/^total/p' | sed '/^total/q'
+	@said=$$($(BIN)/snakemake $(OPTIONS) --dry-run --quiet rules host reason 2>&1) || { echo "$$said"; exit 1; }; \
+	echo "$$said" | sed -n -e '/^Nothing/p' -e '/^job  /,/^total/p' | sed '/^total/q'
 
 report: $(READY) $(SUITE_FILE)  ## render the page from whatever has finished
 	@$(BIN)/snakemake report $(OPTIONS) --quiet rules progress host && $(BIN)/python -m report.render --summary

@@ -10,18 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from bench import job
-from bench.job import Job, Refused
+from bench.job import Job, Refused, Skipped
 from bench.record import AUTOATTACK, TRAIN, write_json
 
 
 def prepare(this: Job) -> Any:
-    """Load data and trained network, unless there is none because training failed."""
+    """Load data and trained network.
+
+    Raises:
+        Skipped: there is none, because training failed.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load
 
     trained = job.upstream(this)
     if trained.status != "done":
-        return None, f"training {trained.status}: {trained.reason}"
+        raise Skipped(f"training {trained.status}: {trained.reason}")
     loaded, data = job.data(this)
     net = job.network(this, loaded)
     path = this.folder / "model.safetensors"
@@ -35,17 +39,14 @@ def prepare(this: Job) -> Any:
         ) from None
     # without weight gradients FAB takes a quarter less time, with the same output
     net.requires_grad_(requires_grad=False).eval()
-    return (loaded, data, net, hashlib.sha256(content).hexdigest()), None
+    return loaded, data, net, hashlib.sha256(content).hexdigest()
 
 
 def work(this: Job, ready: Any) -> dict[str, Any]:
     """Attack the first test images."""
     from evaluation.autoattack import LIBRARY, autoattack
 
-    found, skipped = ready
-    if skipped:
-        return {"status": "skipped", "reason": skipped}
-    loaded, data, net, weights = found
+    loaded, data, net, weights = ready
     x, y = job.test_images(this, loaded, this.args.images)
     args = this.args
     # what the kept masks depend on

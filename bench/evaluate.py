@@ -20,10 +20,7 @@ def work(this: Job, ready: Any) -> dict[str, Any]:
     from evaluation.pgd import STEP, pgd_restarts
     from evaluation.sweep import eps_sweep
 
-    found, skipped = ready
-    if skipped:
-        return {"status": "skipped", "reason": skipped}
-    loaded, data, net, _ = found
+    loaded, data, net, _ = ready
     x, y = job.test_images(this, loaded, this.args.images)
     start, seed = time.perf_counter(), this.args.seed
     settings = {"seed": seed, "alpha": STEP, "alpha_unit": "eps"}

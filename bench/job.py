@@ -37,6 +37,10 @@ class Refused(RuntimeError):
     """The combination makes no sense; says why and what would."""
 
 
+class Skipped(RuntimeError):
+    """An earlier stage is not done; says which and why."""
+
+
 class Job(NamedTuple):
     """One stage of one run."""
 
@@ -211,15 +215,15 @@ def _do(job: Job, prepare: Callable[[Job], T], work: Callable[[Job, T], dict[str
             status, reason = "oom", str(error).partition("\n")[0]
         except MemoryError:
             status, reason = "oom", "the machine's memory is full"
-        except Refused:
+        except (Refused, Skipped):
             raise
         except Exception as error:  # noqa: BLE001  # a failed run still writes its record
             job.say(traceback.format_exc())
             status, reason = "failed", f"{type(error).__name__}: {error}"
     except Refused as error:
         status, reason = "refused", str(error)
-    if "status" in body:
-        status, reason = body.pop("status"), body.pop("reason")
+    except Skipped as error:
+        status, reason = "skipped", str(error)
     if reason is not None:
         job.say(f"{status}: {reason}")
     return Record(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import checkpoint, job
 from bench.job import Job, Refused
-from bench.record import TRAIN, Training, write_bytes
+from bench.record import TRAIN, Score, Training, write_bytes
 from workflows import grid
 
 if TYPE_CHECKING:
@@ -35,9 +35,7 @@ def work(this: Job, ready: Any) -> dict[str, Any]:
     from safetensors.torch import save
 
     from bench.models import parameters
-    from evaluation.clean import clean
     from evaluation.overfitting import collapse
-    from evaluation.pgd import fgsm, pgd
 
     loaded, data, trainer = ready
     outcome = trainer.fit()
@@ -45,7 +43,6 @@ def work(this: Job, ready: Any) -> dict[str, Any]:
     weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
     write_bytes(this.folder / "model.safetensors", save(weights))
     x, y = job.test_images(this, loaded, this.args.test_images)
-    eps, batch = this.eps, EVALUATION_BATCH
     training = Training(
         epochs=outcome.epochs,
         updates=outcome.updates,
@@ -57,9 +54,7 @@ def work(this: Job, ready: Any) -> dict[str, Any]:
         state_bytes=outcome.state_bytes,
         probe_images=min(this.args.probe_images, len(loaded.images.test_y)),
         resumed=outcome.resumed,
-        clean=clean(net, x, y, batch=batch),
-        fgsm=fgsm(net, x, y, eps=eps, batch=batch),
-        pgd10=pgd(net, x, y, eps=eps, batch=batch, steps=STEPS, seed=EVALUATION_SEED),
+        **_scores(net, x, y, eps=this.eps),
         verdict=collapse(
             [epoch.probe for epoch in outcome.curves],
             classes=loaded.info.classes,
@@ -116,23 +111,28 @@ def make_trainer(this: Job, loaded: "Loaded", *, quiet: bool = False) -> "Traine
 
 def _probe(this: Job, loaded: "Loaded") -> "Probe":
     """Attack the first test images; training sees nothing of it but the numbers in its log."""
-    from evaluation.clean import clean
-    from evaluation.pgd import fgsm, pgd
-
     x, y = job.test_images(this, loaded, this.args.probe_images)
 
     def probe(net: "torch.nn.Module", epoch: int) -> dict[str, float]:
-        net.eval()
-        eps, batch = this.eps, EVALUATION_BATCH
-        return {
-            "clean": clean(net, x, y, batch=batch).accuracy,
-            "fgsm": fgsm(net, x, y, eps=eps, batch=batch).accuracy,
-            "pgd10": pgd(
-                net, x, y, eps=eps, batch=batch, steps=STEPS, seed=EVALUATION_SEED
-            ).accuracy,
-        }
+        scores = _scores(net.eval(), x, y, eps=this.eps)
+        return {name: score.accuracy for name, score in scores.items()}
 
     return probe
+
+
+def _scores(
+    net: "torch.nn.Module", x: "torch.Tensor", y: "torch.Tensor", *, eps: float
+) -> dict[str, Score]:
+    """Accuracy by the cheap evaluations; net in eval mode."""
+    from evaluation.clean import clean
+    from evaluation.pgd import fgsm, pgd
+
+    batch = EVALUATION_BATCH
+    return {
+        "clean": clean(net, x, y, batch=batch),
+        "fgsm": fgsm(net, x, y, eps=eps, batch=batch),
+        "pgd10": pgd(net, x, y, eps=eps, batch=batch, steps=STEPS, seed=EVALUATION_SEED),
+    }
 
 
 def main() -> None:

@@ -27,10 +27,7 @@ def render(results: Path) -> list[Group]:
     Raises:
         OSError: the folder cannot be written to.
     """
-    runs, plan = collect(
-        published=results / "published", runs=results / "runs", plan=results / "plan.json"
-    )
-    found = groups(runs, bench_code=plan.get("bench_code"))
+    found, runs = gather(results)
     write_bytes(results / "leaderboard.html", page(found, runs).encode())
     write_bytes(results / "leaderboard.md", markdown(found).encode())
     table = pd.concat([frame(group) for group in found]) if found else pd.DataFrame()
@@ -40,6 +37,14 @@ def render(results: Path) -> list[Group]:
     for group in found:
         write_bytes(results / "tables" / f"{file_name(group)}.tex", latex(group).encode())
     return found
+
+
+def gather(results: Path) -> tuple[list[Group], list[Run]]:
+    """Read all records below results/; return them in groups, and the runs they are of."""
+    runs, plan = collect(
+        published=results / "published", runs=results / "runs", plan=results / "plan.json"
+    )
+    return groups(runs, bench_code=plan.get("bench_code")), runs
 
 
 def page(found: list[Group], runs: list[Run]) -> str:
@@ -164,7 +169,9 @@ def main() -> None:
     """Render, and say where."""
     parser = argparse.ArgumentParser(description="Render the leaderboard from the records.")
     parser.add_argument("--results", type=Path, default=Path("results"))
-    parser.add_argument("--summary", action="store_true", help="print the top of the tables")
+    parser.add_argument(
+        "--summary", action="store_true", help="print the top of the tables, no more"
+    )
     parser.add_argument("--readme", type=Path, help="write the published tables into this file")
     args = parser.parse_args()
     if args.readme:
@@ -172,9 +179,11 @@ def main() -> None:
         text = readme(groups(published), args.readme.read_text(encoding="utf-8"))
         write_bytes(args.readme, text.encode())
         return
-    found = render(args.results)
     if args.summary:
+        found, _ = gather(args.results)
         print(summary(args.results, found))
+        return
+    render(args.results)
 
 
 if __name__ == "__main__":

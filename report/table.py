@@ -231,12 +231,13 @@ def groups(runs: Iterable[Run], *, bench_code: str | None = None) -> list[Group]
         bench_code: fingerprint of the code as it is now, to mark what older code made.
     """
     by_group: dict[tuple[str, ...], list[Run]] = defaultdict(list)
-    runs = sorted(runs, key=_checksum, reverse=True)
-    for run in runs:
+    seen: dict[tuple[str, ...], str] = {}
+    for run in sorted(runs, key=_checksum, reverse=True):
+        key = _key(run)
         # a run that never saw its data stands with those that did
-        found = next((key for key in by_group if key[:-1] == _key(run)), None)
-        known = _checksum(run)
-        by_group[(*_key(run), known) if known or found is None else found].append(run)
+        checksum = _checksum(run) or seen.get(key, "")
+        seen.setdefault(key, checksum)
+        by_group[*key, checksum].append(run)
     ordered = sorted(by_group.items(), key=lambda item: (not _planned(item[1]), item[0]))
     return [_group(i, members, bench_code) for i, (_, members) in enumerate(ordered)]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bench import config, job
-from bench.job import Refused
+from bench.job import Refused, Skipped
 from bench.record import Record
 from bench.trainer import Diverged
 
@@ -95,7 +95,7 @@ def test_a_failure_a_new_attempt_and_a_forgotten_record_are_done_again(execute, 
 
 
 def test_a_stage_can_say_why_it_was_skipped(execute):
-    record = execute(lambda: {"status": "skipped", "reason": "training diverged"})
+    record = execute(raising(Skipped("training diverged")))
     assert (record.status, record.reason) == ("skipped", "training diverged")
 
 
