@@ -37,12 +37,14 @@ format: $(READY)  ## bring all files into the project's format
 plan: $(READY) $(SUITE_FILE)  ## what would run: make plan SUITE=cifar10
 	@said=$$($(BIN)/snakemake $(OPTIONS) --dry-run --quiet rules host reason 2>&1) || { echo "$$said"; exit 1; }; \
 	echo "$$said" | sed -n -e '/^Nothing/p' -e '/^job  /,/^total/p' | sed '/^total/q'
+	@$(BIN)/python -m bench.estimate --configfile $(SUITE_FILE) --total
 
 report: $(READY) $(SUITE_FILE)  ## render the page from whatever has finished
 	@$(BIN)/snakemake report $(OPTIONS) --quiet rules progress host && $(BIN)/python -m report.render --summary
 
-readme: $(READY)  ## write the tables of the published records into README.md
+readme: $(READY)  ## write the tables of published records and of costs into README.md
 	$(BIN)/python -m report.render --readme README.md
+	$(BIN)/python -m bench.estimate --configfile workflows/config/paper.yaml --readme README.md
 
 docs: $(READY)  ## write docs/methods.md from the methods' docstrings
 	$(BIN)/python -m methods docs docs/methods.md

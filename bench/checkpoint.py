@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.record import write_bytes
 
@@ -56,6 +56,11 @@ def newest(folder: Path) -> Checkpoint | None:
         return Checkpoint(load(content), facts)
     except (SafetensorError, ValueError, KeyError) as error:
         raise ValueError(f"checkpoint {path} is not one of ours ({error!r}); remove it") from None
+
+
+def keep_weights(path: Path, net: nn.Module) -> None:
+    """Write a network's weights and statistics."""
+    write_bytes(path, save({k: v.contiguous() for k, v in net.state_dict().items()}))
 
 
 def clear(folder: Path) -> None:

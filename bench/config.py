@@ -23,6 +23,7 @@ from pydantic import (
     PositiveInt,
     TypeAdapter,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -72,9 +73,15 @@ class Suite(BaseModel):
     architectures: Annotated[list[ArchitectureName], *_List] = Field(
         description="Files of bench/models/."
     )
-    eps: Annotated[list[Radius], *_List] = Field(description="L-inf radii, in 1/255.")
+    eps: Annotated[list[Radius], *_List] | None = Field(
+        description="L-inf radii, in 1/255; null: each data set's usual one."
+    )
     seeds: Annotated[list[Seed], *_List] = Field(description="One run each.")
     protocol: ProtocolName = Field(description="How all runs train, by name: bench/protocol.py.")
+    protocol_for: dict[str, ProtocolName] = Field(
+        default_factory=dict,
+        description="Other protocols for some architectures or data sets; an architecture's first.",
+    )
     precision: Literal["fp32", "tf32", "bf16"] = Field(description="Of the network's insides.")
     width: PositiveInt | None = Field(description="Channels of the first layer; null: published.")
     train_images: PositiveInt | None = Field(description="Fixed random subset; null: all.")
@@ -100,6 +107,19 @@ class Suite(BaseModel):
     gpus: PositiveInt = Field(default=1, description="GPUs of a job, where there are any.")
     strict: bool = Field(default=False, description="A run that fails is an error.")
     retry_failed: bool = Field(default=False, description="Run again what failed before.")
+
+    @field_validator("protocol_for")
+    @classmethod
+    def _for_what_exists(cls, given: dict[str, str]) -> dict[str, str]:
+        allowed = [*grid.names("bench/models"), *grid.names("bench/data")]
+        wrong = [
+            grid.unknown("architecture or data set", name, allowed)
+            for name in given
+            if name not in allowed
+        ]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return given
 
     @model_validator(mode="before")
     @classmethod
@@ -150,26 +170,39 @@ def runs(suite: Suite) -> list[Config]:
     axes: dict[str, list[Any]] = {
         "dataset": suite.datasets,
         "architecture": suite.architectures,
-        "eps": suite.eps,
+        "eps": suite.eps or [None],
         "method": suite.methods,
         "seed": suite.seeds,
     }
+    known = {
+        (method, dataset): published(method, dataset) | suite.method_args.get(method, {})
+        for method in suite.methods
+        for dataset in suite.datasets
+    }
     return [
-        Config(
-            dataset=cell["dataset"],
-            architecture=cell["architecture"],
-            width=suite.width or published_width(cell["architecture"]),
-            method=cell["method"],
-            settings=published(cell["method"], cell["dataset"])
-            | suite.method_args.get(cell["method"], {}),
-            eps=f"{cell['eps']:g}/255",
-            seed=cell["seed"],
-            protocol=dataclasses.asdict(PROTOCOLS[suite.protocol]),
-            precision=suite.precision,
-            train_images=suite.train_images,
-        )
+        _resolved(suite, settings=known[cell["method"], cell["dataset"]], **cell)
         for cell in grid.product(axes)
     ]
+
+
+def _resolved(
+    suite: Suite, *, dataset: str, architecture: str, eps: float | None, method: str, seed: int,
+    settings: dict[str, Any],
+) -> Config:  # fmt: skip
+    exception = suite.protocol_for.get(dataset, suite.protocol)
+    protocol = PROTOCOLS[suite.protocol_for.get(architecture, exception)]
+    return Config(
+        dataset=dataset,
+        architecture=architecture,
+        width=suite.width or published_width(architecture),
+        method=method,
+        settings=settings,
+        eps=f"{eps or usual_eps(dataset):g}/255",
+        seed=seed,
+        protocol=protocol.as_dict(),
+        precision=suite.precision,
+        train_images=suite.train_images,
+    )
 
 
 def run(text: str) -> Config:
@@ -218,7 +251,7 @@ def _completed(raw: dict[str, Any]) -> dict[str, Any]:
     if isinstance(name, str):
         if name not in PROTOCOLS:
             raise ConfigError(grid.unknown("protocol", name, PROTOCOLS))
-        whole["protocol"] = dataclasses.asdict(PROTOCOLS[name])
+        whole["protocol"] = PROTOCOLS[name].as_dict()
     if isinstance(eps, int | float) and not isinstance(eps, bool):
         whole["eps"] = f"{eps:g}/255"
     architecture = str(whole.get("architecture"))
@@ -230,6 +263,11 @@ def _completed(raw: dict[str, Any]) -> dict[str, Any]:
 def published_width(architecture: str) -> int:
     """Channels of an architecture's first layer as published, read off its syntax tree."""
     return int(grid.constant(f"bench/models/{architecture}.py", "WIDTH"))
+
+
+def usual_eps(dataset: str) -> float:
+    """Radius that a data set is usually attacked with, in 1/255, read off its syntax tree."""
+    return float(grid.argument(f"bench/data/{dataset}.py", "INFO", "eps"))
 
 
 def data_dir(suite: Suite) -> str:

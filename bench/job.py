@@ -197,6 +197,20 @@ def test_images(job: Job, loaded: "Loaded", n: int | None) -> "tuple[torch.Tenso
     return x.to(job.device).float() / 255, y.to(job.device)
 
 
+def held_out_images(
+    job: Job, loaded: "Loaded", rows: "torch.Tensor"
+) -> "tuple[torch.Tensor, torch.Tensor]":
+    """Return some training images as they are, in [0, 1], and their labels, on the device.
+
+    A picture whose crop is resized at random is here the middle of it, not resized.
+    """
+    x, y = loaded.images.train_x[rows], loaded.images.train_y[rows]
+    (_, height, width), side = loaded.info.shape, x.shape[3]
+    top, left = (side - height) // 2, (side - width) // 2
+    x = x[:, :, top : top + height, left : left + width]
+    return x.to(job.device).float() / 255, y.to(job.device)
+
+
 def _do(job: Job, prepare: Callable[[Job], T], work: Callable[[Job, T], dict[str, Any]]) -> Record:
     import torch
 

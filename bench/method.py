@@ -19,7 +19,7 @@ class Batch(NamedTuple):
     x: Tensor  # (B, C, H, W) augmented images, float32 in [0, 1]
     y: Tensor  # (B,) labels, int64
     rows: Tensor  # (B,) positions in the training set
-    view: View  # the crop and flip that made x: view(canvas) and view.inverse(patch, canvas)
+    view: View  # what took x from its canvas: view(canvas) and view.inverse(patch, canvas)
     t: Tensor  # () share of the training done, in [0, 1)
 
 

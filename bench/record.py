@@ -101,6 +101,18 @@ class Epoch:
     reach: float  # largest |at - x|, in units of eps
     state: dict[str, float]  # the method's 0-dim state
     probe: dict[str, float]  # percent, on the probe images
+    validation: float | None = None  # percent under PGD-10, on the images held out; None: none are
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The epoch that is best under PGD-10 on validation images, and what it does on test images."""
+
+    epoch: int  # from 0
+    validation: float  # percent
+    clean: Score
+    fgsm: Score
+    pgd10: Score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +135,7 @@ class Training:
     verdict: Verdict
     method_source: str
     curves: list[Epoch]
+    best: Best | None = None  # None where the protocol holds no validation images out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,6 +272,20 @@ def write_bytes(path: Path, content: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def between_marks(text: str, mark: str, body: str) -> str:
+    """Put generated text between the marks that a document keeps for it.
+
+    Raises:
+        ValueError: the marks are not there.
+    """
+    begin, end = f"<!-- {mark}: written by `make readme` -->", f"<!-- end of {mark} -->"
+    head, found, rest = text.partition(begin)
+    _, closed, tail = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"the text lacks the lines {begin!r} and {end!r}")
+    return f"{head}{begin}\n\n{body}\n{end}{tail}"
 
 
 def build(kind: Any, value: Any, where: str = "record") -> Any:

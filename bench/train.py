@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from bench import checkpoint, job
 from bench.job import Job, Refused
-from bench.record import TRAIN, Score, Training, write_bytes
+from bench.record import TRAIN, Best, Score, Training
 from workflows import grid
 
 if TYPE_CHECKING:
     import torch
 
     from bench.data import Loaded
-    from bench.trainer import Probe, Trainer
+    from bench.trainer import Outcome, Probe, Select, Trainer
 
+BEST = "best.safetensors"  # weights of the best epoch, where images are held out
 STEPS = 10  # of PGD
 EVALUATION_BATCH = 512  # images; verdicts do not depend on it
 EVALUATION_SEED = 0  # of PGD's random start, the same for every run
@@ -32,16 +33,13 @@ def prepare(this: Job) -> Any:
 
 def work(this: Job, ready: Any) -> dict[str, Any]:
     """Train, evaluate, keep the weights."""
-    from safetensors.torch import save
-
     from bench.models import parameters
     from evaluation.overfitting import collapse
 
     loaded, data, trainer = ready
     outcome = trainer.fit()
     net = trainer.net.eval()
-    weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
-    write_bytes(this.folder / "model.safetensors", save(weights))
+    checkpoint.keep_weights(this.folder / "model.safetensors", net)
     x, y = job.test_images(this, loaded, this.args.test_images)
     training = Training(
         epochs=outcome.epochs,
@@ -62,9 +60,25 @@ def work(this: Job, ready: Any) -> dict[str, Any]:
         ),
         method_source=(grid.ROOT / f"methods/{this.config.method}.py").read_text(encoding="utf-8"),
         curves=outcome.curves,
+        best=_best(this, outcome, net, x, y),
     )
     checkpoint.clear(this.folder / "state")
     return {"data": data, "training": training}
+
+
+def _best(
+    this: Job, outcome: "Outcome", net: "torch.nn.Module", x: "torch.Tensor", y: "torch.Tensor"
+) -> Best | None:
+    """Evaluate the epoch that was best on validation images; leaves its weights in net."""
+    from safetensors.torch import load
+
+    if outcome.best is None:
+        return None
+    validation = outcome.curves[outcome.best].validation
+    assert validation is not None, "a best epoch without a validation score"
+    net.load_state_dict(load((this.folder / BEST).read_bytes()))
+    scores = _scores(net, x, y, eps=this.eps)
+    return Best(epoch=outcome.best, validation=validation, **scores)
 
 
 def make_trainer(this: Job, loaded: "Loaded", *, quiet: bool = False) -> "Trainer":
@@ -74,21 +88,24 @@ def make_trainer(this: Job, loaded: "Loaded", *, quiet: bool = False) -> "Traine
         Refused: the method declines these data.
     """
     from bench.batches import Batches
-    from bench.data import subset
+    from bench.data import split, subset
     from bench.protocol import Protocol
     from bench.trainer import Trainer
 
     images, known = loaded.images, loaded.info
-    rows = subset(len(images.train_y), this.config.train_images)
     protocol = Protocol(**this.config.protocol)
+    allowed, held_out = split(len(images.train_y), protocol.validation)
+    rows = allowed[subset(len(allowed), this.config.train_images)]
     batches = Batches(
-        images.train_x[rows],
-        images.train_y[rows],
-        pad=known.pad,
-        flip=known.flip,
+        images.train_x,
+        images.train_y,
+        augment=known.augment,
         batch=protocol.batch,
         seed=this.config.seed,
         device=this.device,
+        rows=rows,
+        size=known.shape[1:],
+        shapes=images.train_size,
     )
     net, method = job.network(this, loaded), job.method(this)
     if quiet:
@@ -100,6 +117,8 @@ def make_trainer(this: Job, loaded: "Loaded", *, quiet: bool = False) -> "Traine
             batches,
             protocol,
             probe=_probe(this, loaded),
+            select=_select(this, loaded, held_out) if protocol.validation else None,
+            best=this.folder / BEST,
             folder=this.folder / "state",
             interval=this.args.checkpoint_seconds,
             identity=f"{grid.run_id(this.config)} {grid.method_fingerprint(this.config.method)}",
@@ -118,6 +137,20 @@ def _probe(this: Job, loaded: "Loaded") -> "Probe":
         return {name: score.accuracy for name, score in scores.items()}
 
     return probe
+
+
+def _select(this: Job, loaded: "Loaded", held_out: "torch.Tensor") -> "Select":
+    """Attack the training images that were held out: all that choosing an epoch may see."""
+    from evaluation.pgd import pgd
+
+    x, y = job.held_out_images(this, loaded, held_out)
+
+    def select(net: "torch.nn.Module") -> float:
+        score = pgd(net.eval(), x, y, eps=this.eps, batch=EVALUATION_BATCH, steps=STEPS,
+                    seed=EVALUATION_SEED)  # fmt: skip
+        return score.accuracy
+
+    return select
 
 
 def _scores(

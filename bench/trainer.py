@@ -7,12 +7,14 @@ numbers to log.
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bench import checkpoint
 from bench.batches import Batches
@@ -24,6 +26,7 @@ from bench.protocol import Protocol
 from bench.record import Epoch
 
 Probe = Callable[[nn.Module, int], dict[str, float]]  # (net, epoch) -> percent by name
+Select = Callable[[nn.Module], float]  # net -> percent, on images held out from training
 TOLERANCE = 1e-5  # of bounds on images, in [0, 1]: rounding of x + d in float32
 
 # One row of numbers an update, kept on the device until the end of the epoch.
@@ -47,6 +50,7 @@ class Outcome:
     state_bytes: int
     resumed: int
     curves: list[Epoch] = field(default_factory=list)
+    best: int | None = None  # epoch; None without ``select``
 
 
 class Trainer:
@@ -56,6 +60,8 @@ class Trainer:
         net: float32 images in [0, 1] to logits; trained in place.
         probe: called after every epoch, on a clock of its own.
         eps: radius of the run, for the log.
+        select: called after every epoch; the weights of its first maximum are kept.
+        best: file for those.
         folder: where checkpoints go; None for none.
         interval: least seconds between checkpoints; 0 for one after every batch.
         identity: names configuration and code; a checkpoint of another identity is not resumed.
@@ -70,6 +76,8 @@ class Trainer:
         protocol: Protocol,
         *,
         probe: Probe | None = None,
+        select: Select | None = None,
+        best: Path | None = None,
         folder: Path | None = None,
         interval: float = 30.0,
         identity: str = "",
@@ -77,20 +85,14 @@ class Trainer:
     ) -> None:
         self.net, self.method, self.batches, self.protocol = net, method, batches, protocol
         self.probe, self.folder, self.interval = probe, folder, interval
+        self.select, self.best = select, best
         self.identity, self.say = identity, say
         self.device = batches.y.device
         self.epochs = math.ceil(protocol.epochs / method.replays)
         self.updates = self.epochs * len(batches) * method.replays
-        shape = (batches.batch, *batches.canvas.shape[1:2], *batches.size)
-        run = Run(self.device, shape, tuple(batches.canvas.shape), self.epochs)
+        run = Run(self.device, batches.shape, batches.canvas, self.epochs)
         self.state: State = method.init(run)
-        self.optimizer = torch.optim.SGD(
-            net.parameters(),
-            lr=protocol.lr_start,
-            momentum=protocol.momentum_start,
-            weight_decay=protocol.weight_decay,
-            nesterov=protocol.nesterov,
-        )
+        self.optimizer = _optimizer(net, protocol)
         self.scalars = sorted(name for name, tensor in self.state.items() if tensor.dim() == 0)
         rows = len(batches) * method.replays
         self.log = torch.full((rows, len(COLUMNS) + len(self.scalars)), math.nan)
@@ -122,9 +124,11 @@ class Trainer:
         self.net.load_state_dict(_below("net.", tensors))
         for name, tensor in _below("state.", tensors).items():
             self.state[name].copy_(tensor)
-        momentum = _below("momentum.", tensors)
-        for k, v in enumerate(self.net.parameters()):
-            self.optimizer.state[v]["momentum_buffer"] = momentum[str(k)].to(self.device)
+        for k, weight in enumerate(self.net.parameters()):
+            for name, tensor in _below(f"optimizer.{k}.", tensors).items():
+                # AdamW counts its steps on the host
+                there = tensor if tensor.dim() == 0 else tensor.to(self.device)
+                self.optimizer.state[weight][name] = there
         torch.set_rng_state(tensors["random.cpu"])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
@@ -135,6 +139,7 @@ class Trainer:
         for name, seconds in facts["seconds"].items():
             self.clocks[name].credit(seconds)
         self.outcome.curves = [Epoch(**past) for past in facts["curves"]]
+        self.outcome.best = facts["best"]
         self.outcome.resumed = facts["resumed"] + 1
         self.say(f"resumed at update {self.update} of {self.updates}")
 
@@ -206,12 +211,16 @@ class Trainer:
         with self.clocks["data"].running():
             batch = self.batches.take(epoch, i, self.share.fill_(self.update / self.updates))
         self.images = batch.x
-        self.method.step(self.net, batch, self.state, self.descend)
+        # torch's fused attention cannot be differentiated twice
+        attention = sdpa_kernel(SDPBackend.MATH) if self.method.twice else nullcontext()
+        with attention:
+            self.method.step(self.net, batch, self.state, self.descend)
 
     def _schedule(self) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = self.protocol.lr(self.update, self.updates)
-            group["momentum"] = self.protocol.momentum(self.update, self.updates)
+            if "momentum" in group:
+                group["momentum"] = self.protocol.momentum(self.update, self.updates)
 
     def _write(self, loss: Tensor, at: Tensor, g: Tensor | None, h: Tensor) -> None:
         assert self.row < len(self.log), (
@@ -246,12 +255,11 @@ class Trainer:
         far = reach * self.method.eps > self.method.reach * self.method.eps + TOLERANCE
         assert not far, f"descend was given images {reach} eps away, reach says {self.method.reach}"
         align = columns["pert_align"].nanmean().item()
-        probe = {}
-        if self.probe is not None:
-            with self.clocks["probe"].running():
-                probe = self.probe(self.net, epoch)
-                self.net.train()
-            self.peak.forget()
+        with self.clocks["probe"].running():
+            probe = {} if self.probe is None else self.probe(self.net, epoch)
+            validation = None if self.select is None else self.select(self.net)
+            self.net.train()
+        self.peak.forget()
         self.outcome.curves.append(
             Epoch(
                 epoch=epoch,
@@ -261,8 +269,18 @@ class Trainer:
                 reach=reach,
                 state={name: columns[name].mean().item() for name in self.scalars},
                 probe=probe,
+                validation=validation,
             )
         )
+        self._keep_best(validation)
+
+    def _keep_best(self, validation: float | None) -> None:
+        past = self.outcome.curves[:-1]
+        if validation is None or any(validation <= (other.validation or 0.0) for other in past):
+            return
+        assert self.best is not None, "nowhere to keep the best weights"
+        checkpoint.keep_weights(self.best, self.net)
+        self.outcome.best = past[-1].epoch + 1 if past else 0
 
     def _tell(self, epoch: int, left: float) -> None:
         last = self.outcome.curves[-1]
@@ -277,8 +295,9 @@ class Trainer:
         """Write a checkpoint from which batch i of the epoch is next."""
         tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()}
         tensors |= {f"state.{k}": v for k, v in self.state.items()}
-        for k, v in enumerate(self.net.parameters()):
-            tensors[f"momentum.{k}"] = self.optimizer.state[v]["momentum_buffer"]
+        for k, weight in enumerate(self.net.parameters()):
+            for name, tensor in self.optimizer.state[weight].items():
+                tensors[f"optimizer.{k}.{name}"] = tensor
         tensors["random.cpu"] = torch.get_rng_state()
         if self.device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
@@ -292,10 +311,25 @@ class Trainer:
             "resumed": self.outcome.resumed,
             "peak_bytes": self.peak.bytes,
             "seconds": {name: clock.seconds for name, clock in self.clocks.items()},
+            "best": self.outcome.best,
             "curves": [vars(past) for past in self.outcome.curves],
         }
         assert self.folder is not None, "nowhere to keep a checkpoint"
         checkpoint.keep(self.folder, self.update, Checkpoint(tensors, facts))
+
+
+def _optimizer(net: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
+    if protocol.optimizer == "adamw":
+        return torch.optim.AdamW(
+            net.parameters(), lr=protocol.lr_start, weight_decay=protocol.weight_decay
+        )
+    return torch.optim.SGD(
+        net.parameters(),
+        lr=protocol.lr_start,
+        momentum=protocol.momentum_start,
+        weight_decay=protocol.weight_decay,
+        nesterov=protocol.nesterov,
+    )
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -12,12 +12,12 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from bench.record import write_bytes
+from bench.record import between_marks, write_bytes
 from report import figures
 from report.table import COLUMNS, Group, Run, collect, frame, groups
 
 TOP = 8  # rows of each group that a terminal is shown
-BEGIN, END = "<!-- leaderboard: written by `make readme` -->", "<!-- end of leaderboard -->"
+MARK = "leaderboard"  # in the README
 SHORT = ("autoattack", "clean", "fgsm", "pgd10", "time_ratio")  # columns of Markdown and LaTeX
 
 
@@ -78,16 +78,8 @@ def markdown(found: list[Group], template: str = "leaderboard.md.j2") -> str:
 
 
 def readme(found: list[Group], text: str) -> str:
-    """Put the tables of published records between the marks of the README.
-
-    Raises:
-        ValueError: the marks are not there.
-    """
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"README.md lacks the lines {BEGIN!r} and {END!r}")
-    return f"{head}{begin}\n\n{markdown(found, 'readme.md.j2')}\n{end}{tail}"
+    """Put the tables of published records between the marks of the README."""
+    return between_marks(text, MARK, markdown(found, "readme.md.j2"))
 
 
 def latex(group: Group) -> str:

@@ -14,7 +14,7 @@ from bench.method import Batch, State
 from bench.models import Net
 from bench.protocol import Protocol
 from bench.trainer import Trainer
-from bench.view import View
+from bench.view import Augment, Moved
 from methods import load, names
 
 torch.set_num_threads(1)  # two threads on two busy cores are many times slower
@@ -63,7 +63,12 @@ def tiny_trainer(method, *, channels=3, protocol=BRIEF, net=None, seed=0, **rest
     net = net or tiny_net(channels)
     x, y = tiny_data(channels)
     batches = Batches(
-        x, y, pad=1, flip=True, batch=protocol.batch, seed=seed, device=torch.device("cpu")
+        x,
+        y,
+        augment=Augment(pad=1, flip=True),
+        batch=protocol.batch,
+        seed=seed,
+        device=torch.device("cpu"),
     )
     torch.manual_seed(7)
     return Trainer(net, method, batches, protocol, **rest)
@@ -80,7 +85,7 @@ def one_step(method, net, x, y, state=None):
         return h
 
     corner = torch.zeros(len(x), dtype=torch.long)
-    view = View.crop(corner, corner, corner.bool(), size=x.shape[2:], width=x.shape[3])
+    view = Moved.crop(corner, corner, corner.bool(), size=x.shape[2:], width=x.shape[3])
     torch.manual_seed(5)
     batch = Batch(x, y, torch.arange(len(x)), view, torch.zeros(()))
     method.step(net, batch, state or State(), descend)

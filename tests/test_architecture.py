@@ -9,13 +9,8 @@ from workflows.grid import ROOT
 
 METHOD = {"torch", "bench.method", "bench.ops", "dataclasses", "typing", "math"}
 TORCH_SIDE = {"torch", "numpy", "safetensors", "bench"}
-PROGRAMS = {
-    "train",
-    "attack",
-    "evaluate",
-    "cost",
-    "job",
-}  # the only place where a method meets the bench
+# the only place where a method meets the bench
+PROGRAMS = {"train", "attack", "evaluate", "cost", "estimate", "job"}
 ALLOWED = {
     "workflows/grid.py": {"bench.record", "bench.locks"},
     "bench/record.py": set(),

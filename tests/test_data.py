@@ -1,15 +1,14 @@
 """Official formats are read for real; what cannot be the data set is refused with its remedy."""
 
+import hashlib
 import pickle
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from bench import data
 from bench.data import Images, cifar10
-from bench.view import View
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +32,10 @@ def test_digits_are_the_official_copy(digits):
 
 
 def write_cifar(folder, per_batch=4, labels=10):
-    batches = folder / cifar10.BATCHES
+    batches = folder / "cifar-10-batches-py"
     batches.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    for name in (*cifar10.TRAIN, cifar10.TEST):
+    for name in (path.rpartition("/")[2] for path in cifar10.INFO.files):
         content = {
             b"batch_label": name.encode(),
             b"labels": [int(i) for i in rng.integers(0, labels, per_batch)],
@@ -74,7 +73,7 @@ def test_a_truncated_batch_is_named(tmp_path):
 def test_a_batch_of_another_data_set_is_named(tmp_path):
     path = write_cifar(tmp_path) / "test_batch"
     path.write_bytes(pickle.dumps({b"fine_labels": [0], b"data": np.zeros((1, 3072), np.uint8)}))
-    with pytest.raises(ValueError, match=r"test_batch is no batch of CIFAR-10"):
+    with pytest.raises(ValueError, match=r"test_batch is no batch of this data set"):
         data.prepare("cifar10", tmp_path)
 
 
@@ -82,7 +81,7 @@ def test_labels_out_of_range_are_refused(tmp_path):
     write_cifar(tmp_path, per_batch=40, labels=13)
     with pytest.raises(ValueError, match=r"labels run from 0 to 12, not 0 to 9"):
         data.prepare("cifar10", tmp_path)
-    assert not (tmp_path / "prepared").exists()  # nothing half-written
+    assert not [*(tmp_path / "prepared").glob("*.safetensors*")]  # nothing half-written
 
 
 def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path):
@@ -98,13 +97,13 @@ def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path):
 
 
 def test_no_data_and_no_network_says_which_file_to_put_where(tmp_path, monkeypatch):
-    import torchvision.datasets.utils as downloads
+    import urllib.request
 
     def refuse(*args, **rest):
         raise OSError("no route to host")
 
-    monkeypatch.setattr(downloads, "download_and_extract_archive", refuse)
-    with pytest.raises(OSError, match=r"Put cifar-10-python.tar.gz, unpacked, into .*data_dir"):
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    with pytest.raises(OSError, match=r"Put cifar-10-python.tar.gz into .*data_dir"):
         data.prepare("cifar10", tmp_path)
 
 
@@ -117,6 +116,14 @@ def prepared(digits, tmp_path):
     path.parent.mkdir()
     path.write_bytes(data.prepared("digits", digits).read_bytes())
     return path
+
+
+def test_what_a_killed_job_left_half_written_is_removed(tmp_path):
+    left = tmp_path / "prepared/.digits.safetensors.abc"
+    left.parent.mkdir()
+    left.write_bytes(b"half")
+    data.prepare("digits", tmp_path)
+    assert not left.exists()
 
 
 def test_missing_prepared_data_say_how_to_prepare_them(tmp_path):
@@ -144,12 +151,18 @@ def test_prepared_data_of_another_set_are_refused(prepared):
         data.load("cifar10", prepared.parents[1])
 
 
-def test_one_changed_pixel_makes_data_unofficial(prepared):
-    images = data.load("digits", prepared.parents[1]).images
-    images.train_x[0, 0, 0, 0] ^= 1
-    meta = {"name": "digits", "sha256": data.checksum(images)}
-    save_file(images._asdict(), prepared, metadata=meta)
-    assert not data.load("digits", prepared.parents[1]).official
+def test_one_changed_byte_makes_data_unofficial(tmp_path, monkeypatch):
+    path = write_cifar(tmp_path) / "test_batch"
+    published = {
+        name: "sha256:" + hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+        for name in cifar10.INFO.files
+    }
+    monkeypatch.setattr(cifar10, "INFO", cifar10.INFO._replace(files=published))
+    assert cifar10.read(tmp_path).official
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1
+    path.write_bytes(content)
+    assert not cifar10.read(tmp_path).official
 
 
 def test_wrong_channels_are_refused():
@@ -166,29 +179,11 @@ def test_subset_is_fixed_and_sorted():
     assert torch.equal(data.subset(10, None), torch.arange(10))
 
 
-# Crop and flip.
-
-
-def views(n=16, size=8, pad=2):
-    generator = torch.Generator().manual_seed(0)
-    dy, dx = torch.randint(0, 2 * pad + 1, (2, n), generator=generator)
-    flip = torch.rand(n, generator=generator) < 0.5
-    return dy, dx, flip, View.crop(dy, dx, flip, (size, size), size + 2 * pad)
-
-
-def test_view_is_slicing_and_mirroring_image_by_image():
-    canvas = torch.rand(16, 3, 12, 12)
-    dy, dx, flip, view = views()
-    for i, patch in enumerate(view(canvas)):
-        plain = canvas[i, :, dy[i] : dy[i] + 8, dx[i] : dx[i] + 8]
-        assert torch.equal(patch, plain.flip(2) if flip[i] else plain)
-
-
-def test_view_and_inverse_are_mutually_inverse_on_the_window():
-    canvas, patch = torch.rand(16, 3, 12, 12), torch.rand(16, 3, 8, 8)
-    *_, view = views()
-    assert torch.equal(view.inverse(view(canvas), canvas), canvas)
-    put = view.inverse(patch, canvas)
-    assert torch.equal(view(put), patch)
-    outside = view.inverse(torch.zeros_like(patch), torch.ones_like(canvas)).bool()
-    assert torch.equal(put[outside], canvas[outside])
+def test_the_validation_split_is_fixed_and_apart_from_the_rest():
+    rest, held_out = data.split(1000, 100)
+    assert torch.equal(held_out, data.split(1000, 100)[1])
+    assert torch.equal(torch.cat([rest, held_out]).sort().values, torch.arange(1000))
+    assert len(held_out) == 100
+    assert held_out.max() > 500 > held_out.min()  # from all over, not the last ones
+    with pytest.raises(ValueError, match="leaves none of 1000"):
+        data.split(1000, 1000)

@@ -54,6 +54,42 @@ def test_a_run_id_is_the_configuration_and_nothing_else():
         assert not set(ids(**change)) & set(base), change
 
 
+def test_without_radii_every_data_set_has_its_own():
+    runs = config.runs(suite(datasets=["cifar10", "tissuemnist", "digits"], eps=None))
+    usual = {(run.dataset, run.eps) for run in runs}
+    assert usual == {("cifar10", "8/255"), ("tissuemnist", "3/255"), ("digits", "51/255")}
+
+
+def test_an_architectures_protocol_comes_before_a_data_sets():
+    runs = config.runs(
+        suite(
+            datasets=["cifar10", "tiny_imagenet"],
+            architectures=["small_cnn", "vit"],
+            methods=["fgsm"],
+            protocol_for={"vit": "sora-vit", "tiny_imagenet": "sora-cosine"},
+        )
+    )
+    names = {(run.dataset, run.architecture): run.protocol["name"] for run in runs}
+    assert names == {
+        ("cifar10", "small_cnn"): "digits-60",
+        ("cifar10", "vit"): "sora-vit",
+        ("tiny_imagenet", "small_cnn"): "sora-cosine",
+        ("tiny_imagenet", "vit"): "sora-vit",
+    }
+
+
+def test_published_records_keep_their_run_ids():
+    """Whatever is added to configurations and protocols, a finished run stays the same run."""
+    records = [Record.read(path) for path in (grid.ROOT / "results/published").rglob("train.json")]
+    assert records
+    for record in records:
+        assert grid.run_id(record.config) == record.run
+    named = {
+        run.as_dict()["seed"]: grid.run_id(run) for run in config.runs(suite(methods=["fgsm"]))
+    }
+    assert named[0] in {record.run for record in records}
+
+
 def test_both_rules_of_sora_have_runs_of_their_own():
     one = ids(methods=["sora"])
     assert ids(methods=["sora"], method_args={"sora": {"rule": "paper"}}) != one
@@ -68,8 +104,8 @@ def test_whole_numbers_and_floats_of_the_same_value_are_the_same_run():
 
 def test_a_slice_of_a_suite_keeps_the_settings_of_those_left():
     paper = config.load(grid.ROOT / "workflows/config/paper.yaml")
-    (run,) = config.runs(config.suite(paper | {"methods": ["elle"], "seeds": [0]}))
-    assert run.settings["variant"] == "sora_bench"
+    for run in config.runs(config.suite(paper | {"methods": ["elle"], "seeds": [0]})):
+        assert run.settings["variant"] == "sora_bench"
 
 
 def test_presets_are_taken_by_suites_and_by_hand(monkeypatch):
@@ -94,10 +130,18 @@ def test_without_a_suite_the_default_is_meant():
     ("change", "said"),
     [
         ({"methods": ["soar"]}, "unknown method 'soar': did you mean sora?"),
-        ({"datasets": ["cifar"]}, "unknown data set 'cifar': did you mean cifar10?"),
+        ({"datasets": ["cifar"]}, "unknown data set 'cifar': did you mean cifar10 or cifar100?"),
         ({"architectures": ["zzz"]}, "unknown architecture 'zzz': choose from preact_resnet18"),
         ({"protocol": "sora_paper"}, "unknown protocol 'sora_paper': did you mean sora-paper?"),
         ({"epz": 3}, "unknown key 'epz': did you mean eps?"),
+        (
+            {"protocol_for": {"vitt": "sora-vit", "vit": "sora"}},
+            "unknown protocol 'sora': did you mean",
+        ),
+        (
+            {"protocol_for": {"vitt": "sora-vit"}},
+            "unknown architecture or data set 'vitt': did you mean vit?",
+        ),
         ({"eps": [0]}, "eps.0: Input should be greater than 0, given 0"),
         ({"eps": [-8]}, "eps.0: Input should be greater than 0, given -8"),
         ({"eps": ["abc"]}, "eps.0: Input should be a valid number"),

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from bench.method import Batch, Run
-from bench.view import View
+from bench.view import Moved
 from methods import load
 
 MIDDLE = torch.full((2, 1, 1, 2), 0.5, dtype=torch.float64)  # two grey images of two pixels
@@ -45,7 +45,7 @@ def step(method, net, x, y, state=None):
         return h
 
     corner = torch.zeros(len(x), dtype=torch.long)
-    view = View.crop(corner, corner, corner.bool(), size=x.shape[2:], width=x.shape[3])
+    view = Moved.crop(corner, corner, corner.bool(), size=x.shape[2:], width=x.shape[3])
     method.step(net, Batch(x, y, torch.arange(len(x)), view, torch.zeros(())), state, descend)
     return seen, state
 

@@ -5,12 +5,18 @@ import itertools
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from bench import checkpoint
 from bench.batches import Batches
 from bench.method import Cost, Method
-from bench.protocol import PROTOCOLS
+from bench.protocol import PROTOCOLS, Protocol
 from bench.trainer import Diverged
+from bench.view import Augment
+
+
+class Killed(BaseException):
+    pass
 
 
 def test_sora_paper_is_the_published_protocol():
@@ -39,6 +45,103 @@ def test_schedule_is_torchs_cyclic_lr_at_every_update(updates):
         cyclic.step()
 
 
+@pytest.mark.parametrize("updates", [10, 11, 391])
+def test_the_cosine_is_torchs_at_every_update(updates):
+    cosine = PROTOCOLS["sora-cosine"]
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.2)
+    other = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates, eta_min=0.001)
+    for update in range(updates):
+        lr = optimizer.param_groups[0]["lr"]
+        assert cosine.lr(update, updates) == pytest.approx(lr, rel=1e-6)
+        assert cosine.momentum(update, updates) == 0.9
+        optimizer.step()
+        other.step()
+
+
+def test_the_vits_rate_rises_for_a_tenth_of_the_updates_and_falls_as_a_cosine():
+    vit = PROTOCOLS["sora-vit"]
+    lr = [vit.lr(update, 1000) for update in (0, 50, 100, 550, 1000)]
+    assert lr == pytest.approx([0.0, 2.5e-4, 5e-4, (5e-4 + 1e-6) / 2, 1e-6])
+    assert vit.optimizer == "adamw"
+
+
+def test_protocols_of_before_are_kept_in_records_as_they_were():
+    """Run ids hash them; a field that came later must not rename the runs of earlier."""
+    assert set(PROTOCOLS["sora-paper"].as_dict()) == {
+        "name", "epochs", "batch", "schedule", "lr_start", "lr_peak", "momentum_start",
+        "momentum_peak", "weight_decay", "nesterov",
+    }  # fmt: skip
+    for protocol in PROTOCOLS.values():
+        assert Protocol(**protocol.as_dict()) == protocol
+
+
+def test_updates_are_torchs_adamw(tiny):
+    vit = dataclasses.replace(tiny.brief, optimizer="adamw", schedule="warmup-cosine", warmup=0.5)
+    trainer = tiny.trainer("standard", protocol=vit)
+    other = tiny.net()
+    optimizer = torch.optim.AdamW(other.parameters(), lr=0.01, weight_decay=5e-4)
+    for i in range(trainer.updates):
+        optimizer.param_groups[0]["lr"] = vit.lr(i, trainer.updates)
+        batch = trainer.batches.take(*divmod(i, 3), torch.zeros(()))
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(other(batch.x), batch.y).backward()
+        optimizer.step()
+    trainer.fit()
+    assert torch.equal(tiny.weights(trainer.net), tiny.weights(other))
+
+
+def selected(tiny, folder, scores):
+    """A trainer whose validation accuracy after each epoch is prescribed."""
+    long = dataclasses.replace(tiny.brief, epochs=len(scores))
+    best = folder / "best.safetensors"
+    weights = []
+
+    def select(net):
+        weights.append(tiny.weights(net).clone())
+        return scores[len(trainer.outcome.curves)]
+
+    trainer = tiny.trainer("fgsm", protocol=long, select=select, best=best, folder=folder / "state")
+    return trainer, best, weights
+
+
+def test_the_first_best_epoch_on_held_out_images_is_kept(tiny, tmp_path):
+    trainer, best, weights = selected(tiny, tmp_path, [20.0, 35.0, 35.0, 10.0])
+    outcome = trainer.fit()
+    assert outcome.best == 1
+    assert [epoch.validation for epoch in outcome.curves] == [20.0, 35.0, 35.0, 10.0]
+    other = tiny.net(seed=9)
+    other.load_state_dict(load_file(best))
+    assert torch.equal(tiny.weights(other), weights[1])
+    assert torch.equal(tiny.weights(trainer.net), weights[3])  # training goes on regardless
+
+
+def test_an_epoch_of_no_accuracy_at_all_can_be_the_best(tiny, tmp_path):
+    trainer, best, _ = selected(tiny, tmp_path, [0.0, 0.0])
+    assert trainer.fit().best == 0
+    assert best.is_file()
+
+
+def test_the_best_epoch_survives_a_kill(tiny, tmp_path):
+    trainer, best, weights = selected(tiny, tmp_path, [20.0, 35.0, 10.0, 30.0])
+    trainer.interval = 0
+    step, count = trainer.method.step, itertools.count()
+
+    def killed(*args):
+        if next(count) == 10:  # in the fourth epoch
+            raise Killed
+        step(*args)
+
+    object.__setattr__(trainer.method, "step", killed)
+    with pytest.raises(Killed):
+        trainer.fit()
+    again, _, _ = selected(tiny, tmp_path, [20.0, 35.0, 10.0, 30.0])
+    again.resume()
+    assert again.fit().best == 1
+    other = tiny.net(seed=9)
+    other.load_state_dict(load_file(best))
+    assert torch.equal(tiny.weights(other), weights[1])
+
+
 def test_updates_are_torchs_sgd(tiny):
     trainer = tiny.trainer("standard")
     other = tiny.net()
@@ -53,10 +156,6 @@ def test_updates_are_torchs_sgd(tiny):
         optimizer.step()
     trainer.fit()
     assert torch.equal(tiny.weights(trainer.net), tiny.weights(other))
-
-
-class Killed(BaseException):
-    pass
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 4, 5])
@@ -87,6 +186,27 @@ def test_a_run_killed_in_any_batch_ends_bit_for_bit_the_same(tiny, name, tmp_pat
     )
     assert outcome.curves == curves
     assert (outcome.resumed, outcome.updates) == (1, whole.updates)
+
+
+def test_an_adamw_run_killed_in_a_batch_ends_bit_for_bit_the_same(tiny, tmp_path):
+    adamw = dataclasses.replace(tiny.brief, optimizer="adamw")
+    whole = tiny.trainer("fgsm_rs", protocol=adamw)
+    whole.fit()
+    first = tiny.trainer("fgsm_rs", protocol=adamw, folder=tmp_path, interval=0)
+    descend, count = first.descend, itertools.count()
+
+    def killed(*args, **rest):
+        if next(count) == 4:
+            raise Killed
+        return descend(*args, **rest)
+
+    first.descend = killed
+    with pytest.raises(Killed):
+        first.fit()
+    second = tiny.trainer("fgsm_rs", protocol=adamw, folder=tmp_path, interval=0)
+    second.resume()
+    second.fit()
+    assert torch.equal(tiny.weights(whole.net), tiny.weights(second.net))
 
 
 def test_checkpoints_of_other_code_are_not_resumed(tiny, tmp_path):
@@ -192,7 +312,9 @@ def test_pictures_depend_on_seed_and_epoch_alone(tiny):
     x, y = tiny.data()
 
     def pictures(seed, epoch, *, before=()):
-        batches = Batches(x, y, pad=1, flip=True, batch=8, seed=seed, device=torch.device("cpu"))
+        batches = Batches(
+            x, y, augment=Augment(pad=1, flip=True), batch=8, seed=seed, device=torch.device("cpu")
+        )
         for other in before:
             batches.take(other, 0, torch.zeros(()))
         return torch.cat([batches.take(epoch, i, torch.zeros(())).x for i in range(3)])

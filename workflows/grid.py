@@ -5,6 +5,7 @@ Standard library only, because Snakemake reads it before every run and, on clust
 
 import ast
 import difflib
+import functools
 import hashlib
 import io
 import itertools
@@ -59,10 +60,16 @@ def annotation(method: str, setting: str) -> str:
 
 def constant(path: str, name: str) -> Any:
     """Read a module's constant off its syntax tree."""
-    for node in ast.parse((ROOT / path).read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
-            return ast.literal_eval(node.value)
-    raise LookupError(f"{path} defines no constant {name}")
+    return ast.literal_eval(_assigned(path, name))
+
+
+def argument(path: str, name: str, keyword: str) -> Any:
+    """Read one keyword argument of a module's ``name = Something(...)`` off its syntax tree."""
+    call = _assigned(path, name)
+    for given in call.keywords if isinstance(call, ast.Call) else ():
+        if given.arg == keyword:
+            return ast.literal_eval(given.value)
+    raise LookupError(f"{name} of {path} has no argument {keyword}")
 
 
 def presets(method: str) -> dict[str, dict[str, Any]]:
@@ -148,6 +155,7 @@ class Plan:
     ) -> None:
         self.suite, self.data_dir, self.results = suite, data_dir, results
         self.runs = {folder(run): run for run in runs}
+        self.code = {name: method_fingerprint(name) for name in suite.methods}
         # strict runs again what failed before, so that it fails before the eyes of who asked
         self.again = suite.retry_failed or suite.strict
         # arguments that may change without rerunning anything
@@ -189,7 +197,7 @@ class Plan:
             given = {
                 "config": json.dumps(config.as_dict(), sort_keys=True),
                 "attempt": attempt(folder, again=self.again, stage=name),
-                "code": method_fingerprint(config.method),
+                "code": self.code[config.method],
             }
             given |= {key: value for key, value in options.items() if value is not None}
             return " ".join(f"--{key} {shlex.quote(str(value))}" for key, value in given.items())
@@ -205,6 +213,14 @@ class Plan:
         runs = [{"folder": name, "config": run.as_dict()} for name, run in self.runs.items()]
         plan = {"suite": self.suite.suite, "bench_code": bench_fingerprint(), "runs": runs}
         write_json(self.results / "plan.json", plan)
+
+
+@functools.cache
+def _assigned(path: str, name: str) -> ast.expr:
+    for node in ast.parse((ROOT / path).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            return node.value
+    raise LookupError(f"{path} defines no constant {name}")
 
 
 def _fields(method: str) -> Iterator[Any]:

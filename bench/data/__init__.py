@@ -1,50 +1,63 @@
-"""Data sets, one file each, prepared once into one checked file of uint8 pixels.
+"""Data sets, one file each, decoded once into one checked file of uint8 pixels.
 
-A file of this package says INFO and ``read(folder) -> Images``, which finds, or downloads, the
+A file of this package says INFO and ``read(folder) -> Source``, which finds, or downloads, the
 official files below the data folder. ``prepare`` keeps what it read as
-``<folder>/prepared/<name>.safetensors``; jobs ``load`` that, so none imports a data library.
+``<folder>/prepared/<name>.safetensors``; jobs ``load`` that, memory-mapped, so that none imports a
+data library, and concurrent jobs share its pages.
 """
 
-import hashlib
 import importlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from bench.record import write_bytes
+from bench.data import _cache
+from bench.data._pictures import Pictures
+from bench.locks import run_lock
+from bench.view import Augment
+
+X = TypeVar("X", Tensor, Pictures)
 
 
 class Info(NamedTuple):
-    """What is fixed about a data set."""
+    """What is fixed about a data set; literals, because the grid reads it without torch."""
 
-    shape: tuple[int, int, int]  # (C, H, W)
+    shape: tuple[int, int, int]  # (C, H, W) that networks see
     classes: int
     train: int  # images
     test: int
     mean: tuple[float, ...]  # per channel, on the [0, 1] scale
     std: tuple[float, ...]
-    pad: int  # zeros round a training image, from which it is cropped at random
-    flip: bool  # mirrored left to right with probability 1/2
-    sha256: str  # ``checksum`` of the official copy
+    eps: float  # default radius, in 1/255
+    augment: Augment  # of training images
+    files: dict[str, str]  # official files and their published sums, "sha256:..." or "md5:..."
+    download: int  # bytes of what is downloaded, or has to be put in place
 
 
-class Images(NamedTuple):
-    """Both splits, in the official order."""
+class Images(NamedTuple, Generic[X]):
+    """Both splits, in the official order, decoded or still to be."""
 
-    train_x: Tensor  # (N, C, H, W) uint8
+    train_x: X  # (N, C, S, S) uint8; S is H, or larger where crops are resized
     train_y: Tensor  # (N,) int64
-    test_x: Tensor  # (M, C, H, W) uint8
+    test_x: X  # (M, C, H, W) uint8
     test_y: Tensor  # (M,) int64
+    train_size: Tensor | None = None  # (N, 2) int64: height, width before squashing to (S, S)
+
+
+class Source(NamedTuple):
+    """What a data set's file has read."""
+
+    images: Images[Tensor] | Images[Pictures]
+    official: bool  # every official file had its published sum
 
 
 class Loaded(NamedTuple):
     """A prepared data set and what is known about it."""
 
-    images: Images
+    images: Images[Tensor]  # on the pages of a file
     info: Info
     checksum: str
     official: bool
@@ -61,22 +74,33 @@ def prepared(name: str, folder: Path) -> Path:
     return folder / "prepared" / f"{name}.safetensors"
 
 
-def prepare(name: str, folder: Path) -> Path:
-    """Read a data set from its official files, check it, and keep it in one file.
+def prepare(name: str, folder: Path, say: Callable[[str], None] = print) -> Path:
+    """Decode a data set from its official files into one file, unless that is there already.
+
+    Of several jobs that start at once, one decodes and the others wait for it.
 
     Raises:
         ValueError: what was read is not the data set; says where it departs.
-        OSError: the files are missing and could not be downloaded, or the folder is read-only.
+        OSError: the files are missing and could not be downloaded, the folder is read-only, or
+            the disk is full.
     """
-    images: Images = importlib.import_module(f"bench.data.{name}").read(folder)
-    check(name, images)
     path = prepared(name, folder)
-    write_bytes(path, save(images._asdict(), metadata={"name": name, "sha256": checksum(images)}))
+    if path.is_file():
+        return path
+    with run_lock(path.parent, name, say=say):
+        if not path.is_file():
+            source: Source = importlib.import_module(f"bench.data.{name}").read(folder)
+            check(name, source.images)
+            _cache.write(path, name, source.images._asdict(), official=source.official)
     return path
 
 
-def load(name: str, folder: Path) -> Loaded:
-    """Read what ``prepare`` kept, and verify it.
+def load(name: str, folder: Path, *, verify: bool | None = None) -> Loaded:
+    """Map what ``prepare`` kept into memory.
+
+    Args:
+        verify: compare every pixel with the stored checksum. None: unless that takes longer than
+            a second or two.
 
     Raises:
         ValueError: it is not there, is damaged or is another data set's.
@@ -86,34 +110,29 @@ def load(name: str, folder: Path) -> Loaded:
     if not path.is_file():
         raise ValueError(f"{path} is missing; {again}")
     try:
-        with safe_open(path, framework="pt") as file:
-            meta = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is damaged ({error}); remove it and {again}") from None
-    if meta.get("name") != name or tensors.keys() != set(Images._fields):
-        raise ValueError(f"{path} holds {meta.get('name')!r}, not {name!r}; remove it and {again}")
-    images = Images(**tensors)
-    found = checksum(images)
-    if found != meta["sha256"]:
-        raise ValueError(
-            f"{path} has changed since it was prepared (SHA-256 {found[:12]}, not "
-            f"{meta['sha256'][:12]}); remove it and {again}"
-        )
-    return Loaded(images, info(name), found, official=found == info(name).sha256)
+        content = _cache.read(path, name, verify=verify)
+    except ValueError as error:
+        raise ValueError(f"{path} {error}; remove it and {again}") from None
+    images: Images[Tensor] = Images(**content.tensors)
+    check(name, images)
+    return Loaded(images, info(name), content.checksum, content.official)
 
 
-def check(name: str, images: Images) -> None:
+def check(name: str, images: Images[Tensor] | Images[Pictures]) -> None:
     """Refuse images or labels that a data set cannot have.
 
     Raises:
         ValueError: names the split, what was found and what is allowed.
     """
     known = info(name)
-    for split, x, y in (("train", images.train_x, images.train_y), ("test", *images[2:])):
-        if tuple(x.shape[1:]) != known.shape or x.dtype != torch.uint8:
-            given = f"{x.dtype} of shape {tuple(x.shape[1:])}"
-            raise ValueError(f"{name} {split} images are {given}, not uint8 of {known.shape}")
+    for split, x, y in (("train", images.train_x, images.train_y), ("test", *images[2:4])):
+        shape = tuple(x.shape[1:])
+        shapes = [known.shape]
+        if split == "train" and known.augment.resized:  # any square; the crop makes the size
+            shapes = [(known.shape[0], shape[-1], shape[-1])]
+        if shape not in shapes or x.dtype != torch.uint8:
+            given = f"{x.dtype} of shape {shape}"
+            raise ValueError(f"{name} {split} images are {given}, not uint8 of {shapes[0]}")
         if len(x) != len(y) or not len(x):
             raise ValueError(f"{name} {split} has {len(x)} images and {len(y)} labels")
         low, high = int(y.min()), int(y.max())
@@ -122,17 +141,20 @@ def check(name: str, images: Images) -> None:
             raise ValueError(f"{name} {split} labels run from {low} to {high}, not {allowed}")
 
 
-def checksum(images: Images) -> str:
-    """SHA-256 of the pixels and labels of both splits, in order."""
-    digest = hashlib.sha256()
-    for tensor in images:
-        digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().numpy().data)
-    return digest.hexdigest()
-
-
 def subset(count: int, n: int | None) -> Tensor:
     """Choose n of count rows at random but always the same, in order; all if n is None."""
     if n is None or n >= count:
         return torch.arange(count)
     return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:n].sort().values
+
+
+def split(count: int, held_out: int) -> tuple[Tensor, Tensor]:
+    """Split training rows into those to train on and a fixed random validation set, in order.
+
+    Raises:
+        ValueError: nothing would be left to train on.
+    """
+    if held_out >= count:
+        raise ValueError(f"a validation split of {held_out} leaves none of {count} training images")
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(1))
+    return order[held_out:].sort().values, order[:held_out].sort().values

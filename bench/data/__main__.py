@@ -26,10 +26,10 @@ def main() -> None:
             sys.exit(unknown("data set", name, names("bench/data")))
         try:
             path = prepare(name, args.folder)
-            data = load(name, args.folder)
+            data = load(name, args.folder, verify=True)
         except (ValueError, OSError) as error:
             sys.exit(f"data set {name}: {error}")
-        copy = "official copy" if data.official else "UNOFFICIAL: differs from the official copy"
+        copy = "official copy" if data.official else "UNOFFICIAL: its files have no published sums"
         train, test = len(data.images.train_y), len(data.images.test_y)
         print(f"{name}: {train} training and {test} test images, {copy}, in {path}")
 

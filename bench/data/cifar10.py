@@ -10,8 +10,10 @@ from pathlib import Path
 
 import torch
 
-from bench.data import Images, Info
-from bench.data._pickles import unpickle
+from bench.data import Images, Info, Source
+from bench.data._cifar import batch, unpacked
+from bench.data._files import official
+from bench.view import Augment
 
 INFO = Info(
     shape=(3, 32, 32),
@@ -20,61 +22,42 @@ INFO = Info(
     test=10_000,
     mean=(0.4914, 0.4822, 0.4465),
     std=(0.2471, 0.2435, 0.2616),
-    pad=4,
-    flip=True,
-    sha256="cb85cdd084bdd7718e8e746014bbc16f32cbe9ab4e0757d9f59e641b39f8f958",
+    eps=8,
+    augment=Augment(pad=4, flip=True),
+    files={
+        "cifar-10-batches-py/data_batch_1": (
+            "sha256:54636561a3ce25bd3e19253c6b0d8538147b0ae398331ac4a2d86c6d987368cd"
+        ),
+        "cifar-10-batches-py/data_batch_2": (
+            "sha256:766b2cef9fbc745cf056b3152224f7cf77163b330ea9a15f9392beb8b89bc5a8"
+        ),
+        "cifar-10-batches-py/data_batch_3": (
+            "sha256:0f00d98ebfb30b3ec0ad19f9756dc2630b89003e10525f5e148445e82aa6a1f9"
+        ),
+        "cifar-10-batches-py/data_batch_4": (
+            "sha256:3f7bb240661948b8f4d53e36ec720d8306f5668bd0071dcb4e6c947f78e9682b"
+        ),
+        "cifar-10-batches-py/data_batch_5": (
+            "sha256:d91802434d8376bbaeeadf58a737e3a1b12ac839077e931237e0dcd43adcb154"
+        ),
+        "cifar-10-batches-py/test_batch": (
+            "sha256:f53d8d457504f7cff4ea9e021afcf0e0ad8e24a91f3fc42091b8adef61157831"
+        ),
+    },
+    download=170_498_071,
 )
-BATCHES = "cifar-10-batches-py"
-TRAIN = tuple(f"data_batch_{i}" for i in range(1, 6))
-TEST = "test_batch"
+URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+PUBLISHED = "sha256:6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
 
 
-def read(folder: Path) -> Images:
+def read(folder: Path) -> Source:
     """Read the official files, downloading them if the folder of batches is not there.
 
     Raises:
         ValueError: a file is missing, truncated or not of this format.
         OSError: there is nothing to read and no network.
     """
-    batches = folder / BATCHES
-    if folder.name == BATCHES and (folder / TEST).is_file():
-        raise ValueError(f"name the folder that holds {BATCHES}, which is {folder.parent}")
-    if not batches.is_dir():
-        download(folder)
-    parts = [_part(batches / name) for name in TRAIN]
+    unpacked(URL, PUBLISHED, folder, "cifar-10-batches-py")
+    *parts, (test_x, test_y) = (batch(folder / name, b"labels") for name in INFO.files)
     train_x, train_y = (torch.cat(part) for part in zip(*parts, strict=True))
-    return Images(train_x, train_y, *_part(batches / TEST))
-
-
-def download(folder: Path) -> None:
-    """Fetch and unpack the official archive, verified by its published MD5 sum.
-
-    Raises:
-        OSError: says which file to put where when there is no network.
-    """
-    from torchvision.datasets import CIFAR10
-    from torchvision.datasets.utils import download_and_extract_archive
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        download_and_extract_archive(
-            CIFAR10.url, str(folder), filename=CIFAR10.filename, md5=CIFAR10.tgz_md5
-        )
-    except (OSError, RuntimeError) as error:
-        raise OSError(
-            f"there is no {folder / BATCHES}, and downloading {CIFAR10.url} failed ({error}). "
-            f"Put {CIFAR10.filename}, unpacked, into {folder}, or name the folder that holds "
-            f"{BATCHES} by --config data_dir=FOLDER or ONESTEP_DATA"
-        ) from None
-
-
-def _part(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
-    content = unpickle(path)
-    try:
-        x = torch.from_numpy(content[b"data"]).view(-1, *INFO.shape)
-        return x, torch.tensor(content[b"labels"])
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(
-            f"{path} is no batch of CIFAR-10 in the python version ({error!r}); replace it by the "
-            "official file"
-        ) from None
+    return Source(Images(train_x, train_y, test_x, test_y), official(folder, INFO.files))

@@ -1,0 +1,111 @@
+"""Official files: found below the data folder, compared with published sums, or downloaded."""
+
+import hashlib
+import http.client
+import sys
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+TRIES = 5  # connections in a row that may break off without having brought anything
+AT_ONCE = 2**18  # bytes
+# what Pillow, numpy, scipy and zipfile raise where bytes are missing or wrong
+DAMAGED = (
+    OSError, EOFError, IndexError, NotImplementedError, SyntaxError, TypeError, ValueError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Name the file that cannot be read inside the block.
+
+    Raises:
+        ValueError: it is damaged; says how to get another.
+    """
+    try:
+        yield
+    except DAMAGED as error:
+        raise ValueError(
+            f"{path} cannot be read ({error}); it is truncated or no official file: remove it and "
+            "try again"
+        ) from None
+
+
+def official(folder: Path, files: Mapping[str, str]) -> bool:
+    """Are all files there, with their published sums."""
+    return all((folder / name).is_file() and matches(folder / name, files[name]) for name in files)
+
+
+def matches(path: Path, published: str) -> bool:
+    """Has the file its published sum, "sha256:..." or "md5:..."."""
+    kind, _, wanted = published.partition(":")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, kind).hexdigest() == wanted
+
+
+def fetch(url: str, path: Path, published: str) -> Path:
+    """Download a file unless it is there; goes on where an earlier try stopped.
+
+    Raises:
+        OSError: it cannot be had; says where to put which file.
+        ValueError: what came has another sum than published.
+    """
+    if path.is_file():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    idle = 0
+    while True:
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            if _pull(url, part):
+                break
+            error: Exception = OSError("the connection broke off")
+        except (OSError, http.client.HTTPException) as caught:
+            error = caught
+        idle = 0 if part.exists() and part.stat().st_size > before else idle + 1
+        if idle == TRIES or isinstance(error, urllib.error.HTTPError):
+            raise OSError(
+                f"there is no {path}, and downloading {url} failed ({error}). Put {path.name} "
+                f"into {path.parent}, or name the folder that holds it by --config "
+                "data_dir=FOLDER or ONESTEP_DATA; a download goes on where it stopped"
+            ) from None
+    if not matches(part, published):
+        part.unlink()
+        raise ValueError(f"what came from {url} has not the published {published}; try again")
+    return part.replace(path)
+
+
+def _pull(url: str, part: Path) -> bool:
+    """Append what is missing of a file; was that everything."""
+    from tqdm import tqdm
+
+    done = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"})  # noqa: S310
+    try:
+        answer = urllib.request.urlopen(request, timeout=60)  # noqa: S310  # urls are constants
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and done:
+            return True  # all of it is here
+        raise
+    with answer:
+        if answer.status != http.HTTPStatus.PARTIAL_CONTENT:
+            done = 0  # a server that cannot go on sends everything
+        total = done + int(answer.headers.get("Content-Length", 0))
+        pace = 0.5 if sys.stderr.isatty() else 10.0  # seconds between two lines in a log
+        with (
+            part.open("ab" if done else "wb") as file,
+            tqdm(total=total, initial=done, unit="B", unit_scale=True, mininterval=pace,
+                 desc=part.stem) as bar,
+        ):  # fmt: skip
+            while block := answer.read(AT_ONCE):
+                file.write(block)
+                done += len(block)
+                bar.update(len(block))
+    return done >= total

@@ -1,0 +1,92 @@
+"""Picture files that are decoded only while they are written into the decoded copy."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from bench.data._files import DAMAGED
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A stack (N, 3, H, W) of pictures, uint8, still in their files."""
+
+    names: Sequence[str]  # for messages, and for ``stream``
+    stream: Callable[[str], IO[bytes]]  # opens a file by its name; called from several threads
+    fit: Callable[["Image"], "Image"]  # makes any picture, already RGB, size wide and high
+    size: int  # H = W
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Pixels are 0 to 255."""
+        return torch.uint8
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def shape(self) -> torch.Size:
+        """(N, 3, H, W)."""
+        return torch.Size((len(self.names), 3, self.size, self.size))
+
+    def chunks(self, step: int) -> Iterator[Tensor]:
+        """Decode step pictures at a time, in order, on all cores.
+
+        Raises:
+            ValueError: a picture cannot be read or has another size; names it.
+        """
+        with _threads() as pool:
+            for i in range(0, len(self.names), step):
+                names = self.names[i : i + step]
+                chunk = torch.empty((len(names), *self.shape[1:]), dtype=self.dtype)
+                list(pool.map(self._decode, names, chunk))
+                yield chunk
+
+    def sizes(self) -> Tensor:
+        """(N, 2) height and width of every file, read off its head.
+
+        Raises:
+            ValueError: a picture cannot be read; names it.
+        """
+        with _threads() as pool:
+            return torch.tensor(list(pool.map(self._size, self.names)))
+
+    def _decode(self, name: str, out: Tensor) -> None:
+        import numpy as np
+
+        with self._opened(name) as picture:
+            rgb = picture.convert("RGB")
+        fitted = self.fit(rgb)
+        if fitted.size != (self.size, self.size):
+            given = "x".join(map(str, fitted.size))
+            raise ValueError(f"{name} has {given} pixels, not {self.size}x{self.size}; replace it")
+        out.copy_(torch.from_numpy(np.array(fitted)).permute(2, 0, 1))
+
+    def _size(self, name: str) -> tuple[int, int]:
+        with self._opened(name) as picture:
+            return picture.height, picture.width
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator["Image"]:
+        from PIL import Image
+
+        try:
+            with self.stream(name) as file, Image.open(file) as picture:
+                yield picture
+        except (*DAMAGED, Image.DecompressionBombError) as error:
+            raise ValueError(
+                f"{name} cannot be read as a picture ({error}); replace it by the official file"
+            ) from None
+
+
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(len(os.sched_getaffinity(0)))  # a job may have few of many cores
