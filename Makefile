@@ -11,7 +11,10 @@ OPTIONS = --cores $(CORES) --configfile $(SUITE_FILE)
 # An activated environment for every program below, without asking the user to activate one.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help leaderboard test check format plan report readme docs new-method check-method lock schema clean
+# What `make benchmark` times AutoAttack on; any folder of results/runs will do.
+RUN ?=
+
+.PHONY: help leaderboard test check format plan benchmark report readme docs new-method check-method lock schema clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -38,6 +41,10 @@ plan: $(READY) $(SUITE_FILE)  ## what would run: make plan SUITE=cifar10
 	@said=$$($(BIN)/snakemake $(OPTIONS) --dry-run --quiet rules host reason 2>&1) || { echo "$$said"; exit 1; }; \
 	echo "$$said" | sed -n -e '/^Nothing/p' -e '/^job  /,/^total/p' | sed '/^total/q'
 	@$(BIN)/python -m bench.estimate --configfile $(SUITE_FILE) --total
+
+benchmark: $(READY)  ## how fast training and AutoAttack are here: make benchmark RUN=results/runs/...
+	$(BIN)/python -m bench.measure --threads $$(nproc) $(if $(RUN),--attack-run $(RUN)) \
+		--out results/published/benchmarks/$$(date +%Y-%m-%d-%H%M).json
 
 report: $(READY) $(SUITE_FILE)  ## render the page from whatever has finished
 	@$(BIN)/snakemake report $(OPTIONS) --quiet rules progress host && $(BIN)/python -m report.render --summary

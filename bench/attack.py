@@ -1,17 +1,25 @@
 """Attack a trained run with AutoAttack: python -m bench.attack --config run.yaml --out DIR
 
 Reads DIR/train.json and DIR/model.safetensors, writes DIR/autoattack.json. Goes on after the last
-finished attack, from DIR/state/, when it was killed.
+finished batch, from DIR/state/, when it was killed.
 """
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench import job
 from bench.job import Job, Refused, Skipped
 from bench.record import AUTOATTACK, TRAIN, write_json
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.data import Loaded
+    from bench.models import Net
+    from evaluation.autoattack import Progress
 
 
 def prepare(this: Job) -> Any:
@@ -49,10 +57,10 @@ def work(this: Job, ready: Any) -> dict[str, Any]:
     loaded, data, net, weights = ready
     x, y = job.test_images(this, loaded, this.args.images)
     args = this.args
-    # what the kept masks depend on
+    # what the kept verdicts depend on
     key = [weights, data.checksum, this.config.eps, LIBRARY, args.seed, args.batch, len(y)]
+    key += ["batches", args.mode]
     path = this.folder / "state" / f"{AUTOATTACK}.json"
-    masks, seconds = _before(path, key)
     try:
         attack = autoattack(
             net,
@@ -62,11 +70,9 @@ def work(this: Job, ready: Any) -> dict[str, Any]:
             classes=loaded.info.classes,
             seed=args.seed,
             batch=args.batch,
-            before=masks,
-            seconds=seconds,
-            keep=lambda robust, spent: write_json(
-                path, {"key": key, "robust": robust, "seconds": spent}
-            ),
+            fast=fast_network(this, loaded, net) if args.mode == "fast" else None,
+            before=_before(path, key),
+            keep=lambda now: write_json(path, {"key": key, "progress": dataclasses.asdict(now)}),
             say=this.say,
         )
     except ValueError as error:
@@ -77,15 +83,29 @@ def work(this: Job, ready: Any) -> dict[str, Any]:
     return {"data": data, "attack": attack}
 
 
-def _before(path: Path, key: list[Any]) -> tuple[dict[str, str], float]:
+def fast_network(this: Job, loaded: "Loaded", net: "Net") -> "torch.nn.Module":
+    """Make the network that fast mode attacks: bf16 inside, and compiled on a GPU."""
+    from bench.engine import compiler
+    from evaluation.autoattack import Padded
+
+    rough = this._replace(config=dataclasses.replace(this.config, precision="bf16"))
+    other = job.network(rough, loaded)
+    other.load_state_dict(net.state_dict())
+    other.requires_grad_(requires_grad=False).eval()
+    return Padded(other, this.args.batch) if this.device.type == "cuda" and compiler() else other
+
+
+def _before(path: Path, key: list[Any]) -> "Progress | None":
     """Read the verdicts of an earlier try at the same work."""
+    from evaluation.autoattack import Progress
+
     if not path.is_file():
-        return {}, 0.0
+        return None
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}); remove it to attack afresh") from None
-    return (kept["robust"], kept["seconds"]) if kept.get("key") == key else ({}, 0.0)
+    return Progress(**kept["progress"]) if kept.get("key") == key else None
 
 
 def main() -> None:
@@ -93,6 +113,12 @@ def main() -> None:
     parser = job.arguments(AUTOATTACK, "Attack a trained run with AutoAttack standard.")
     parser.add_argument("--images", type=int, help="first test images to attack; all")
     parser.add_argument("--batch", type=int, default=256, help="images at once; changes the draws")
+    parser.add_argument(
+        "--mode",
+        choices=("exact", "fast"),
+        default="exact",
+        help="fast attacks in bf16; the network as trained judges what was found",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the attacks; changes the draws")
     job.execute(AUTOATTACK, parser.parse_args(), prepare, work, reads=TRAIN)
 

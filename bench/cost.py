@@ -14,7 +14,6 @@ from bench.record import COST, Expense
 from workflows import grid
 
 REFERENCE = "fgsm_rs"
-WARM_UP = 3  # updates, untimed
 SECONDS = 0.2  # that a repetition should take at least
 
 
@@ -27,6 +26,7 @@ def work(this: Job, ready: Any) -> dict[str, Any]:
     """Count passes and operations once, then time and weigh updates."""
     import torch
 
+    from bench.engine import WARM_UP
     from bench.meter import Clock, Flops, Passes, Peak
     from bench.train import make_trainer
 
@@ -46,8 +46,10 @@ def work(this: Job, ready: Any) -> dict[str, Any]:
         trainer.advance(WARM_UP)
     replays = mine.method.replays  # updates a step; so many fewer steps does a run have
     images = mine.batches.batch * replays
-    with Passes(mine.net) as passes, Flops() as flops:
-        mine.advance(1)
+    plain = make_trainer(this, loaded, quiet=True, engine="eager")  # a recorded step shows nothing
+    with Passes(plain.net) as passes, Flops() as flops:
+        plain.advance(1)
+    del plain
     once = Clock(this.device)
     with once.running():
         reference.advance(WARM_UP)
@@ -80,6 +82,7 @@ def work(this: Job, ready: Any) -> dict[str, Any]:
         peak_bytes=peaks[this.config.method],
         reference_bytes=peaks[REFERENCE],
         state_bytes=mine.outcome.state_bytes,
+        engine=mine.engine,
     )
     this.say(f"{expense.time_ratio:.2f} times {REFERENCE} on {torch.get_num_threads()} threads")
     return {"data": data, "expense": expense}
@@ -89,6 +92,7 @@ def main() -> None:
     """Measure one run."""
     parser = job.arguments(COST, "Measure passes, operations, time and memory of one update.")
     parser.add_argument("--repetitions", type=int, default=5, help="of each, taking turns")
+    job.add_engine(parser)
     job.execute(COST, parser.parse_args(), prepare, work)
 
 

@@ -16,11 +16,11 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_args
 
 from bench import config as configs
 from bench.locks import lease, run_lock
-from bench.record import TRAIN, Config, Data, Origin, Record, Status, radius
+from bench.record import TRAIN, Config, Data, Engine, Origin, Record, Status, radius
 from workflows import grid
 
 if TYPE_CHECKING:
@@ -78,6 +78,16 @@ def arguments(stage: str, description: str) -> argparse.ArgumentParser:
     return parser
 
 
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Let a stage that trains be told how."""
+    parser.add_argument(
+        "--engine",
+        choices=("auto", *get_args(Engine)),
+        default="auto",
+        help="how steps are run; auto: captured on a GPU, eager on a CPU",
+    )
+
+
 def execute(
     stage: str,
     args: argparse.Namespace,
@@ -117,7 +127,7 @@ def execute(
         ):
             record = _finished(stage, config, args)
             if record is None:
-                record = _do(Job(stage, config, args.out, args.data_dir, _device(args), args, say),
+                record = _do(Job(stage, config, args.out, args.data_dir, device(args), args, say),
                              prepare, work)  # fmt: skip
                 record.write(args.out)
             else:
@@ -163,9 +173,10 @@ def network(job: Job, loaded: "Loaded") -> "Net":
     """Build the run's network with fresh weights, the same for every method of a seed."""
     import torch
 
-    from bench.models import build
+    from bench.models import allow, build
     from bench.seeds import WEIGHTS, stream
 
+    allow(job.config.precision)
     torch.manual_seed(stream(job.config.seed, WEIGHTS))
     known = loaded.info
     net = build(
@@ -268,7 +279,7 @@ def _finished(stage: str, config: Config, args: argparse.Namespace) -> Record | 
     return record if same and current and record.status == "done" else None
 
 
-def _device(args: argparse.Namespace) -> "torch.device":
+def device(args: argparse.Namespace) -> "torch.device":
     """Choose the device and set how torch uses it; the first import of torch in a job."""
     os.environ["OMP_NUM_THREADS"] = str(args.threads)  # read by torch's libraries when they load
     import torch
@@ -298,8 +309,8 @@ def _speaker(args: argparse.Namespace, title: str) -> Callable[[str], None]:
 def _origin(job: Job, started: datetime.datetime, seconds: float) -> Origin:
     import torch
 
-    commit = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain", "--untracked-files=no")
+    commit = git("rev-parse", "HEAD")
+    changes = git("status", "--porcelain", "--untracked-files=no")
     return Origin(
         commit=commit,
         dirty=None if changes is None else bool(changes),
@@ -308,24 +319,26 @@ def _origin(job: Job, started: datetime.datetime, seconds: float) -> Origin:
         python=platform.python_version(),
         torch=torch.__version__,
         cuda=torch.version.cuda if job.device.type == "cuda" else None,
-        device=_device_name(job.device),
+        device=device_name(job.device),
         threads=torch.get_num_threads(),
         started=started.isoformat(timespec="seconds"),
         seconds=seconds,
     )
 
 
-def _git(*words: str) -> str | None:
+def git(*words: str) -> str | None:
+    """Ask git about the project; None where there is no git, or an archive instead of a clone."""
     try:
         done = subprocess.run(
             ["git", *words], cwd=grid.ROOT, capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
-        return None  # no git, or an archive instead of a clone
+        return None
     return done.stdout.strip()
 
 
-def _device_name(device: "torch.device") -> str:
+def device_name(device: "torch.device") -> str:
+    """Name a device as the driver or the kernel does."""
     import torch
 
     if device.type == "cuda":

@@ -18,6 +18,7 @@ SCHEMA = 1
 TRAIN, AUTOATTACK, COST = "train", "autoattack", "cost"
 MEASURES = ("pgd50_10", "eps_sweep")  # optional stages, by suite
 Status = Literal["done", "failed", "diverged", "oom", "refused", "skipped"]
+Engine = Literal["eager", "compiled", "captured"]  # how steps are run: bench/engine.py
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +137,7 @@ class Training:
     method_source: str
     curves: list[Epoch]
     best: Best | None = None  # None where the protocol holds no validation images out
+    engine: Engine = "eager"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +153,7 @@ class Attack:
     after: dict[str, float]  # percent left after "clean" and after each attack in turn
     robust: dict[str, str]  # the same as masks: hex, first image is the highest bit
     attack_seconds: float
+    mode: Literal["exact", "fast"] = "exact"  # fast: attacked in bf16, judged in full precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +185,7 @@ class Expense:
     peak_bytes: int | None
     reference_bytes: int | None
     state_bytes: int
+    engine: Engine = "eager"  # of both
 
 
 @dataclass(frozen=True, kw_only=True)

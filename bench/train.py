@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import checkpoint, job
 from bench.job import Job, Refused
-from bench.record import TRAIN, Best, Score, Training
+from bench.record import TRAIN, Best, Engine, Score, Training
 from workflows import grid
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def work(this: Job, ready: Any) -> dict[str, Any]:
         method_source=(grid.ROOT / f"methods/{this.config.method}.py").read_text(encoding="utf-8"),
         curves=outcome.curves,
         best=_best(this, outcome, net, x, y),
+        engine=trainer.engine,
     )
     checkpoint.clear(this.folder / "state")
     return {"data": data, "training": training}
@@ -81,14 +82,22 @@ def _best(
     return Best(epoch=outcome.best, validation=validation, **scores)
 
 
-def make_trainer(this: Job, loaded: "Loaded", *, quiet: bool = False) -> "Trainer":
-    """Compose network, method and data; ``quiet`` leaves out probe and checkpoints.
+def make_trainer(
+    this: Job, loaded: "Loaded", *, quiet: bool = False, engine: Engine | None = None
+) -> "Trainer":
+    """Compose network, method and data.
+
+    Args:
+        quiet: leave out probe and checkpoints.
+        engine: None for the one that the job asks for.
 
     Raises:
         Refused: the method declines these data.
+        ValueError: the engine is not possible.
     """
     from bench.batches import Batches
     from bench.data import split, subset
+    from bench.engine import choose
     from bench.protocol import Protocol
     from bench.trainer import Trainer
 
@@ -108,14 +117,16 @@ def make_trainer(this: Job, loaded: "Loaded", *, quiet: bool = False) -> "Traine
         shapes=images.train_size,
     )
     net, method = job.network(this, loaded), job.method(this)
+    chosen = choose(engine or this.args.engine, method, this.device)
     if quiet:
-        return Trainer(net, method, batches, protocol)
+        return Trainer(net, method, batches, protocol, engine=chosen)
     try:
         return Trainer(
             net,
             method,
             batches,
             protocol,
+            engine=chosen,
             probe=_probe(this, loaded),
             select=_select(this, loaded, held_out) if protocol.validation else None,
             best=this.folder / BEST,
@@ -174,6 +185,7 @@ def main() -> None:
     parser.add_argument("--test-images", type=int, help="first test images to evaluate; all")
     parser.add_argument("--probe-images", type=int, default=512, help="attacked every epoch")
     parser.add_argument("--checkpoint-seconds", type=float, default=30.0, help="between two; 30")
+    job.add_engine(parser)
     job.execute(TRAIN, parser.parse_args(), prepare, work)
 
 

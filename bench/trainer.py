@@ -19,11 +19,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from bench import checkpoint
 from bench.batches import Batches
 from bench.checkpoint import Checkpoint
+from bench.engine import WARM_UP, Captured, Compiled, compiler, learning
 from bench.meter import Clock, Peak, state_bytes
-from bench.method import Loss, Method, Run, State
+from bench.method import Batch, Loss, Method, Run, State
 from bench.ops import cosine
+from bench.optimizer import optimizer
 from bench.protocol import Protocol
-from bench.record import Epoch
+from bench.record import Engine, Epoch
 
 Probe = Callable[[nn.Module, int], dict[str, float]]  # (net, epoch) -> percent by name
 Select = Callable[[nn.Module], float]  # net -> percent, on images held out from training
@@ -58,6 +60,7 @@ class Trainer:
 
     Args:
         net: float32 images in [0, 1] to logits; trained in place.
+        engine: how steps are run; ``bench.engine.choose`` says what is possible.
         probe: called after every epoch, on a clock of its own.
         eps: radius of the run, for the log.
         select: called after every epoch; the weights of its first maximum are kept.
@@ -75,6 +78,7 @@ class Trainer:
         batches: Batches,
         protocol: Protocol,
         *,
+        engine: Engine = "eager",
         probe: Probe | None = None,
         select: Select | None = None,
         best: Path | None = None,
@@ -92,13 +96,23 @@ class Trainer:
         self.updates = self.epochs * len(batches) * method.replays
         run = Run(self.device, batches.shape, batches.canvas, self.epochs)
         self.state: State = method.init(run)
-        self.optimizer = _optimizer(net, protocol)
+        self.optimizer = optimizer(protocol, net)
         self.scalars = sorted(name for name, tensor in self.state.items() if tensor.dim() == 0)
         rows = len(batches) * method.replays
         self.log = torch.full((rows, len(COLUMNS) + len(self.scalars)), math.nan)
         self.log = self.log.to(self.device)
+        # what changes from update to update is on the device, where a captured step finds it
+        rates = [(protocol.lr(k, self.updates), protocol.momentum(k, self.updates))
+                 for k in range(self.updates)]  # fmt: skip
+        self.rates = torch.tensor(rates, device=self.device)
+        self.counters = torch.zeros(2, dtype=torch.int64, device=self.device)  # update, row
         self.share = torch.zeros((), device=self.device)
         self.images = torch.zeros(0)  # of the batch in hand
+        self.engine = engine
+        compiles = engine != "eager" and not method.twice and compiler() is not None
+        self.fast = Compiled(net) if compiles else net
+        self.captured: Captured | None = None
+        self.warm = 0  # steps taken on full batches
         self.update = self.row = self.first_epoch = self.first_batch = 0
         # the host's wait for a batch; waiting for the device there would slow training down
         self.clocks = {"data": Clock(torch.device("cpu"))}
@@ -124,16 +138,13 @@ class Trainer:
         self.net.load_state_dict(_below("net.", tensors))
         for name, tensor in _below("state.", tensors).items():
             self.state[name].copy_(tensor)
-        for k, weight in enumerate(self.net.parameters()):
-            for name, tensor in _below(f"optimizer.{k}.", tensors).items():
-                # AdamW counts its steps on the host
-                there = tensor if tensor.dim() == 0 else tensor.to(self.device)
-                self.optimizer.state[weight][name] = there
+        for name, tensor in _below("optimizer.", tensors).items():
+            self.optimizer.tensors[name].copy_(tensor)
         torch.set_rng_state(tensors["random.cpu"])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
         self.log.copy_(tensors["log"])
-        self.row, self.update = facts["row"], facts["update"]
+        self._count(facts["update"], facts["row"])
         self.first_epoch, self.first_batch = facts["epoch"], facts["batch"]
         self.peak.bytes = facts["peak_bytes"]
         for name, seconds in facts["seconds"].items():
@@ -157,7 +168,7 @@ class Trainer:
         for epoch in range(self.first_epoch, self.epochs):
             with self.clocks["train"].running():
                 if self.first_batch == 0:
-                    self.row = 0
+                    self._count(self.update, 0)
                     self.method.on_epoch(self.net, self.state, epoch)
                 for i in range(self.first_batch, len(self.batches)):
                     self._step(epoch, i)
@@ -183,7 +194,7 @@ class Trainer:
         self.net.train()
         full = max(len(self.batches.y) // self.batches.batch, 1)
         for i in range(steps):
-            self.row = self.update = 0
+            self._count(0, 0)
             self._step(0, i % full)
 
     def descend(
@@ -195,13 +206,14 @@ class Trainer:
     ) -> Tensor:
         """Take one optimiser step on loss(at); return d loss / d at (bench.method.Descend)."""
         z = at.detach().requires_grad_()
-        value = loss(z)
-        self.optimizer.zero_grad()
-        value.backward()  # weights and input in one pass
+        self.net.zero_grad()
+        with learning(self.fast):
+            value = loss(z)
+            value.backward()  # weights and input in one pass
         if edit is not None:
             edit()
-        self._schedule()
-        self.optimizer.step()
+        lr, momentum = self.rates.index_select(0, self.counters[:1])[0].unbind()
+        self.optimizer.step(lr, momentum)
         h = z.grad
         assert h is not None, "the loss does not depend on the images it was given"
         self._write(value.detach(), at.detach(), g, h)
@@ -210,30 +222,45 @@ class Trainer:
     def _step(self, epoch: int, i: int) -> None:
         with self.clocks["data"].running():
             batch = self.batches.take(epoch, i, self.share.fill_(self.update / self.updates))
+        full = len(batch.x) == self.batches.batch
+        if self.captured is not None and full:
+            self.captured(batch)
+            self.row += self.method.replays
+            self.update += self.method.replays
+        else:
+            self._take(batch, self.fast if full else self.net)
+            self.warm += full
+            if self.engine == "captured" and full and self.warm == WARM_UP:
+                self._capture(batch)
+
+    def _take(self, batch: Batch, net: nn.Module) -> None:
         self.images = batch.x
         # torch's fused attention cannot be differentiated twice
         attention = sdpa_kernel(SDPBackend.MATH) if self.method.twice else nullcontext()
         with attention:
-            self.method.step(self.net, batch, self.state, self.descend)
+            self.method.step(net, batch, self.state, self.descend)
 
-    def _schedule(self) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.protocol.lr(self.update, self.updates)
-            if "momentum" in group:
-                group["momentum"] = self.protocol.momentum(self.update, self.updates)
+    def _capture(self, example: Batch) -> None:
+        """Record the step, which does not take it."""
+        update, row = self.update, self.row
+        self.captured = Captured(lambda batch: self._take(batch, self.fast), example)
+        self.update, self.row = update, row
+
+    def _count(self, update: int, row: int) -> None:
+        self.update, self.row = update, row
+        self.counters.copy_(torch.tensor([update, row]))
 
     def _write(self, loss: Tensor, at: Tensor, g: Tensor | None, h: Tensor) -> None:
         assert self.row < len(self.log), (
             f"more calls of descend than replays = {self.method.replays}"
         )
         low, high = at.aminmax()
-        row = self.log[self.row]
-        row[0] = loss
-        row[1] = math.nan if g is None else cosine(g, h)
-        row[2] = (at - self.images).abs().max() / self.method.eps
-        row[3], row[4] = low, high
-        for column, name in enumerate(self.scalars, start=len(COLUMNS)):
-            row[column] = self.state[name]
+        align = torch.full_like(loss, math.nan) if g is None else cosine(g, h)
+        reach = (at - self.images).abs().max() / self.method.eps
+        state = (self.state[name].float() for name in self.scalars)
+        values = torch.stack([loss, align, reach, low, high, *state])
+        self.log.index_copy_(0, self.counters[1:], values[None])
+        self.counters += 1
         self.row += 1
         self.update += 1
 
@@ -295,9 +322,7 @@ class Trainer:
         """Write a checkpoint from which batch i of the epoch is next."""
         tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()}
         tensors |= {f"state.{k}": v for k, v in self.state.items()}
-        for k, weight in enumerate(self.net.parameters()):
-            for name, tensor in self.optimizer.state[weight].items():
-                tensors[f"optimizer.{k}.{name}"] = tensor
+        tensors |= {f"optimizer.{k}": v for k, v in self.optimizer.tensors.items()}
         tensors["random.cpu"] = torch.get_rng_state()
         if self.device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
@@ -316,20 +341,6 @@ class Trainer:
         }
         assert self.folder is not None, "nowhere to keep a checkpoint"
         checkpoint.keep(self.folder, self.update, Checkpoint(tensors, facts))
-
-
-def _optimizer(net: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
-    if protocol.optimizer == "adamw":
-        return torch.optim.AdamW(
-            net.parameters(), lr=protocol.lr_start, weight_decay=protocol.weight_decay
-        )
-    return torch.optim.SGD(
-        net.parameters(),
-        lr=protocol.lr_start,
-        momentum=protocol.momentum_start,
-        weight_decay=protocol.weight_decay,
-        nesterov=protocol.nesterov,
-    )
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

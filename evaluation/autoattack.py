@@ -1,17 +1,24 @@
 """AutoAttack, the headline: a thin adapter over pyautoattack's standard version.
 
 Source: Croce and Hein, ICML 2020, arXiv:2003.01690. The attacks, their settings and their order are
-the library's. The adapter runs them one after the other on the images still standing, which is what
-the library does inside, so that it can keep each attack's verdicts and resume between attacks. It
-also sets the number of target classes for data with fewer than ten, and puts back what the library
-changes outside itself: the global generator and the tracer.
+the library's. The adapter runs them one after the other, batch by batch, on the images still
+standing, which is what the library does inside, so that it can keep verdicts and resume between
+batches. It also sets the number of target classes for data with fewer than ten, and puts back what
+the library changes outside itself: the global generator and the tracer.
+
+Exact mode gives the library's own verdicts. Fast mode attacks the network in a lower precision,
+compiled on a GPU, and lets the network as trained judge what was found: an image counts as broken
+only if that network errs on it. A weaker gradient can miss some images, so fast mode may call an
+image standing that exact mode breaks, never one broken that stands up to what it found.
 """
 
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib.metadata import version
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +30,16 @@ LIBRARY = f"pyautoattack {version('pyautoattack')}"
 TARGETS = 9  # of the targeted attacks, in the standard version
 
 
+@dataclass
+class Progress:
+    """Verdicts so far: enough to go on from, and JSON-ready."""
+
+    robust: dict[str, str] = field(default_factory=dict)  # masks after each finished attack
+    standing: str = ""  # mask in the middle of the next attack
+    batches: int = 0  # of that attack that are done
+    seconds: float = 0.0
+
+
 def autoattack(
     net: nn.Module,
     x: Tensor,
@@ -32,9 +49,9 @@ def autoattack(
     classes: int,
     seed: int,
     batch: int,
-    before: dict[str, str] | None = None,
-    seconds: float = 0.0,
-    keep: Callable[[dict[str, str], float], None] = lambda robust, seconds: None,
+    fast: nn.Module | None = None,
+    before: Progress | None = None,
+    keep: Callable[[Progress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Attack:
     """Attack images with AutoAttack standard, L-inf.
@@ -46,56 +63,119 @@ def autoattack(
         eps: radius on the [0, 1] scale.
         classes: of the data; at least 4.
         seed, batch: both change the adversarial examples, so both are recorded.
-        before: masks that an earlier try handed to ``keep``; their attacks are not run again.
-        seconds: what those took.
-        keep: called after every attack with all masks so far and the seconds they took.
-        say: called with one line an attack.
+        fast: the same network in a cheaper form, to be attacked in place of ``net``.
+        before: what an earlier try handed to ``keep``; it is not done again.
+        keep: called after every batch of every attack.
+        say: called with one line a batch.
 
     Raises:
         ValueError: fewer than 4 classes, for which the targeted loss is not defined.
     """
-    from pyautoattack import AutoAttack
-
     if classes < 4:
         raise ValueError(
             f"AutoAttack's targeted DLR loss needs 4 classes or more, the data have {classes}; "
             "rank such data by another evaluation"
         )
     assert x.dtype == torch.float32 and x.min() >= 0 and x.max() <= 1, "images not in [0, 1]"
-    masks = dict(before or {})
-    start = time.perf_counter() - seconds
+    now = before or Progress()
+    start = time.perf_counter() - now.seconds
+    if "clean" not in now.robust:
+        now.robust["clean"] = pack(_right(net, x, y, batch))
     with _undisturbed(), torch.random.fork_rng(devices=_cuda(x)):
-        library = AutoAttack(
-            net, eps=eps, norm="Linf", version="standard", seed=seed, device=x.device
-        )
-        library.apgd_targeted.n_target_classes = min(TARGETS, classes - 1)
-        library.fab.n_target_classes = min(TARGETS, classes - 1)
-        if "clean" not in masks:
-            with torch.no_grad():
-                logits = torch.cat([net(part) for part in x.split(batch)])
-            masks["clean"] = pack(logits.argmax(1) == y)
-        standing = unpack(list(masks.values())[-1], len(y)).to(x.device)
-        for attack in ATTACKS[len(masks) - 1 :]:
-            library.attacks_to_run = [attack]
-            rows = standing.nonzero()[:, 0]
-            if len(rows):
-                found = library.run_standard_evaluation(x[rows], y[rows], batch_size=batch)
-                standing[rows] = found[1] == y[rows]
-            masks[attack] = pack(standing)
-            keep(masks, time.perf_counter() - start)
-            say(f"{attack}: {int(standing.sum())} of {len(y)} images still standing")
-    after = {name: 100 * unpack(m, len(y)).double().mean().item() for name, m in masks.items()}
+        stands = _judge(net, fast, device=x.device, eps=eps, classes=classes, seed=seed, batch=batch)
+        for attack in ATTACKS[len(now.robust) - 1 :]:
+            first = unpack(list(now.robust.values())[-1], len(y))  # those the attack begins with
+            standing = unpack(now.standing, len(y)) if now.batches else first.clone()
+            parts = first.nonzero()[:, 0].split(batch) if first.any() else ()
+            for rows in parts[now.batches :]:
+                there = rows.to(x.device)
+                standing[rows] = stands(attack, x[there], y[there]).cpu()
+                now.standing, now.batches = pack(standing), now.batches + 1
+                now.seconds = time.perf_counter() - start
+                keep(now)
+                left = f"{int(standing.sum())} of {len(y)} images still standing"
+                say(f"{attack}: batch {now.batches} of {len(parts)}, {left}")
+            now.robust[attack] = pack(standing)
+            now.standing, now.batches = "", 0
+    after = {name: 100 * unpack(m, len(y)).double().mean().item() for name, m in now.robust.items()}
     return Attack(
         version="standard",
+        mode="exact" if fast is None else "fast",
         library=LIBRARY,
         seed=seed,
         batch=batch,
         n=len(y),
         accuracy=after[ATTACKS[-1]],
         after=after,
-        robust=masks,
+        robust=now.robust,
         attack_seconds=time.perf_counter() - start,
     )
+
+
+class Padded(nn.Module):
+    """A compiled network that sees batches of few sizes, whatever it is given.
+
+    The attacks ask for any number of images; each new number would be compiled anew.
+    """
+
+    def __init__(self, net: nn.Module, batch: int) -> None:
+        super().__init__()
+        self.net = net
+        self._run = torch.compile(net.__call__, dynamic=False, fullgraph=True)
+        self._sizes = [size for size in (batch // 8, batch // 4, batch // 2, batch) if size]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute what the network computes, (B, C, H, W) -> (B, classes)."""
+        size = next((size for size in self._sizes if size >= len(x)), None)
+        if size is None:
+            return self.net(x)
+        more = x.new_zeros(size - len(x), *x.shape[1:])
+        return self._run(torch.cat([x, more]))[: len(x)]
+
+
+def _judge(
+    net: nn.Module,
+    fast: nn.Module | None,
+    *,
+    device: torch.device,
+    eps: float,
+    classes: int,
+    seed: int,
+    batch: int,
+) -> Callable[[str, Tensor, Tensor], Tensor]:
+    """Return a function that attacks one batch and says which images stand."""
+    from pyautoattack import AutoAttack
+
+    def library(attacked: nn.Module) -> Any:
+        made = AutoAttack(
+            attacked, eps=eps, norm="Linf", version="standard", seed=seed, device=device
+        )
+        made.apgd_targeted.n_target_classes = min(TARGETS, classes - 1)
+        made.fab.n_target_classes = min(TARGETS, classes - 1)
+        return made
+
+    exact, rough = library(net), None if fast is None else library(fast)
+
+    def run(with_: Any, attack: str, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        with_.attacks_to_run = [attack]
+        return with_.run_standard_evaluation(x, y, batch_size=batch)
+
+    def stands(attack: str, x: Tensor, y: Tensor) -> Tensor:
+        if fast is None:
+            return run(exact, attack, x, y)[1] == y
+        found, _ = run(rough, attack, x, y)
+        # the library does not attack what the network it is given gets wrong to begin with
+        left = (~_right(fast, x, y, batch)).nonzero()[:, 0]
+        if len(left):
+            found[left] = run(exact, attack, x[left], y[left])[0]
+        return _right(net, found, y, batch)
+
+    return stands
+
+
+def _right(net: nn.Module, x: Tensor, y: Tensor, batch: int) -> Tensor:
+    with torch.no_grad():
+        return torch.cat([net(part) for part in x.split(batch)]).argmax(1) == y
 
 
 def pack(verdicts: Tensor) -> str:

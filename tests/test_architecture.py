@@ -10,14 +10,14 @@ from workflows.grid import ROOT
 METHOD = {"torch", "bench.method", "bench.ops", "dataclasses", "typing", "math"}
 TORCH_SIDE = {"torch", "numpy", "safetensors", "bench"}
 # the only place where a method meets the bench
-PROGRAMS = {"train", "attack", "evaluate", "cost", "estimate", "job"}
+PROGRAMS = {"train", "attack", "evaluate", "cost", "estimate", "measure", "campaign", "job"}
 ALLOWED = {
     "workflows/grid.py": {"bench.record", "bench.locks"},
     "bench/record.py": set(),
     "bench/locks.py": set(),
     "bench/protocol.py": set(),
     "bench/config.py": {"pydantic", "yaml", "bench.record", "bench.protocol", "workflows.grid"},
-    "evaluation": {"torch", "bench", "evaluation", "pyautoattack"},
+    "evaluation": {"torch", "bench", "evaluation", "pyautoattack", "workflows.grid"},
     "report": {"bench.record", "report", "jinja2", "markupsafe", "pandas", "numpy", "altair",
                "vl_convert"},
 }  # fmt: skip

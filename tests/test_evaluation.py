@@ -1,5 +1,8 @@
 """Measures against networks of known robustness, and AutoAttack against the library itself."""
 
+import copy
+import dataclasses
+import json
 import sys
 
 import pytest
@@ -7,7 +10,7 @@ import torch
 from torch import nn
 
 from bench.models import Net
-from evaluation.autoattack import ATTACKS, autoattack, pack, unpack
+from evaluation.autoattack import ATTACKS, Padded, Progress, autoattack, pack, unpack
 from evaluation.clean import clean
 from evaluation.overfitting import collapse
 from evaluation.pgd import fgsm, pgd, pgd_restarts
@@ -196,23 +199,82 @@ def test_autoattack_leaves_generator_and_tracer_as_they_were(brief):
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_autoattack_resumes_after_any_attack_with_the_same_verdicts(brief):
+def test_autoattack_resumes_after_any_batch_with_the_same_verdicts(brief):
     net, x, y = trained(10)
     kept = []
     whole = autoattack(
         net, x, y, eps=NEAR, classes=10, seed=3, batch=10,
-        keep=lambda robust, seconds: kept.append((dict(robust), seconds)),
+        keep=lambda now: kept.append(dataclasses.asdict(now)),
     )  # fmt: skip
-    assert [len(robust) for robust, _ in kept] == [2, 3, 4, 5]
-    for robust, seconds in kept:
+    assert len(kept) > 4
+    assert {now["batches"] for now in kept} >= {1, 2}
+    for count, now in enumerate(kept, start=1):
         ran = []
         again = autoattack(
-            net, x, y, eps=NEAR, classes=10, seed=3, batch=10, before=robust, seconds=seconds,
-            keep=lambda now, seconds, ran=ran: ran.append(len(now)),
+            net, x, y, eps=NEAR, classes=10, seed=3, batch=10,
+            before=Progress(**json.loads(json.dumps(now))), keep=ran.append,
         )  # fmt: skip
         assert again.robust == whole.robust
-        assert len(ran) == 5 - len(robust), "an attack was run twice"
-        assert again.attack_seconds >= seconds
+        assert len(ran) == len(kept) - count, "a batch was attacked twice"
+        assert again.attack_seconds >= now["seconds"]
+
+
+def test_images_that_fell_to_one_attack_are_not_attacked_again(brief, monkeypatch):
+    from pyautoattack import AutoAttack
+
+    seen = []
+    plain = AutoAttack.run_standard_evaluation
+
+    def spy(self, x, y, **rest):
+        seen.append((self.attacks_to_run[0], len(x)))
+        return plain(self, x, y, **rest)
+
+    monkeypatch.setattr(AutoAttack, "run_standard_evaluation", spy)
+    net, x, y = trained(10)
+    found = autoattack(net, x, y, eps=NEAR, classes=10, seed=3, batch=10)
+    before = [round(found.after[name] * 0.24) for name in ("clean", *ATTACKS[:-1])]
+    for attack, count in zip(ATTACKS, before, strict=True):
+        assert sum(n for name, n in seen if name == attack) == count
+
+
+FEW = 0.05  # share of verdicts in which fast mode may differ from exact mode
+
+
+def test_fast_mode_judges_with_the_network_as_trained(brief):
+    net, x, y = trained(10)
+    rough = copy.deepcopy(net)
+    rough.precision = "bf16"
+    exact = autoattack(net, x, y, eps=NEAR, classes=10, seed=3, batch=24)
+    fast = autoattack(net, x, y, eps=NEAR, classes=10, seed=3, batch=24, fast=rough)
+    assert (exact.mode, fast.mode) == ("exact", "fast")
+    pairs = zip(unpack(exact.robust["square"], 24), unpack(fast.robust["square"], 24), strict=True)
+    assert sum(a != b for a, b in pairs) <= FEW * 24
+    assert fast.after["clean"] == exact.after["clean"]
+
+
+def test_a_rough_network_cannot_break_an_image_that_the_trained_one_gets_right(brief):
+    """Its adversarial images are judged, and what it gets wrong from the start is attacked."""
+    net, x, y = trained(10)
+    blind = copy.deepcopy(net)
+    torch.nn.init.zeros_(blind.body[-1].weight)  # errs on nearly everything, has no gradient
+    exact = autoattack(net, x, y, eps=NEAR, classes=10, seed=3, batch=24)
+    fast = autoattack(net, x, y, eps=NEAR, classes=10, seed=3, batch=24, fast=blind)
+    assert fast.accuracy >= exact.accuracy
+    wrong = unpack(fast.robust["clean"], 24) & (blind(x).argmax(1) != y)
+    assert wrong.sum() > 10
+    # the trained network was attacked where the rough one had been wrong
+    both = unpack(exact.robust["square"], 24)[wrong] == unpack(fast.robust["square"], 24)[wrong]
+    assert both.float().mean() > 0.9
+
+
+def test_padding_changes_no_logit(brief, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function, **rest: function)
+    net, x, _ = trained(10)
+    padded, seen = Padded(net, 16), []
+    net.register_forward_hook(lambda net, args, out: seen.append(len(out)))
+    for n in (1, 2, 3, 16, 24):
+        assert torch.allclose(padded(x[:n]), net(x[:n]), atol=1e-6)
+    assert seen[::2] == [2, 2, 4, 16, 24]
 
 
 def test_fewer_than_four_classes_are_refused_with_the_reason():

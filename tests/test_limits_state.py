@@ -187,7 +187,7 @@ def test_atas_keeps_the_perturbation_where_crop_and_flip_took_it_from(tiny):
     d, shown = trainer.state.d, trainer.net.shown
     corners = set()
     for epoch in range(2):
-        trainer.row = 0
+        trainer._count(trainer.update, 0)
         for i in range(len(trainer.batches)):
             batch, before = trainer.batches.take(epoch, i, trainer.share), d.clone()
             trainer._step(epoch, i)

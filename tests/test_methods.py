@@ -114,7 +114,7 @@ def test_attacks_leave_no_weight_gradients_but_descends(tiny, name):
     def spy(loss, at, g=None, edit=None):
         calls.append([p.grad is None for p in trainer.net.parameters()])
         result = descend(loss, at, g, edit)
-        trainer.optimizer.zero_grad()
+        trainer.net.zero_grad()
         return result
 
     batch = trainer.batches.take(0, 0, torch.zeros(()))

@@ -79,9 +79,10 @@ def test_updates_are_torchs_adamw(tiny):
     vit = dataclasses.replace(tiny.brief, optimizer="adamw", schedule="warmup-cosine", warmup=0.5)
     trainer = tiny.trainer("standard", protocol=vit)
     other = tiny.net()
-    optimizer = torch.optim.AdamW(other.parameters(), lr=0.01, weight_decay=5e-4)
+    lr = torch.tensor(0.0)
+    optimizer = torch.optim.AdamW(other.parameters(), lr=lr, weight_decay=5e-4, fused=True)
     for i in range(trainer.updates):
-        optimizer.param_groups[0]["lr"] = vit.lr(i, trainer.updates)
+        lr.fill_(vit.lr(i, trainer.updates))
         batch = trainer.batches.take(*divmod(i, 3), torch.zeros(()))
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(other(batch.x), batch.y).backward()

@@ -67,6 +67,12 @@ def build(
     return Net(body, mean=mean, std=std, precision=precision)
 
 
+def allow(precision: Precision) -> None:
+    """Let torch use TF32 in this process or not; its own default allows it in convolutions."""
+    rough = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = rough
+
+
 def parameters(net: nn.Module) -> int:
     """Count the weights that training moves."""
     return sum(weight.numel() for weight in net.parameters())

@@ -1,0 +1,189 @@
+"""Run what fits of a suite in a time: python -m bench.campaign --suite S --minutes M
+
+Without Snakemake, for machines that are lent for minutes. All jobs share one process, so none pays
+for starting up; small runs gain most. One job after the other on one device: every configuration
+with the first seed before any with the second, in the order of the suite's lists, each trained and
+then attacked. A record is written as soon as a stage is done; what is there already is not done
+again, and a run that was cut off goes on from its checkpoint. Ends when nothing left would fit.
+"""
+
+import argparse
+import io
+import shlex
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+
+from bench import attack, cost, estimate, evaluate, train
+from bench import config as configs
+from bench.record import AUTOATTACK, COST, TRAIN, Config, read_status, write_bytes
+from workflows.grid import MEASURE, ROOT, Plan
+
+STAGES = {TRAIN: train.main, AUTOATTACK: attack.main, COST: cost.main}  # others: evaluate.main
+PART = 15 * 2**20  # bytes of one part of an archive
+
+
+class Work(NamedTuple):
+    """One stage of one run, and how long it should take by the stated rate."""
+
+    stage: str
+    folder: str
+    config: Config
+    hours: float
+
+
+def order(plan: Plan) -> list[Work]:
+    """List the work of a suite, the most informative first; costs once, with the first seed."""
+    seeds = plan.suite.seeds
+    listed = []
+    for seed in seeds:
+        for folder, run in plan.runs.items():
+            if run.seed != seed:
+                continue
+            stages = {
+                TRAIN: estimate.train_hours(run),
+                AUTOATTACK: estimate.attack_hours(run, plan.suite.attack_images),
+            }
+            stages |= dict.fromkeys(plan.suite.evaluations, 0.0)
+            if seed == seeds[0]:
+                stages[COST] = 0.0
+            listed += [Work(stage, folder, run, hours) for stage, hours in stages.items()]
+    return listed
+
+
+def left(plan: Plan, works: Iterable[Work]) -> list[Work]:
+    """Leave out what has a record."""
+    return [w for w in works if read_status(_record(plan, w))[0] == "missing"]
+
+
+def campaign(
+    plan: Plan, run: Callable[[Work], None], *, seconds: float, clock: Callable[[], float]
+) -> Iterator[Work]:
+    """Do what fits, yielding each piece of work when it is done.
+
+    How much slower or faster this machine is than the stated rate, it learns as it goes: until a
+    stage has been seen, it is assumed to fit.
+
+    Args:
+        run: does one piece of work; leaves a record, or raises SystemExit.
+        seconds: that there are.
+        clock: seconds, monotonic.
+    """
+    end = clock() + seconds
+    pace: dict[str, float] = {}  # seconds by estimated hour, the slowest seen of a stage
+    for work in left(plan, order(plan)):
+        trained = plan.results / "runs" / work.folder / f"{TRAIN}.json"
+        if work.stage not in (TRAIN, COST) and not trained.is_file():
+            continue  # its training did not fit
+        size = work.hours or 1.0  # without an estimate, as long as the longest seen
+        expected = pace.get(work.stage, 0.0) * size
+        if clock() >= end or clock() + expected > end:
+            continue
+        start = clock()
+        try:
+            run(work)
+        except SystemExit as error:
+            print(f"{work.folder}, {work.stage}: {error}", file=sys.stderr)
+            continue
+        pace[work.stage] = max(pace.get(work.stage, 0.0), (clock() - start) / size)
+        yield work
+
+
+def archive(plan: Plan, path: Path) -> list[Path]:
+    """Pack all records of a suite, and half-precision weights of runs not attacked yet.
+
+    Written in parts of 15 MiB; ``cat PATH.* | tar xz`` puts them back below results/.
+    """
+    from safetensors.torch import load, save
+
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for folder in plan.runs:
+            run = plan.results / "runs" / folder
+            for record in sorted(run.glob("*.json")):
+                tar.add(record, arcname=str(record.relative_to(plan.results)))
+            weights = run / "model.safetensors"
+            if weights.is_file() and not (run / f"{AUTOATTACK}.json").is_file():
+                half = {k: v.half() if v.is_floating_point() else v
+                        for k, v in load(weights.read_bytes()).items()}  # fmt: skip
+                content = save(half)
+                entry = tarfile.TarInfo(str(weights.relative_to(plan.results)))
+                entry.size = len(content)
+                tar.addfile(entry, io.BytesIO(content))
+    content = buffer.getvalue()
+    parts = []
+    for i in range(0, len(content), PART):
+        parts.append(path.with_name(f"{path.name}.{i // PART:03d}"))
+        write_bytes(parts[-1], content[i : i + PART])
+    return parts
+
+
+def do(plan: Plan, args: argparse.Namespace) -> Callable[[Work], None]:
+    """Return a function that does one piece of work in this process."""
+
+    def run(work: Work) -> None:
+        optional = work.stage not in STAGES
+        wildcards = SimpleNamespace(run=work.folder, measure=work.stage)
+        words = ["--measure", work.stage] if optional else []
+        words += shlex.split(plan.job(MEASURE if optional else work.stage)(wildcards))
+        words += ["--out", str(plan.results / "runs" / work.folder), "--data-dir", plan.data_dir]
+        words += ["--device", args.device, "--threads", str(args.threads)]
+        words += ["--log", str(plan.results / "logs" / work.folder / f"{work.stage}.log")]
+        before, sys.argv = sys.argv, [f"bench.{work.stage}", *words]
+        try:
+            STAGES.get(work.stage, evaluate.main)()
+        finally:
+            sys.argv = before
+
+    return run
+
+
+def _record(plan: Plan, work: Work) -> Path:
+    return plan.results / "runs" / work.folder / f"{work.stage}.json"
+
+
+def main() -> None:
+    """Run a campaign and say what is left."""
+    parser = argparse.ArgumentParser(description="Run what fits of a suite in a time.")
+    parser.add_argument("--suite", type=Path, required=True, help="a file of workflows/config/")
+    parser.add_argument("--minutes", type=float, required=True, help="that there are")
+    parser.add_argument("--data-dir", help="where official files are; the suite's, or .data")
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--archive", type=Path, help="pack records and weights here at the end")
+    args = parser.parse_args()
+    path = args.suite if args.suite.suffix else ROOT / f"workflows/config/{args.suite}.yaml"
+    try:
+        suite = configs.suite(configs.load(path))
+        folder = args.data_dir or configs.data_dir(suite)
+        plan = Plan(suite, configs.runs(suite), data_dir=folder, results=args.results)
+        _prepare(plan)
+    except (configs.ConfigError, ValueError, OSError) as error:
+        sys.exit(str(error))
+    works = order(plan)
+    done = 0
+    start = time.monotonic()
+    for work in campaign(plan, do(plan, args), seconds=60 * args.minutes, clock=time.monotonic):
+        done += 1
+        spent = (time.monotonic() - start) / 60
+        print(f"{spent:.1f} min: {work.folder}, {work.stage}", flush=True)
+    print(f"{done} done now, {len(left(plan, works))} of {len(works)} left")
+    if args.archive:
+        for part in archive(plan, args.archive):
+            print(part)
+
+
+def _prepare(plan: Plan) -> None:
+    from bench.data import prepare
+
+    for name in plan.suite.datasets:
+        prepare(name, Path(plan.data_dir))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,387 @@
+"""Measure how fast training and attacking are here: python -m bench.measure, or make benchmark
+
+Every figure is the median of repetitions that take turns, so that a machine that slows down slows
+all of them; warm-up is left out. The baseline, in the same run, is the way the field's codes train:
+fp32, torch's own optimiser, pictures cropped one by one by two worker processes, one wait for the
+device a batch.
+"""
+
+import argparse
+import dataclasses
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import config as configs
+from bench import job
+from bench.job import Job
+from bench.record import write_json
+from workflows import grid
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.data import Loaded
+
+BASELINE = "baseline"
+IMAGES = 4096  # made-up pictures to train on
+IMPORTS = "import torch, bench.train, bench.trainer, bench.batches, bench.data, evaluation.pgd"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Speed:
+    """One method by one way to run it."""
+
+    method: str
+    architecture: str
+    width: int
+    precision: str
+    engine: str
+    batch: int
+    images_per_second: float  # training images; median
+    spread: tuple[float, float]  # least and most, images a second
+    step_ms: float  # median
+    peak_bytes: int | None
+    flops_per_image: float
+    utilisation: float  # of the ceiling measured for this precision
+    ratio: float | None  # to the baseline of the same method, if it was measured
+    repetitions: int
+
+
+def speeds(args: argparse.Namespace, device: "torch.device") -> Iterator[Speed]:
+    """Measure every method by every way."""
+    loaded = made_up(args.dataset)
+    for architecture in args.architectures:
+        for method in args.methods:
+            ways = [(engine, precision) for precision in args.precisions for engine in args.engines]
+            ways = [(BASELINE, "fp32"), *ways]
+            yield from _taking_turns(args, device, loaded, architecture, method, ways)
+
+
+def made_up(name: str) -> "Loaded":
+    """Make pictures of a data set's shape: what they show costs nothing and means nothing."""
+    import torch
+
+    from bench.data import Images, Loaded, info
+
+    known = info(name)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 256, (IMAGES, *known.shape), generator=generator, dtype=torch.uint8)
+    y = torch.randint(0, known.classes, (IMAGES,), generator=generator)
+    return Loaded(Images(x, y, x[:128], y[:128]), known, "made up", official=False)
+
+
+def _taking_turns(
+    args: argparse.Namespace,
+    device: "torch.device",
+    loaded: "Loaded",
+    architecture: str,
+    method: str,
+    ways: list[tuple[str, str]],
+) -> Iterator[Speed]:
+    from bench.meter import Clock, Flops, Peak
+    from bench.models import allow
+
+    runs: dict[tuple[str, str], tuple[Job, Callable[[int], None], int | None]] = {}
+    flops = 0.0
+    for engine, precision in ways:
+        this = _job(args, device, architecture, method, precision)
+        peak = Peak(device)
+        try:
+            steps = _stepper(this, loaded, engine)
+        except ValueError as error:
+            print(f"{method}, {engine}: left out: {error}", file=sys.stderr)
+            continue
+        steps(3)  # the engine's warm-up
+        peak.note()
+        runs[engine, precision] = this, steps, peak.bytes
+        if not flops:
+            plain = _trainer(this, loaded, "eager")
+            with Flops() as counted:
+                plain.advance(1)
+            flops = counted.total / plain.batches.batch
+    seconds: dict[tuple[str, str], list[float]] = {way: [] for way in runs}
+    for _ in range(args.repetitions):
+        for way, (this, steps, _) in runs.items():
+            allow(this.config.precision)
+            clock = Clock(device)
+            with clock.running():
+                steps(args.steps)
+            seconds[way].append(clock.seconds / args.steps)
+    base = seconds.get((BASELINE, "fp32"))
+    for way, (this, _, bytes_used) in runs.items():
+        engine, precision = way
+        batch = this.config.protocol["batch"]
+        median = statistics.median(seconds[way])
+        yield Speed(
+            method=method,
+            architecture=architecture,
+            width=this.config.width,
+            precision=precision,
+            engine=engine,
+            batch=batch,
+            images_per_second=batch / median,
+            spread=(batch / max(seconds[way]), batch / min(seconds[way])),
+            step_ms=1000 * median,
+            peak_bytes=bytes_used,
+            flops_per_image=flops,
+            utilisation=flops * batch / median / ceiling(precision, device),
+            ratio=None if base is None else statistics.median(base) / median,
+            repetitions=args.repetitions,
+        )
+
+
+_ceilings: dict[str, float] = {}
+
+
+def ceiling(precision: Any, device: "torch.device") -> float:
+    """Operations a second of a large matrix product in a precision, the best of several."""
+    import torch
+
+    from bench.meter import Clock
+    from bench.models import allow
+
+    if precision not in _ceilings:
+        n = 8192 if device.type == "cuda" else 2048
+        allow(precision)
+        kind = torch.bfloat16 if precision == "bf16" else torch.float32
+        a = torch.randn(n, n, device=device).to(kind)
+        times = []
+        for _ in range(6):
+            clock = Clock(device)
+            with clock.running():
+                a @ a
+            times.append(clock.seconds)
+        _ceilings[precision] = 2 * n**3 / min(times[1:])
+    return _ceilings[precision]
+
+
+def _job(
+    args: argparse.Namespace, device: "torch.device", architecture: str, method: str, precision: str
+) -> Job:
+    given = {
+        "dataset": args.dataset, "architecture": architecture, "method": method, "eps": 8,
+        "protocol": "sora-paper", "precision": precision,
+    }  # fmt: skip
+    if args.width:
+        given["width"] = args.width
+    config = configs.run(json.dumps(given))
+    return Job("measure", config, Path(), Path(), device, args, print)
+
+
+def _trainer(this: Job, loaded: "Loaded", engine: Any) -> Any:
+    from bench.train import make_trainer
+
+    return make_trainer(this, loaded, quiet=True, engine=engine)
+
+
+def _stepper(this: Job, loaded: "Loaded", engine: str) -> Callable[[int], None]:
+    """Return a function that takes so many steps, the ordinary way or as the baseline does."""
+    if engine == BASELINE:
+        return _baseline(this, loaded)
+    trainer = _trainer(this, loaded, engine)
+    advance: Callable[[int], None] = trainer.advance
+    return advance
+
+
+def _baseline(this: Job, loaded: "Loaded") -> Callable[[int], None]:
+    import torch
+    from torchvision import transforms
+
+    from bench.method import Batch
+    from bench.view import Moved
+
+    augment, (_, height, width) = loaded.info.augment, loaded.info.shape
+    change = transforms.Compose(
+        [
+            transforms.ToPILImage(),
+            transforms.RandomCrop(height, padding=augment.pad),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+        ]
+    )
+
+    class Pictures(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return IMAGES
+
+        def __getitem__(self, i: int) -> Any:
+            return change(loaded.images.train_x[i]), loaded.images.train_y[i]
+
+    protocol = this.config.protocol
+    loader = torch.utils.data.DataLoader(
+        Pictures(), protocol["batch"], shuffle=True, num_workers=2, drop_last=True,
+        persistent_workers=True,
+    )  # fmt: skip
+    net, method = job.network(this, loaded), job.method(this)
+    net.body.to(memory_format=torch.contiguous_format)
+    sgd = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    trainer = _trainer(this, loaded, "eager")  # for the method's state
+    corner = torch.zeros(protocol["batch"], dtype=torch.int64, device=this.device)
+    view = Moved.crop(corner, corner, corner.bool(), (height, width), width + 2 * augment.pad)
+
+    def descend(loss: Any, at: "torch.Tensor", g: Any = None, edit: Any = None) -> "torch.Tensor":
+        z = at.detach().requires_grad_()
+        value = loss(z)
+        sgd.zero_grad()
+        value.backward()
+        if edit is not None:
+            edit()
+        sgd.step()
+        value.item()  # as the field's codes log it
+        assert z.grad is not None, "the loss does not depend on the images it was given"
+        return z.grad
+
+    def endless() -> Iterator[Any]:
+        while True:
+            yield from loader
+
+    batches = endless()
+
+    def steps(count: int) -> None:
+        for _ in range(count):
+            x, y = (part.to(this.device) for part in next(batches))
+            batch = Batch(x, y, torch.arange(len(x), device=this.device), view, trainer.share)
+            method.step(net, batch, trainer.state, descend)
+
+    return steps
+
+
+def attacks(run: Path, args: argparse.Namespace, device: "torch.device") -> list[dict[str, Any]]:
+    """Time AutoAttack on a trained run: the library called directly, exact mode and fast mode.
+
+    Raises:
+        ValueError: the folder holds no trained run.
+    """
+    from pyautoattack import AutoAttack
+
+    from bench import attack
+    from evaluation.autoattack import TARGETS, autoattack, unpack
+
+    config = configs.run(json.dumps(json.loads((run / "train.json").read_text())["config"]))
+    args.mode, args.images, args.batch = "exact", args.attack_images, args.attack_batch
+    this = Job("measure", config, run, args.data_dir, device, args, lambda line: None)
+    loaded, _, net, _ = attack.prepare(this)
+    x, y = job.test_images(this, loaded, args.attack_images)
+    classes = loaded.info.classes
+    rows = []
+    for turn in range(args.attack_repetitions):
+        plain = attack.prepare(this)[2].requires_grad_(requires_grad=True)  # as users call it
+        library = AutoAttack(
+            plain, eps=this.eps, norm="Linf", version="standard", seed=0, device=device
+        )
+        library.apgd_targeted.n_target_classes = min(TARGETS, classes - 1)
+        library.fab.n_target_classes = min(TARGETS, classes - 1)
+        start = time.perf_counter()
+        _, found = library.run_standard_evaluation(x, y, batch_size=args.attack_batch)
+        direct, verdicts = time.perf_counter() - start, (found == y).cpu()
+        rows.append({"turn": turn, "mode": "library", "seconds": direct, "images": len(y)})
+        for mode in ("exact", "fast"):
+            start = time.perf_counter()
+            fast = attack.fast_network(this, loaded, net) if mode == "fast" else None
+            marks: dict[str, float] = {}  # when each attack was done
+            ours = autoattack(
+                net, x, y, eps=this.eps, classes=classes, seed=0, batch=args.attack_batch,
+                fast=fast, keep=partial(_note, marks),
+            )  # fmt: skip
+            seconds = time.perf_counter() - start
+            robust = unpack(ours.robust["square"], len(y))
+            by_attack = _durations(start, marks)
+            rows.append(
+                {"turn": turn, "mode": mode, "seconds": seconds, "images": len(y),
+                 "standing": int(robust.sum()), "by_attack": by_attack,
+                 "differ": int((robust != verdicts).sum()), "ratio": direct / seconds}
+            )  # fmt: skip
+    return rows
+
+
+def _note(marks: dict[str, float], now: Any) -> None:
+    from evaluation.autoattack import ATTACKS
+
+    marks[ATTACKS[len(now.robust) - 1]] = time.perf_counter()
+
+
+def _durations(start: float, marks: dict[str, float]) -> dict[str, float]:
+    ends = [start, *marks.values()]
+    return {name: end - begin for name, begin, end in zip(marks, ends, ends[1:], strict=False)}
+
+
+def start_up(repetitions: int) -> dict[str, float]:
+    """Time what every job pays before it works: the interpreter and imports, median seconds."""
+    times = []
+    for _ in range(repetitions):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", IMPORTS], cwd=grid.ROOT, check=True)
+        times.append(time.perf_counter() - start)
+    return {"import_seconds": statistics.median(times), "repetitions": repetitions}
+
+
+def main() -> None:
+    """Measure, print a table, write a record."""
+    parser = argparse.ArgumentParser(description="Measure how fast training and attacking are.")
+    listed = {"type": lambda text: text.split(","), "metavar": "A,B"}
+    parser.add_argument("--methods", default="fgsm_rs,sora", **listed)  # type: ignore[arg-type]
+    parser.add_argument("--architectures", default="preact_resnet18", **listed)  # type: ignore[arg-type]
+    parser.add_argument("--precisions", default="fp32,bf16", **listed)  # type: ignore[arg-type]
+    parser.add_argument("--engines", default="eager,compiled,captured", **listed)  # type: ignore[arg-type]
+    parser.add_argument("--dataset", default="cifar10", help="whose shapes; pictures are made up")
+    parser.add_argument("--width", type=int, help="channels of the first layer; published")
+    parser.add_argument("--steps", type=int, default=5, help="of a repetition")
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--attack-run", type=Path, help="trained run to time AutoAttack on")
+    parser.add_argument("--attack-images", type=int, default=100)
+    parser.add_argument("--attack-batch", type=int, default=256)
+    parser.add_argument("--attack-repetitions", type=int, default=1)
+    parser.add_argument("--data-dir", type=Path, default=Path(".data"))
+    parser.add_argument("--out", type=Path, required=True, help="file for the record, .json")
+    args = parser.parse_args()
+    device = job.device(args)
+    found = []
+    for speed in speeds(args, device):
+        found.append(dataclasses.asdict(speed))
+        print(line(speed))
+    record = {
+        "benchmark": 1,
+        "device": job.device_name(device),
+        "threads": args.threads,
+        "torch": version("torch"),
+        "python": platform.python_version(),
+        "commit": job.git("rev-parse", "HEAD"),
+        "dirty": bool(job.git("status", "--porcelain", "--untracked-files=no")),
+        "dataset": args.dataset,
+        "ceilings": _ceilings,
+        "start_up": start_up(3),
+        "speeds": found,
+        "attacks": attacks(args.attack_run, args, device) if args.attack_run else [],
+    }
+    for row in (row for row in record["attacks"] if row["mode"] != "library"):
+        print(f"AutoAttack {row['mode']}: {row['seconds']:.1f} s, {row['ratio']:.2f} times the "
+              f"library, {row['differ']} verdicts differ")  # fmt: skip
+    write_json(args.out, record)
+
+
+def line(speed: Speed) -> str:
+    """Say a measurement in one line."""
+    memory = "" if speed.peak_bytes is None else f", {speed.peak_bytes / 1e9:.2f} GB"
+    ratio = "" if speed.ratio is None else f", {speed.ratio:.2f} times the baseline"
+    return (
+        f"{speed.method:12} {speed.architecture} {speed.precision} {speed.engine:9} "
+        f"{speed.images_per_second:8.1f} images/s "
+        f"({speed.spread[0]:.1f} to {speed.spread[1]:.1f}), "
+        f"{speed.step_ms:.1f} ms a step, {100 * speed.utilisation:.0f} % of the ceiling"
+        f"{memory}{ratio}"
+    )
+
+
+if __name__ == "__main__":
+    main()

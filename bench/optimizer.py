@@ -1,0 +1,78 @@
+"""Optimisers whose rates are tensors, so that a captured step reads them anew at every replay."""
+
+from collections.abc import Iterable
+from typing import Protocol as Interface
+
+import torch
+from torch import Tensor, nn
+
+from bench.protocol import Protocol
+
+
+class Optimizer(Interface):
+    """What the trainer asks of an optimiser."""
+
+    tensors: dict[str, Tensor]  # what it remembers, by name; written in place
+
+    def step(self, lr: Tensor, momentum: Tensor) -> None:
+        """Move the weights by their gradients; rates are () on the device."""
+        ...
+
+
+class SGD:
+    """torch.optim.SGD to the bit, with momentum as a tensor, which torch's own takes as a float.
+
+    The velocity is decayed first; torch's fused kernel then adds gradients and moves weights.
+    """
+
+    def __init__(self, weights: Iterable[nn.Parameter], *, weight_decay: float) -> None:
+        self._weights: list[Tensor] = list(weights)
+        self._decay = weight_decay
+        self._velocity = [torch.zeros_like(weight) for weight in self._weights]
+        self.tensors = {f"{k}.velocity": v for k, v in enumerate(self._velocity)}
+
+    def step(self, lr: Tensor, momentum: Tensor) -> None:
+        """Move the weights by their gradients."""
+        with torch.no_grad():
+            torch._foreach_mul_(self._velocity, momentum)
+            torch._fused_sgd_(
+                self._weights, _gradients(self._weights), self._velocity,
+                weight_decay=self._decay, momentum=1.0, lr=lr, dampening=0.0, nesterov=False,
+                maximize=False, is_first_step=False,
+            )  # fmt: skip
+
+
+class AdamW:
+    """torch.optim.AdamW with its usual betas; ignores momentum."""
+
+    def __init__(self, weights: Iterable[nn.Parameter], *, weight_decay: float) -> None:
+        self._weights: list[Tensor] = list(weights)
+        self._decay = weight_decay
+        self._mean = [torch.zeros_like(weight) for weight in self._weights]
+        self._square = [torch.zeros_like(weight) for weight in self._weights]
+        self._count = [torch.zeros((), device=weight.device) for weight in self._weights]
+        named = {"mean": self._mean, "square": self._square, "count": self._count}
+        self.tensors = {f"{k}.{name}": v for name, vs in named.items() for k, v in enumerate(vs)}
+
+    def step(self, lr: Tensor, momentum: Tensor) -> None:
+        """Move the weights by their gradients."""
+        with torch.no_grad():
+            torch._foreach_add_(self._count, 1.0)
+            torch._fused_adamw_(
+                self._weights, _gradients(self._weights), self._mean, self._square, [],
+                self._count, lr=lr, beta1=0.9, beta2=0.999, weight_decay=self._decay, eps=1e-8,
+                amsgrad=False, maximize=False,
+            )  # fmt: skip
+
+
+def optimizer(protocol: Protocol, net: nn.Module) -> Optimizer:
+    """Make the optimiser of a protocol."""
+    assert not protocol.nesterov, "no protocol uses Nesterov momentum, so it is not written"
+    kind = AdamW if protocol.optimizer == "adamw" else SGD
+    return kind(net.parameters(), weight_decay=protocol.weight_decay)
+
+
+def _gradients(weights: Iterable[Tensor]) -> list[Tensor]:
+    found = [weight.grad for weight in weights]
+    assert all(g is not None for g in found), "the loss does not depend on some weight"
+    return [g for g in found if g is not None]

@@ -1,0 +1,132 @@
+"""A campaign does what fits, the most informative first, and loses nothing."""
+
+import io
+import json
+import sys
+import tarfile
+
+import pytest
+import torch
+from safetensors.torch import load, save_file
+
+from bench import campaign, config
+from bench.record import read_status
+from workflows.grid import ROOT, Plan
+
+
+@pytest.fixture
+def plan(tmp_path):
+    cut = {"methods": ["fgsm", "sora", "pgd10"], "seeds": [0, 1], "evaluations": ["pgd50_10"]}
+    suite = config.suite(config.load(ROOT / "workflows/config/smoke.yaml") | cut)
+    return Plan(suite, config.runs(suite), data_dir=str(tmp_path / "data"), results=tmp_path)
+
+
+class Machine:
+    """A made-up machine: every piece of work takes its time and leaves a record."""
+
+    def __init__(self, plan, slowness=1e6):
+        self.plan, self.slowness, self.now, self.did = plan, slowness, 0.0, []
+
+    def __call__(self, work):
+        self.now += max(work.hours * self.slowness, 1.0)
+        self.did.append((work.stage, work.config.method, work.config.seed))
+        path = self.plan.results / "runs" / work.folder / f"{work.stage}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"status": "done", "attempt": 1}))
+
+    def go(self, seconds):
+        end = self.now + seconds
+        list(campaign.campaign(self.plan, self, seconds=seconds, clock=lambda: self.now))
+        return self.now - end
+
+
+def test_all_methods_come_with_the_first_seed_before_any_with_the_second(plan):
+    machine = Machine(plan)
+    machine.go(1e12)
+    assert [seed for _, _, seed in machine.did] == [0] * 12 + [1] * 9  # costs once
+    first = [stage for stage, method, seed in machine.did if (method, seed) == ("fgsm", 0)]
+    assert first == ["train", "autoattack", "pgd50_10", "cost"]
+    assert [method for stage, method, _ in machine.did if stage == "train"][:3] == [
+        "fgsm", "sora", "pgd10",
+    ]  # fmt: skip
+    assert campaign.left(plan, campaign.order(plan)) == []
+
+
+def test_what_does_not_fit_is_left_and_what_does_is_done(plan):
+    machine = Machine(plan)
+    hours = {(w.stage, w.config.method): w.hours for w in campaign.order(plan)}
+    # room for the first training of all three methods, had PGD-10 not to fit by its estimate
+    room = (hours["train", "fgsm"] + hours["train", "sora"]) * 1e6
+    room += 2 * hours["autoattack", "fgsm"] * 1e6 + 8 + hours["train", "pgd10"] * 0.5e6
+    over = machine.go(room)
+    assert over <= 0, "work that did not fit was begun"
+    trained = {method for stage, method, _ in machine.did if stage == "train"}
+    assert {"fgsm", "sora"} <= trained
+    assert "pgd10" not in trained
+    assert not any(stage == "autoattack" and m == "pgd10" for stage, m, _ in machine.did)
+
+
+def test_a_second_campaign_goes_on_where_the_first_ended(plan):
+    machine = Machine(plan)
+    machine.go(3.0)
+    before = list(machine.did)
+    assert 0 < len(before) < 21
+    machine.go(1e12)
+    assert len(machine.did) == len(set(machine.did)) == 21
+
+
+def test_work_that_cannot_start_does_not_stop_the_rest(plan, capsys):
+    machine = Machine(plan)
+
+    def fussy(work):
+        if work.config.method == "sora":
+            sys.exit("no such thing")
+        machine(work)
+
+    list(campaign.campaign(plan, fussy, seconds=1e12, clock=lambda: machine.now))
+    assert {method for _, method, _ in machine.did} == {"fgsm", "pgd10"}
+    assert "no such thing" in capsys.readouterr().err
+
+
+def test_an_archive_holds_all_records_and_half_precision_weights_of_what_is_left(
+    plan, tmp_path, monkeypatch
+):
+    machine = Machine(plan)
+    monkeypatch.setattr(campaign, "PART", 1000)
+    works = [work for work in campaign.order(plan) if work.stage == "train"]
+    weights = {"w": torch.randn(2000), "n": torch.tensor(3)}
+    for work in works[:2]:
+        machine(work)
+        save_file(weights, plan.results / "runs" / work.folder / "model.safetensors")
+    (attacked,) = [w for w in campaign.order(plan)
+                   if w.folder == works[0].folder and w.stage == "autoattack"]  # fmt: skip
+    machine(attacked)
+    parts = campaign.archive(plan, tmp_path / "out.tgz")
+    assert len(parts) > 2
+    assert max(part.stat().st_size for part in parts) == 1000
+    content = io.BytesIO(b"".join(part.read_bytes() for part in parts))
+    with tarfile.open(fileobj=content) as tar:
+        names = set(tar.getnames())
+        (kept,) = [name for name in names if name.endswith("safetensors")]
+        half = load(tar.extractfile(kept).read())
+    assert kept == f"runs/{works[1].folder}/model.safetensors"
+    assert sum(name.endswith("train.json") for name in names) == 2
+    assert half["w"].dtype == torch.float16
+    assert torch.allclose(half["w"].float(), weights["w"], atol=2e-3)
+    assert half["n"] == 3
+
+
+def test_a_real_campaign_leaves_real_records_in_one_process(tmp_path, monkeypatch, capsys):
+    suite = {"methods": ["fgsm"], "seeds": [0], "test_images": 8, "attack_images": 4,
+             "train_images": 64, "probe_images": 4}  # fmt: skip
+    path = tmp_path / "tiny.yaml"
+    path.write_text(json.dumps(config.load(ROOT / "workflows/config/smoke.yaml") | suite))
+    words = ["--suite", str(path), "--minutes", "5", "--results", str(tmp_path / "results")]
+    words += ["--data-dir", str(tmp_path), "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["campaign", *words])
+    campaign.main()
+    assert "0 of" in capsys.readouterr().out
+    records = sorted((tmp_path / "results/runs").rglob("*.json"))
+    assert {record.stem for record in records} >= {"train", "autoattack", "cost"}
+    assert {read_status(record) for record in records} == {("done", 1)}
+    assert sys.argv[0] == "campaign"
