@@ -96,6 +96,10 @@ class Suite(BaseModel):
         list[Literal["pgd50_10", "eps_sweep"]], BeforeValidator(_listed), AfterValidator(_unique)
     ] = Field(default_factory=list, description="Optional ones, on the images of AutoAttack.")
     attack_batch: PositiveInt = Field(description="Images AutoAttack takes at once; recorded.")
+    attack_mode: Literal["exact", "fast"] = Field(
+        default="exact",
+        description="fast: attacked in bf16, judged by the network as trained; recorded.",
+    )
     method_args: Annotated[
         dict[MethodName, dict[str, Any]],
         AfterValidator(lambda given: {name: settings(name, given[name]) for name in given}),

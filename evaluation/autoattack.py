@@ -82,7 +82,7 @@ def autoattack(
     if "clean" not in now.robust:
         now.robust["clean"] = pack(_right(net, x, y, batch))
     with _undisturbed(), torch.random.fork_rng(devices=_cuda(x)):
-        stands = _judge(net, fast, device=x.device, eps=eps, classes=classes, seed=seed, batch=batch)
+        stands = _judge(net, fast, x.device, eps=eps, classes=classes, seed=seed, batch=batch)
         for attack in ATTACKS[len(now.robust) - 1 :]:
             first = unpack(list(now.robust.values())[-1], len(y))  # those the attack begins with
             standing = unpack(now.standing, len(y)) if now.batches else first.clone()
@@ -136,8 +136,8 @@ class Padded(nn.Module):
 def _judge(
     net: nn.Module,
     fast: nn.Module | None,
-    *,
     device: torch.device,
+    *,
     eps: float,
     classes: int,
     seed: int,

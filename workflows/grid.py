@@ -185,7 +185,12 @@ class Plan:
         suite = self.suite
         options = {
             TRAIN: {"test-images": suite.test_images, "probe-images": suite.probe_images},
-            AUTOATTACK: {"images": suite.attack_images, "batch": suite.attack_batch},
+            AUTOATTACK: {
+                "images": suite.attack_images,
+                "batch": suite.attack_batch,
+                # the default is not said, so that finished attacks stay fresh
+                "mode": None if suite.attack_mode == "exact" else suite.attack_mode,
+            },
             COST: {},
             MEASURE: {"images": suite.attack_images},
         }[stage]
