@@ -18,7 +18,9 @@ def make(augment, *, n=21, **rest):
     generator = torch.Generator().manual_seed(3)
     x = torch.randint(0, 256, (n, 3, 12, 12), generator=generator, dtype=torch.uint8)
     if augment.resized:
-        rest |= {"size": (8, 8), "shapes": torch.tensor([[30, 40]]).expand(n, 2)}
+        # every other picture is long, whose crops are found in its middle
+        shapes = torch.tensor([[30, 40], [10, 900]]).repeat(n // 2 + 1, 1)[:n]
+        rest |= {"size": (8, 8), "shapes": shapes}
     return x, Batches(x, torch.arange(n), augment=augment, batch=8, seed=5, device=CPU, **rest)
 
 
@@ -64,6 +66,26 @@ def test_a_row_is_the_picture_with_its_label():
     x, batches = make(Augment(), rows=torch.tensor([3, 8, 11]), resident=True)
     batch = epoch(batches)[0]
     assert torch.equal(batch.x, x[batch.y].float() / 255)
+
+
+def test_streamed_rows_are_those_chosen():
+    rows = torch.tensor([1, 4, 5, 7, 9, 12, 13, 17, 18, 20])
+    _, kept = make(KINDS[0], rows=rows, resident=True)
+    _, streamed = make(KINDS[0], rows=rows, resident=False)
+    for a, b in zip(epoch(kept), epoch(streamed), strict=True):
+        assert torch.equal(a.x, b.x)
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_boxes_are_drawn_in_the_shape_of_the_very_picture(resident):
+    rows = torch.tensor([0, 2, 3, 5, 6, 9, 11, 12])
+    _, batches = make(KINDS[2], rows=rows, resident=resident)
+    (batch,) = epoch(batches)
+    across = batch.view.grid[:, 0, :, 0]
+    wide = (across.amax(1) - across.amin(1)) / 2 > 0.2  # of the picture's width
+    # of a picture of 10 x 900 no crop is wider than 13 pixels
+    assert not wide[batch.y % 2 == 1].any()
+    assert wide[batch.y % 2 == 0].any()
 
 
 def test_pictures_that_do_not_fit_are_streamed(monkeypatch):

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from bench import data, train
+from bench import batches, data, train
 from bench.config import published_width, run
 from bench.data import _cache
 from bench.record import Record
@@ -45,14 +45,14 @@ def made_up(name, folder):
     _cache.write(data.prepared(name, folder), name, tensors, official=False)
 
 
-def trained(name, architecture, width, folder, monkeypatch, *, method="fgsm_rs"):
+def trained(name, architecture, width, folder, monkeypatch, *, method="fgsm_rs", **protocol):
     made_up(name, folder)
     config = {
         "dataset": name, "architecture": architecture, "width": width, "method": method,
         "eps": 8, "protocol": "sora-vit" if architecture == "vit" else "smoke",
     }  # fmt: skip
     config = run(json.dumps(config)).as_dict()
-    config["protocol"] |= {"epochs": 2}
+    config["protocol"] |= {"epochs": 2} | protocol
     argv = ["train", "--config", json.dumps(config), "--out", str(folder / "run")]
     argv += ["--data-dir", str(folder), "--probe-images", "1", "--test-images", "1"]
     monkeypatch.setattr(sys, "argv", [*argv, "--device", "cpu"])
@@ -89,3 +89,32 @@ def test_atas_is_refused_where_crops_are_resized(tmp_path, monkeypatch):
     record = trained("imagenet100", "small_cnn", 4, tmp_path, monkeypatch, method="atas")
     assert record.status == "refused"
     assert "augmentation of this data set has none" in record.reason
+
+
+def test_held_out_images_choose_the_epoch_and_are_not_trained_on(tmp_path, monkeypatch):
+    seen = []
+
+    class Spy(batches.Batches):
+        def __init__(self, x, y, *, rows, **rest):
+            seen.append(rows.tolist())
+            super().__init__(x, y, rows=rows, **rest)
+
+    monkeypatch.setattr(batches, "Batches", Spy)
+    record = trained("digits", "small_cnn", 4, tmp_path, monkeypatch, validation=2)
+    holds(record)
+    rest, held_out = data.split(4, 2)
+    assert seen == [rest.tolist()]
+    assert not set(rest.tolist()) & set(held_out.tolist())
+    best = record.training.best
+    validation = [epoch.validation for epoch in record.training.curves]
+    assert best.validation == max(validation)
+    assert best.epoch == validation.index(max(validation))
+    assert best.pgd10.n == 1
+    assert (tmp_path / "run/best.safetensors").is_file()
+
+
+def test_without_held_out_images_there_is_no_best_epoch(tmp_path, monkeypatch):
+    record = trained("digits", "small_cnn", 4, tmp_path, monkeypatch)
+    assert record.training.best is None
+    assert record.training.curves[0].validation is None
+    assert not (tmp_path / "run/best.safetensors").exists()

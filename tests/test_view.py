@@ -68,7 +68,7 @@ def test_the_margin_is_as_wide_as_a_rotation_needs_and_no_wider():
 def test_the_inverse_of_a_rotation_is_nearly_one():
     pad, view = rotated()
     smooth = torch.linspace(0, 1, 28).expand(8, 1, 28, 28)  # neighbours differ by 0.037
-    canvas = torch.zeros(8, 1, 34, 34)
+    canvas = torch.full((8, 1, 34, 34), 5.0)
     put = view.inverse(smooth, canvas)
     assert (view(put) - smooth).abs().mean() < 0.01
     assert torch.equal(put[:, :, :1], canvas[:, :, :1])  # what no image showed stays
@@ -111,6 +111,13 @@ def test_boxes_are_drawn_as_torchvision_draws_them():
         error = math.sqrt(2 / n) * float(others.std())
         assert abs(float(mine.mean() - others.mean())) < 4 * error
         assert float(mine.std()) == pytest.approx(float(others.std()), rel=0.06)
+
+
+def test_a_box_can_touch_every_side():
+    box = boxes(torch.full((2000, 2), 4), torch.Generator().manual_seed(0)) * 4
+    three = box[box[:, 2] == 3]
+    assert set(three[:, 0].tolist()) == {0.0, 1.0}
+    assert set(box[box[:, 3] == 3][:, 1].tolist()) == {0.0, 1.0}
 
 
 def test_a_picture_too_long_for_any_box_gives_its_middle():
