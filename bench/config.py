@@ -56,8 +56,17 @@ MethodName = Annotated[str, _named("method", lambda: grid.names("methods"))]
 DataName = Annotated[str, _named("data set", lambda: grid.names("bench/data"))]
 ArchitectureName = Annotated[str, _named("architecture", lambda: grid.names("bench/models"))]
 ProtocolName = Annotated[str, _named("protocol", lambda: PROTOCOLS)]
+
+
+def _in_levels(eps: float) -> float:
+    if eps < 0.5:
+        near = f"{255 * eps:.2g}"
+        raise ValueError(f"counts in 1/255, and {eps} is less than half of that; meant {near}?")
+    return eps
+
+
 # 1/255 is the unit; a radius of 255 covers every image
-Radius = Annotated[float, Field(gt=0, lt=255)]
+Radius = Annotated[float, Field(gt=0, lt=255), AfterValidator(_in_levels)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 _List = [BeforeValidator(_listed), AfterValidator(_unique), Field(min_length=1)]
 
@@ -213,7 +222,7 @@ def run(text: str) -> Config:
     """Read one run's configuration from JSON text, or from a JSON or YAML file.
 
     What a record holds is read as it is; by hand, the protocol may be a name, eps a number of
-    1/255, and width, settings and seed may be left out.
+    1/255, and eps, width, settings and seed may be left out.
 
     Raises:
         ConfigError: says what is wrong with it.
@@ -221,16 +230,16 @@ def run(text: str) -> Config:
     try:
         raw = json.loads(text) if text.lstrip().startswith("{") else load(Path(text))
         config: Config = build(Config, _completed(raw), "run")
-        build(Protocol, config.protocol, "run.protocol")
+        protocol: Protocol = build(Protocol, config.protocol, "run.protocol")
     except json.JSONDecodeError as error:
         raise ConfigError(f"the configuration is no JSON: {error}") from None
     except ValueError as error:
         raise ConfigError(f"the configuration is not one: {error}") from None
-    kinds = {"dataset": "bench/data", "architecture": "bench/models", "method": "methods"}
-    for what, kind in kinds.items():
-        name = getattr(config, what)
-        if name not in grid.names(kind):
-            raise ConfigError(grid.unknown(what, name, grid.names(kind)))
+    _own_name(protocol)
+    if config.width < 1:
+        raise ConfigError(
+            f"width is {config.width}; give the channels of the first layer, 1 or more"
+        )
     try:
         known = 0 < radius(config.eps) < 1
     except ValueError:
@@ -241,7 +250,8 @@ def run(text: str) -> Config:
         given = settings(config.method, config.settings)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    return dataclasses.replace(config, settings=published(config.method, config.dataset) | given)
+    given = published(config.method, config.dataset) | given
+    return dataclasses.replace(config, settings=given, protocol=protocol.as_dict())
 
 
 def published(method: str, dataset: str) -> dict[str, Any]:
@@ -250,18 +260,38 @@ def published(method: str, dataset: str) -> dict[str, Any]:
 
 
 def _completed(raw: dict[str, Any]) -> dict[str, Any]:
-    whole = {"settings": {}, "seed": 0} | raw
+    whole: dict[str, Any] = {"settings": {}, "seed": 0} | raw
+    kinds = {"dataset": "bench/data", "architecture": "bench/models", "method": "methods"}
+    for what, kind in kinds.items():
+        if what in whole and whole[what] not in grid.names(kind):
+            raise ConfigError(grid.unknown(what, str(whole[what]), grid.names(kind)))
     name, eps = whole.get("protocol"), whole.get("eps")
     if isinstance(name, str):
         if name not in PROTOCOLS:
             raise ConfigError(grid.unknown("protocol", name, PROTOCOLS))
         whole["protocol"] = PROTOCOLS[name].as_dict()
+    if eps is None and "dataset" in whole:
+        eps = usual_eps(whole["dataset"])
     if isinstance(eps, int | float) and not isinstance(eps, bool):
-        whole["eps"] = f"{eps:g}/255"
-    architecture = str(whole.get("architecture"))
-    if "width" not in whole and architecture in grid.names("bench/models"):
-        whole["width"] = published_width(architecture)
+        try:
+            whole["eps"] = f"{_in_levels(eps):g}/255"
+        except ValueError as error:
+            raise ConfigError(f"eps {error}") from None
+    if "width" not in whole and "architecture" in whole:
+        whole["width"] = published_width(whole["architecture"])
     return whole
+
+
+def _own_name(protocol: Protocol) -> None:
+    """Refuse a protocol that is not what its name says: tables put runs together by that name."""
+    known = PROTOCOLS.get(protocol.name, protocol)
+    for field, value in vars(known).items():
+        given = getattr(protocol, field)
+        if given != value:
+            raise ConfigError(
+                f"protocol {protocol.name!r} has {field} {value}, not {given}; give what is "
+                "changed a name of its own"
+            )
 
 
 def published_width(architecture: str) -> int:

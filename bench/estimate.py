@@ -33,6 +33,8 @@ def cells(suite: configs.Suite, runs: Iterable[Config]) -> list[Cell]:
     """Estimate each pair of data set and architecture, in the order of the suite."""
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for run in runs:
+        if _refused(run):
+            continue
         hours = train_hours(run), attack_hours(run, suite.attack_images)
         found.setdefault((run.dataset, run.architecture), []).append(hours)
     return [
@@ -114,6 +116,27 @@ def total(suite: configs.Suite, found: Iterable[Cell]) -> str:
 def readme(suite: configs.Suite, found: list[Cell]) -> str:
     """Make what the README says."""
     return f"{table(suite, found)}\n\n{total(suite, found)}\n"
+
+
+def _refused(run: Config) -> bool:
+    """Would the method decline these data, as ATAS does where crops have no way back."""
+    import torch
+
+    from bench.data import info
+    from bench.method import Run
+    from bench.view import margin
+    from methods import load
+
+    known = info(run.dataset)
+    side = known.shape[1] + 2 * margin(known.augment, known.shape[1])
+    canvas = None if known.augment.resized else (known.train, known.shape[0], side, side)
+    try:
+        load(run.method)(**run.settings).init(
+            Run(torch.device("meta"), (run.protocol["batch"], *known.shape), canvas, 1)
+        )
+    except ValueError:
+        return True
+    return False
 
 
 _counted: dict[tuple[str, ...], float] = {}

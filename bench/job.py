@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_args
 
 from bench import config as configs
 from bench.locks import lease, run_lock
-from bench.record import TRAIN, Config, Data, Engine, Origin, Record, Status, radius
+from bench.record import AUTOATTACK, TRAIN, Config, Data, Engine, Origin, Record, Status, radius
 from workflows import grid
 
 if TYPE_CHECKING:
@@ -60,14 +60,17 @@ class Job(NamedTuple):
 
 def arguments(stage: str, description: str) -> argparse.ArgumentParser:
     """Make the parser that the stages share."""
-    parser = argparse.ArgumentParser(prog=f"python -m ... ({stage})", description=description)
+    program = {TRAIN: "train", AUTOATTACK: "attack"}.get(stage, stage)
+    parser = argparse.ArgumentParser(prog=f"python -m bench.{program}", description=description)
     parser.add_argument(
         "--config", required=True, help="the run: a JSON or YAML file, or JSON text"
     )
     parser.add_argument("--out", type=Path, required=True, help="the run's folder")
+    default = os.environ.get("ONESTEP_DATA") or ".data"
     parser.add_argument(
-        "--data-dir", type=Path, default=Path(".data"), help="prepared data sets; default .data"
-    )
+        "--data-dir", type=Path, default=default,
+        help="the data folder, with prepared/ inside; $ONESTEP_DATA, .data",
+    )  # fmt: skip
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--gpus", type=int, default=1, help="GPUs to lease, where there are any")
@@ -137,10 +140,22 @@ def execute(
         say(f"error: {error}")
         sys.exit(f"{stage}: {error}")
     where = f"; see {args.log}" if args.log and record.status == "failed" else ""
-    result = record.status if record.reason is None else f"{record.status}: {record.reason}{where}"
+    result = (
+        _summary(record) if record.reason is None else f"{record.status}: {record.reason}{where}"
+    )
     print(f"{title}: {result} ({args.out}/{stage}.json)", file=sys.stderr)
     if args.strict and record.status != "done":
         sys.exit(1)
+
+
+def _summary(record: Record) -> str:
+    """Say what came out, in a few words."""
+    if record.training is not None:
+        trained = record.training
+        return f"done, clean {trained.clean.accuracy:.1f} %, PGD-10 {trained.pgd10.accuracy:.1f} %"
+    if record.attack is not None:
+        return f"done, AutoAttack {record.attack.accuracy:.1f} % of {record.attack.n}"
+    return record.status
 
 
 def upstream(job: Job) -> Record:
@@ -160,7 +175,7 @@ def data(job: Job) -> "tuple[Loaded, Data]":
     from bench.data import load
 
     found = load(job.config.dataset, job.data_dir)
-    count = len(found.images.train_y)
+    count = len(found.images.train_y) - job.config.protocol.get("validation", 0)
     return found, Data(
         checksum=found.checksum,
         official=found.official,
@@ -310,7 +325,7 @@ def _origin(job: Job, started: datetime.datetime, seconds: float) -> Origin:
     import torch
 
     commit = git("rev-parse", "HEAD")
-    changes = git("status", "--porcelain", "--untracked-files=no")
+    changes = git("status", "--porcelain", "--", "bench", "methods", "evaluation")
     return Origin(
         commit=commit,
         dirty=None if changes is None else bool(changes),

@@ -126,6 +126,38 @@ def test_what_a_killed_job_left_half_written_is_removed(tmp_path):
     assert not left.exists()
 
 
+def said(monkeypatch, capsys, *words):
+    """What python -m bench.data prints, and how it ends."""
+    import sys
+
+    from bench.data import __main__ as program
+
+    monkeypatch.setattr(sys, "argv", ["data", *map(str, words)])
+    try:
+        program.main()
+    except SystemExit as error:
+        return capsys.readouterr().out, str(error)
+    return capsys.readouterr().out, ""
+
+
+def test_a_part_of_a_set_says_that_it_is_one(tmp_path, monkeypatch, capsys):
+    write_cifar(tmp_path, labels=3)
+    out, _ = said(monkeypatch, capsys, "cifar10", "--folder", tmp_path)
+    assert "20 of 50000 (7 of 10 classes have none) training" in out
+    assert "UNOFFICIAL (cifar-10-batches-py/data_batch_1, " in out
+    assert "remove that file to prepare the set again" in out
+
+
+def test_a_set_that_fails_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    out, error = said(monkeypatch, capsys, "cifar10", "digits", "--folder", tmp_path)
+    assert "digits: 1437 training and 360 test images, official copy" in out
+    assert "data_batch_1 is missing" in error
+    _, error = said(monkeypatch, capsys, "cifar", "digit", "--folder", tmp_path)
+    assert "did you mean cifar10 or cifar100?" in error
+    assert "did you mean digits?" in error
+
+
 def test_missing_prepared_data_say_how_to_prepare_them(tmp_path):
     with pytest.raises(ValueError, match=r"is missing; run: python -m bench\.data digits"):
         data.load("digits", tmp_path)

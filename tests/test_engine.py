@@ -106,6 +106,15 @@ class Replayed:
 
     def __init__(self, step, example):
         self.step, self.batch = step, engine._like(example)
+        # recording runs the step's Python and nothing on the device
+        owner = self.owner
+        held = [*owner.net.state_dict().values(), *owner.state.values(), owner.log, owner.counters]
+        held += owner.optimizer.tensors.values()
+        before, noise = [tensor.clone() for tensor in held], torch.get_rng_state()
+        step(self.batch)
+        for tensor, value in zip(held, before, strict=True):
+            tensor.copy_(value)
+        torch.set_rng_state(noise)
 
     def __call__(self, batch):
         engine._copy(self.batch, batch)

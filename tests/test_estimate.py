@@ -33,6 +33,13 @@ def test_autoattack_is_counted_for_the_images_left_standing():
     assert estimate.attack_hours(run(dataset="tissuemnist"), None) > all_images  # 47,280 images
 
 
+def test_what_will_be_refused_costs_nothing():
+    cut = {"datasets": ["imagenet100"], "architectures": ["resnet18"], "seeds": [0]}
+    suite = PAPER.model_copy(update=cut)
+    (cell,) = estimate.cells(suite, config.runs(suite))
+    assert cell.runs == 15  # all but ATAS
+
+
 def test_disk_is_one_byte_a_pixel():
     assert estimate.disk(["cifar10"]) == 60_000 * 3072
     assert estimate.disk(["imagenet100"]) > 130_000 * 3 * 256**2

@@ -108,6 +108,28 @@ def test_a_slice_of_a_suite_keeps_the_settings_of_those_left():
         assert run.settings["variant"] == "sora_bench"
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"protocol": config.PROTOCOLS["digits-60"].as_dict() | {"epochs": 2}},
+         "protocol 'digits-60' has epochs 60, not 2; give what is changed a name of its own"),
+        ({"eps": 0.031}, "eps counts in 1/255"),
+        ({"width": 0}, "width is 0; give the channels"),
+        ({"architecture": "resnet", "width": None}, "unknown architecture 'resnet': did you mean"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_run_by_hand_is_told_with_its_remedy(change, said):
+    run = config.runs(suite(methods=["sora"]))[0].as_dict() | change
+    with pytest.raises(ConfigError, match=said):
+        config.run(json.dumps(run))
+
+
+def test_a_protocol_by_hand_is_completed_with_its_defaults():
+    run = config.runs(suite(methods=["sora"]))[0].as_dict()
+    run["protocol"] = {"name": "mine", "epochs": 2, "batch": 8, "lr_start": 0.0, "lr_peak": 0.1}
+    assert config.run(json.dumps(run)).protocol["momentum_start"] == 0.9
+
+
 def test_presets_are_taken_by_suites_and_by_hand(monkeypatch):
     monkeypatch.setattr(grid, "presets", lambda method: {"digits": {"tau": 0.5}})
     (run,) = config.runs(suite(methods=["sora"]))
@@ -142,6 +164,7 @@ def test_without_a_suite_the_default_is_meant():
             {"protocol_for": {"vitt": "sora-vit"}},
             "unknown architecture or data set 'vitt': did you mean vit?",
         ),
+        ({"eps": [0.031]}, "counts in 1/255, and 0.031 is less than half of that; meant 7.9?"),
         ({"eps": [0]}, "eps.0: Input should be greater than 0, given 0"),
         ({"eps": [-8]}, "eps.0: Input should be greater than 0, given -8"),
         ({"eps": ["abc"]}, "eps.0: Input should be a valid number"),
@@ -181,8 +204,11 @@ def test_a_configuration_by_hand_is_completed_and_checked():
         config.run(json.dumps(short | {"settings": {"taw": 1}}))
     with pytest.raises(ConfigError, match="unknown method 'sorra': did you mean sora"):
         config.run(json.dumps(short | {"method": "sorra"}))
-    with pytest.raises(ConfigError, match=r"lacks \['eps'\]"):
-        config.run(json.dumps({key: value for key, value in short.items() if key != "eps"}))
+    with pytest.raises(ConfigError, match=r"lacks \['dataset'\]"):
+        config.run(json.dumps({key: value for key, value in short.items() if key != "dataset"}))
+    for usual in ({}, {"eps": None}):
+        given = {key: value for key, value in short.items() if key != "eps"} | usual
+        assert config.run(json.dumps(given)).eps == "51/255"
     with pytest.raises(ConfigError, match=r"there is no file nowhere\.yaml"):
         config.run("nowhere.yaml")
 

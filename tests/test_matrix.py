@@ -52,7 +52,7 @@ def trained(name, architecture, width, folder, monkeypatch, *, method="fgsm_rs",
         "eps": 8, "protocol": "sora-vit" if architecture == "vit" else "smoke",
     }  # fmt: skip
     config = run(json.dumps(config)).as_dict()
-    config["protocol"] |= {"epochs": 2} | protocol
+    config["protocol"] |= {"epochs": 2, "name": "two epochs"} | protocol
     argv = ["train", "--config", json.dumps(config), "--out", str(folder / "run")]
     argv += ["--data-dir", str(folder), "--probe-images", "1", "--test-images", "1"]
     monkeypatch.setattr(sys, "argv", [*argv, "--device", "cpu"])

@@ -62,6 +62,8 @@ def test_the_vits_rate_rises_for_a_tenth_of_the_updates_and_falls_as_a_cosine():
     vit = PROTOCOLS["sora-vit"]
     lr = [vit.lr(update, 1000) for update in (0, 50, 100, 550, 1000)]
     assert lr == pytest.approx([0.0, 2.5e-4, 5e-4, (5e-4 + 1e-6) / 2, 1e-6])
+    higher = dataclasses.replace(vit, lr_start=1e-4)
+    assert higher.lr(50, 1000) == pytest.approx(3e-4)
     assert vit.optimizer == "adamw"
 
 

@@ -5,7 +5,8 @@ import os
 import sys
 from pathlib import Path
 
-from bench.data import load, prepare
+from bench.data import Loaded, load, prepare
+from bench.data._files import differing
 from workflows.grid import names, unknown
 
 
@@ -21,17 +22,47 @@ def main() -> None:
         help="where official files are; $ONESTEP_DATA, .data",
     )
     args = parser.parse_args()
+    wrong = [unknown("data set", n, names("bench/data")) for n in args.names
+             if n not in names("bench/data")]  # fmt: skip
+    if wrong:
+        sys.exit("\n".join(wrong))
+    failed = []
     for name in args.names:
-        if name not in names("bench/data"):
-            sys.exit(unknown("data set", name, names("bench/data")))
         try:
-            path = prepare(name, args.folder)
-            data = load(name, args.folder, verify=True)
+            print(f"{name}: {prepared(name, args.folder)}", flush=True)
         except (ValueError, OSError) as error:
-            sys.exit(f"data set {name}: {error}")
-        copy = "official copy" if data.official else "UNOFFICIAL: its files have no published sums"
-        train, test = len(data.images.train_y), len(data.images.test_y)
-        print(f"{name}: {train} training and {test} test images, {copy}, in {path}")
+            failed.append(f"data set {name}: {error}")
+    if failed:
+        sys.exit("\n".join(failed))
+
+
+def prepared(name: str, folder: Path) -> str:
+    """Prepare one data set, verify it, and say what it is.
+
+    Raises:
+        ValueError, OSError: as ``bench.data.prepare``.
+    """
+    path = prepare(name, folder)
+    data = load(name, folder, verify=True)
+    said = []
+    for split, y, whole in (
+        ("training", data.images.train_y, data.info.train),
+        ("test", data.images.test_y, data.info.test),
+    ):
+        part = "" if len(y) == whole else f" of {whole}"
+        absent = data.info.classes - len(y.unique())
+        part += f" ({absent} of {data.info.classes} classes have none)" if absent else ""
+        said.append(f"{len(y)}{part} {split}")
+    text = f"{' and '.join(said)} images, {_copy(data, folder)}, in {path}"
+    return text if data.official else f"{text}; remove that file to prepare the set again"
+
+
+def _copy(data: Loaded, folder: Path) -> str:
+    if data.official:
+        return "official copy"
+    wrong = differing(folder, data.info.files)
+    why = f"{', '.join(wrong)} not as published" if wrong else "no published sum of what was read"
+    return f"UNOFFICIAL ({why})"
 
 
 if __name__ == "__main__":

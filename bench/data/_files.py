@@ -38,7 +38,14 @@ def reading(path: Path) -> Iterator[None]:
 
 def official(folder: Path, files: Mapping[str, str]) -> bool:
     """Are all files there, with their published sums."""
-    return all((folder / name).is_file() and matches(folder / name, files[name]) for name in files)
+    there = all((folder / name).is_file() for name in files)
+    return there and not differing(folder, files)
+
+
+def differing(folder: Path, files: Mapping[str, str]) -> list[str]:
+    """List the files that are there with other sums than published."""
+    there = [name for name in files if (folder / name).is_file()]
+    return [name for name in there if not matches(folder / name, files[name])]
 
 
 def matches(path: Path, published: str) -> bool:
@@ -72,8 +79,8 @@ def fetch(url: str, path: Path, published: str) -> Path:
         if idle == TRIES or isinstance(error, urllib.error.HTTPError):
             raise OSError(
                 f"there is no {path}, and downloading {url} failed ({error}). Put {path.name} "
-                f"into {path.parent}, or name the folder that holds it by --config "
-                "data_dir=FOLDER or ONESTEP_DATA; a download goes on where it stopped"
+                f"into {path.parent}, or name the folder that holds it by ONESTEP_DATA (with "
+                "Snakemake also by --config data_dir=FOLDER); a download goes on where it stopped"
             ) from None
     if not matches(part, published):
         part.unlink()

@@ -1,0 +1,54 @@
+"""The benchmark measures what it says: every way in turns, against one baseline."""
+
+import json
+import sys
+
+import pytest
+
+from bench import measure
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    out = tmp_path_factory.mktemp("benchmark") / "record.json"
+    words = "--architectures small_cnn --dataset digits --methods fgsm_rs,grad_align --device cpu"
+    words += " --precisions fp32,bf16 --engines eager,captured --width 4 --steps 1 --repetitions 3"
+    before, sys.argv = sys.argv, ["measure", *words.split(), "--out", str(out)]
+    try:
+        measure.main()
+    finally:
+        sys.argv = before
+    return json.loads(out.read_text())
+
+
+def test_every_possible_way_is_measured_and_the_others_are_left_out(record):
+    ways = [(row["method"], row["engine"], row["precision"]) for row in record["speeds"]]
+    assert ways == [
+        (method, engine, precision)
+        for method in ("fgsm_rs", "grad_align")
+        for engine, precision in (("baseline", "fp32"), ("eager", "fp32"), ("eager", "bf16"))
+    ]  # a CPU captures nothing
+
+
+def test_figures_follow_from_the_times(record):
+    for row in record["speeds"]:
+        low, high = row["spread"]
+        assert low <= row["images_per_second"] <= high
+        assert row["step_ms"] == pytest.approx(1000 * row["batch"] / row["images_per_second"])
+        ceiling = record["ceilings"][row["precision"]]
+        done = row["flops_per_image"] * row["images_per_second"]
+        assert row["utilisation"] == pytest.approx(done / ceiling)
+        assert 0 < row["utilisation"] < 1
+    base = record["speeds"][0]
+    assert base["ratio"] == pytest.approx(1)
+    for row in record["speeds"][:3]:
+        assert row["ratio"] == pytest.approx(row["images_per_second"] / base["images_per_second"])
+    counts = {row["method"]: row["flops_per_image"] for row in record["speeds"]}
+    assert counts["grad_align"] > counts["fgsm_rs"]
+
+
+def test_a_record_says_where_it_was_made(record):
+    assert record["device"].startswith("CPU")
+    assert record["start_up"]["import_seconds"] > 0
+    assert {"torch", "commit", "dirty", "threads", "python"} <= record.keys()
+    assert record["attacks"] == []  # no trained run was named
