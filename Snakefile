@@ -13,7 +13,12 @@ try:
 except configs.ConfigError as error:
     raise WorkflowError(str(error)) from None
 
-plan = grid.Plan(suite, configs.runs(suite), data_dir=configs.data_dir(suite))
+plan = grid.Plan(
+    suite,
+    configs.runs(suite),
+    data_dir=configs.data_dir(suite),
+    cores=workflow.cores,
+)
 
 
 wildcard_constraints:

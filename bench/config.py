@@ -116,7 +116,9 @@ class Suite(BaseModel):
     data_dir: str | None = Field(
         default=None, description="Where official files are; null: $ONESTEP_DATA or .data."
     )
-    threads: PositiveInt = Field(default=1, description="CPU threads of a training job.")
+    threads: PositiveInt | None = Field(
+        default=None, description="CPU threads of a job; null: Snakemake's cores shared out."
+    )
     gpus: PositiveInt = Field(default=1, description="GPUs of a job, where there are any.")
     strict: bool = Field(default=False, description="A run that fails is an error.")
     retry_failed: bool = Field(default=False, description="Run again what failed before.")

@@ -143,6 +143,26 @@ def test_a_step_on_fixed_inputs_is_the_step(tiny, which, monkeypatch):
     assert captured.update == captured.updates
 
 
+def test_short_batches_run_as_written(tiny, monkeypatch):
+    """Their other size would be compiled anew."""
+    sizes = []
+
+    class Spy(torch.nn.Module):
+        def __init__(self, net):
+            super().__init__()
+            self.net = net
+
+        def forward(self, x):
+            sizes.append(len(x))
+            return self.net(x)
+
+    monkeypatch.setattr(trainer, "Compiled", Spy)
+    monkeypatch.setattr(trainer, "compiler", lambda: "g++")
+    ended(tiny, "fgsm", "compiled")
+    assert set(sizes) == {8}
+    assert len(sizes) == 2 * 2 * 2  # two passes of two full batches, twice
+
+
 @needs_compiler
 def test_a_compiled_network_spares_attacks_the_gradients_of_weights(tiny):
     from torch._dynamo.utils import counters

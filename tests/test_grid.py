@@ -364,3 +364,24 @@ def test_build_checks_depth_first():
     with pytest.raises(ValueError, match=r"record.items\[1\].x is '2', not int"):
         build(Outer, {"items": [{"x": 1}, {"x": "2"}]})
     assert build(Config, a_record().config.as_dict()) == a_record().config
+
+
+@pytest.mark.parametrize(
+    ("cores", "given", "gpus", "threads", "alone"),
+    [
+        (2, None, [], 1, 2),  # two runs on two cores: one each
+        (16, None, [], 8, 16),
+        (1, None, [], 1, 1),
+        (None, None, [], 1, 1),
+        (16, 3, [], 3, 16),
+        (2, 4, [], 4, 4),
+        (16, None, ["0"], 1, 1),  # a GPU works, and its lease keeps others away
+    ],
+)
+def test_cores_are_shared_out_and_none_is_promised_twice(
+    monkeypatch, cores, given, gpus, threads, alone
+):
+    monkeypatch.setattr(grid, "visible", lambda environ: gpus)
+    two = suite(methods=["fgsm", "sora"], seeds=[0], threads=given)
+    plan = grid.Plan(two, config.runs(two), data_dir=".data", cores=cores)
+    assert (plan.threads, plan.alone) == (threads, alone)

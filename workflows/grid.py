@@ -145,15 +145,18 @@ class Plan:
         runs: its resolved runs.
         data_dir: where official files are looked for and prepared ones kept.
         results: folder of the working results.
+        cores: that Snakemake may use; None is one.
     """
 
     python = shlex.quote(sys.executable)  # works without activating the environment
     render = f"{python} -m report.render"
 
     def __init__(
-        self, suite: Any, runs: Iterable[Config], *, data_dir: str, results: Path = Path("results")
-    ) -> None:
+        self, suite: Any, runs: Iterable[Config], *, data_dir: str,
+        results: Path = Path("results"), cores: int | None = None,
+    ) -> None:  # fmt: skip
         self.suite, self.data_dir, self.results = suite, data_dir, results
+        self.cores = cores or 1
         self.runs = {folder(run): run for run in runs}
         self.code = {name: method_fingerprint(name) for name in suite.methods}
         # strict runs again what failed before, so that it fails before the eyes of who asked
@@ -209,9 +212,20 @@ class Plan:
 
         return arguments
 
-    def alone(self, cores: int | None) -> int:
+    @property
+    def threads(self) -> int:
+        """Threads of a job: the cores are shared out to the runs, and none is promised twice.
+
+        One is enough where a GPU does the work.
+        """
+        if self.suite.threads or visible(os.environ):
+            return self.suite.threads or 1
+        return max(1, self.cores // len(self.runs))
+
+    @property
+    def alone(self) -> int:
         """Threads for a job that wants the machine to itself; a GPU it leases anyway."""
-        return cores if cores and not visible(os.environ) else int(self.suite.threads)
+        return self.threads if visible(os.environ) else max(self.cores, self.threads)
 
     def write(self) -> None:
         """Write what is planned, so that the page can tell cells not yet run."""

@@ -5,7 +5,7 @@ rule autoattack:
         "results/runs/{run}/autoattack.json",
     log:
         "results/logs/{run}/autoattack.log",
-    threads: plan.suite.threads
+    threads: plan.threads
     resources:
         gpu=plan.suite.gpus,
     params:
@@ -24,7 +24,7 @@ rule measure:
         "results/logs/{run}/{measure}.log",
     wildcard_constraints:
         measure="pgd50_10|eps_sweep",
-    threads: plan.suite.threads
+    threads: plan.threads
     resources:
         gpu=plan.suite.gpus,
     params:

@@ -5,7 +5,7 @@ rule train:
         "results/runs/{run}/train.json",
     log:
         "results/logs/{run}/train.log",
-    threads: plan.suite.threads
+    threads: plan.threads
     resources:
         gpu=plan.suite.gpus,
     params:
