@@ -31,6 +31,7 @@ include: "workflows/rules/train.smk"
 include: "workflows/rules/evaluate.smk"
 include: "workflows/rules/cost.smk"
 include: "workflows/rules/report.smk"
+include: "workflows/rules/papers.smk"
 
 
 rule all:

@@ -5,6 +5,7 @@ share their head (which run, which status, where it was made) and the report joi
 """
 
 import dataclasses
+import functools
 import json
 import os
 import tempfile
@@ -325,14 +326,20 @@ def build(kind: Any, value: Any, where: str = "record") -> Any:
 def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise ValueError(f"{where} is {value!r}, not an object")
-    hints = typing.get_type_hints(kind)
-    required = {
-        f.name
-        for f in dataclasses.fields(kind)
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    }
+    hints, required = _fields(kind)
     if odd := sorted(value.keys() - hints.keys()):
         raise ValueError(f"{where} has unknown {odd}")
     if lost := sorted(required - value.keys()):
         raise ValueError(f"{where} lacks {lost}")
     return kind(**{key: build(hints[key], item, f"{where}.{key}") for key, item in value.items()})
+
+
+@functools.cache
+def _fields(kind: Any) -> tuple[dict[str, Any], set[str]]:
+    """Types of all fields of a dataclass, and names of those without a default."""
+    required = {
+        f.name
+        for f in dataclasses.fields(kind)
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    }
+    return typing.get_type_hints(kind), required

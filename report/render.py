@@ -6,7 +6,9 @@ Writes leaderboard.html, .md and .csv and a LaTeX table a group, from 0 to 100 %
 import argparse
 import datetime
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pandas as pd
@@ -14,7 +16,10 @@ from markupsafe import Markup
 
 from bench.record import between_marks, write_bytes
 from report import figures
-from report.table import COLUMNS, Group, Run, collect, frame, groups
+from report.columns import COLUMNS
+from report.outside import Outside, read
+from report.page import details, view
+from report.table import Group, Run, collect, frame, groups
 
 TOP = 8  # rows of each group that a terminal is shown
 MARK = "leaderboard"  # in the README
@@ -28,7 +33,9 @@ def render(results: Path) -> list[Group]:
         OSError: the folder cannot be written to.
     """
     found, runs = gather(results)
-    write_bytes(results / "leaderboard.html", page(found, runs).encode())
+    others, fault = reported(results / "outside")
+    html = page(found, runs, outside=others, fault=fault, logs=results / "logs")
+    write_bytes(results / "leaderboard.html", html.encode())
     write_bytes(results / "leaderboard.md", markdown(found).encode())
     table = pd.concat([frame(group) for group in found]) if found else pd.DataFrame()
     write_bytes(results / "leaderboard.csv", table.to_csv(index=False).encode())
@@ -47,24 +54,47 @@ def gather(results: Path) -> tuple[list[Group], list[Run]]:
     return groups(runs, bench_code=plan.get("bench_code")), runs
 
 
-def page(found: list[Group], runs: list[Run]) -> str:
-    """Make the page: one file that needs no network."""
-    drawn = {"cost": figures.accuracy_against_cost, "sweep": figures.epsilon_overfitting}
-    specs = {
-        f"{group.anchor}-{name}": spec
-        for group in found
-        for name, draw in drawn.items()
-        if (spec := draw(group))
-    }
+def reported(folder: Path) -> tuple[list[Outside], str]:
+    """Read the rows that others report, best under AutoAttack first.
+
+    Returns:
+        The rows, and what is wrong with the files: no reason to lose the page.
+    """
+    try:
+        rows = read(folder) if folder.is_dir() else []
+    except ValueError as error:
+        return [], str(error)
+    return sorted(rows, key=lambda row: (row.autoattack is None, -(row.autoattack or 0))), ""
+
+
+def page(
+    found: list[Group],
+    runs: list[Run],
+    *,
+    outside: Sequence[Outside] = (),
+    fault: str = "",
+    logs: Path = Path("results/logs"),
+) -> str:
+    """Make the page: one file that needs no network.
+
+    Args:
+        outside: rows that others report.
+        fault: why they could not be read.
+        logs: folder of this machine's logs, whose ends the page shows.
+    """
     done = sum(run.why("autoattack") is None for run in runs)
+    script = _source("leaderboard.js") + _source("pictures.js")
     return _templates().get_template("leaderboard.html.j2").render(
         groups=found,
+        outside=outside,
+        fault=fault,
         done=done,
         total=len(runs),
-        drawn=specs.keys(),
-        specs=_script_safe(json.dumps(specs)),
-        library=Markup(figures.script())  # noqa: S704  # the drawing library
-        if specs else "",
+        view=_script_safe(view(found, outside)),
+        details=_script_safe(details(runs, logs)),
+        style=Markup(_source("leaderboard.css")),  # noqa: S704  # ours
+        script=Markup(script),  # noqa: S704  # ours
+        library=Markup(figures.script()),  # noqa: S704  # the drawing library
         now=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )  # fmt: skip
 
@@ -114,12 +144,12 @@ def summary(results: Path, found: list[Group]) -> str:
         images = f"AutoAttack on {facts['attacked images'] or 'no'} images"
         lines += ["", f"{group.name} ({facts['data']} data, {images})"]
         lines.append(
-            f"  {'':3}{'method':26}{'AutoAttack':>16}{'clean':>16}{'PGD-10':>16}  collapsed"
+            f"  {'':4}{'method':26}{'AutoAttack':>16}{'clean':>16}{'PGD-10':>16}  collapsed"
         )
         for row in group.rows[:TOP]:
             numbers = "".join(f"{row.cells[k].text:>16}" for k in ("autoattack", "clean", "pgd10"))
             why = "" if row.status == "done" else f"  {row.status}"
-            lines.append(f"  {row.rank or '':<3}{row.label:26}{numbers}  {row.collapse}{why}")
+            lines.append(f"  {row.rank_text:<4}{row.label:26}{numbers}  {row.collapse}{why}")
         if any("indicative (n = 1)" in row.notes for row in group.rows):
             lines.append("  rows with one seed are indicative only")
     paths = [results / f"leaderboard.{kind}" for kind in ("html", "md", "csv")]
@@ -137,8 +167,14 @@ def _templates() -> jinja2.Environment:
     )
 
 
-def _script_safe(text: str) -> Markup:
-    """Make JSON safe inside a script element: no tag can begin or end in it."""
+def _source(name: str) -> str:
+    """Read a file that goes into the page as it is."""
+    return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
+
+
+def _script_safe(value: Any) -> Markup:
+    """Write JSON that is safe inside a script element: no tag can begin or end in it."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     for char in "<>&":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return Markup(text)  # noqa: S704  # no tag is left in it

@@ -1,21 +1,27 @@
 """Records to rows: mean and spread over seeds, and why a cell is empty."""
 
+import dataclasses
+import hashlib
 import json
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bench.record import AUTOATTACK, COST, MEASURES, TRAIN, Config, Record, build, radius
+from report import ranks
+from report.columns import COLUMNS, Column, measured
+from report.sources import family
 
 # What two runs must share to be compared; the rest of a row is its method.
 GROUP = ("dataset", "architecture", "width", "norm", "eps", "protocol", "precision", "train_images")
-REFERENCE = "fgsm_rs"
 
 
 @dataclass
@@ -51,6 +57,7 @@ class Cell:
     spread: float | None = None  # standard deviation over seeds; None for one seed
     n: int = 0  # seeds
     images: tuple[int, ...] = ()  # behind each seed's number, where they differ in order
+    interval: tuple[float, float] | None = None  # 95 %, of the mean
     why: str | None = None
 
     @property
@@ -58,7 +65,7 @@ class Cell:
         """The cell for people; '-' where there is no number."""
         if self.mean is None:
             return "-"
-        return f"{self.mean:.2f}" + (f" ± {self.spread:.2f}" if self.spread else "")
+        return f"{self.mean:.2f}" + (f" ± {self.spread:.2f}" if self.spread is not None else "")
 
     @property
     def note(self) -> str:
@@ -66,101 +73,12 @@ class Cell:
         if self.mean is None:
             return self.why or ""
         seeds = f"{self.n} seed{'s' if self.n != 1 else ''}"
-        if not self.images:
+        if self.images:
+            seeds += f", {' or '.join(map(str, self.images))} images each"
+        if self.interval is None:
             return seeds
-        low, high = wilson(self.mean / 100, min(self.images))
-        images = " or ".join(map(str, self.images))
-        return f"{seeds}, {images} images each: 95 % interval {low:.1f} to {high:.1f}"
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of the page: a key, words, and where a stage keeps its number."""
-
-    key: str
-    title: str
-    meaning: str
-    stage: str
-    value: Callable[[Any], float | None]  # of the stage's body
-    images: Callable[[Any], int] | None = None  # behind the number
-    optional: bool = False  # shown only where some row has it
-    rising: bool = False  # the first click sorts the smallest to the top
-
-
-COLUMNS = (
-    Column(
-        "autoattack",
-        "AutoAttack",
-        "% right under AutoAttack standard: the headline",
-        AUTOATTACK,
-        lambda attack: attack.accuracy,
-        lambda attack: attack.n,
-    ),
-    Column(
-        "clean",
-        "Clean",
-        "% right without attack",
-        TRAIN,
-        lambda training: training.clean.accuracy,
-        lambda training: training.clean.n,
-    ),
-    Column(
-        "fgsm",
-        "FGSM",
-        "% right under one step of eps",
-        TRAIN,
-        lambda training: training.fgsm.accuracy,
-        lambda training: training.fgsm.n,
-    ),
-    Column(
-        "pgd10",
-        "PGD-10",
-        "% right under ten steps of eps/4",
-        TRAIN,
-        lambda training: training.pgd10.accuracy,
-        lambda training: training.pgd10.n,
-    ),
-    Column(
-        "pgd50_10",
-        "PGD-50-10",
-        "% right under fifty steps of eps/4 from each of ten starts",
-        "pgd50_10",
-        lambda measure: measure.scores["pgd50_10"].accuracy,
-        lambda measure: measure.scores["pgd50_10"].n,
-        optional=True,
-    ),
-    Column(
-        "pert_align",
-        "PertAlign",
-        "mean cosine of attack and training gradient in the last epoch",
-        TRAIN,
-        lambda training: training.curves[-1].pert_align,
-    ),
-    Column(
-        "time_ratio",
-        "Time",
-        f"seconds of an update, in units of {REFERENCE}'s on the same device",
-        COST,
-        lambda expense: expense.time_ratio,
-        rising=True,
-    ),
-    Column(
-        "passes",
-        "Passes",
-        "images forward and backward per training image and update, counted",
-        COST,
-        lambda expense: expense.forward + expense.backward,
-        rising=True,
-    ),
-    Column(
-        "mflops",
-        "MFLOP",
-        "million floating-point operations per training image and update",
-        COST,
-        lambda expense: expense.flops_per_image / 1e6,
-        rising=True,
-    ),
-)
+        low, high = self.interval
+        return f"{seeds}: 95 % interval {low:.1f} to {high:.1f}"
 
 
 @dataclass
@@ -169,13 +87,23 @@ class Row:
 
     method: str
     label: str
+    key: str  # names it in the page's address
     cells: dict[str, Cell]
     runs: list[Run]
-    rank: int | None = None
+    family: str = "other"
+    place: int | None = None  # by mean AutoAttack; equal means share one
+    rank: int | None = None  # the place of the first of those that it is not told apart from
+    tied: bool = False
     collapse: str = "-"
+    collapsed: tuple[int, int] | None = None  # seeds that did, of so many
     status: str = "done"
     why: str = ""
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def rank_text(self) -> str:
+        """Its rank for people: '1=' where others share it."""
+        return "-" if self.rank is None else f"{self.rank}{'=' * self.tied}"
 
 
 @dataclass
@@ -187,15 +115,15 @@ class Group:
     planned: bool  # by the suite that Snakemake last ran; such groups come first
     facts: dict[str, str]
     rows: list[Row]
+    columns: list[Column]  # that this group has something to say about
+    apart: list[str]  # what report.ranks says of its rows with AutoAttack, which come first
 
     @property
-    def columns(self) -> list[Column]:
-        """Columns that this group has something to say about."""
-        return [
-            column
-            for column in COLUMNS
-            if not column.optional or any(row.cells[column.key].n for row in self.rows)
-        ]
+    def key(self) -> str:
+        """What names it in the page's address, as long as the same runs are compared."""
+        shared = ("data set", "architecture", "width", "eps", "norm", "protocol", "precision",
+                  "training images", "checksum")  # fmt: skip
+        return _short_hash([self.facts[name] for name in shared])
 
 
 def collect(
@@ -230,6 +158,8 @@ def groups(runs: Iterable[Run], *, bench_code: str | None = None) -> list[Group]
     Args:
         bench_code: fingerprint of the code as it is now, to mark what older code made.
     """
+    runs = list(runs)
+    columns = (*COLUMNS, *measured(r for run in runs for r in run.stages.values()))
     by_group: dict[tuple[str, ...], list[Run]] = defaultdict(list)
     seen: dict[tuple[str, ...], str] = {}
     for run in sorted(runs, key=_checksum, reverse=True):
@@ -239,14 +169,17 @@ def groups(runs: Iterable[Run], *, bench_code: str | None = None) -> list[Group]
         seen.setdefault(key, checksum)
         by_group[*key, checksum].append(run)
     ordered = sorted(by_group.items(), key=lambda item: (not _planned(item[1]), item[0]))
-    return [_group(i, members, bench_code) for i, (_, members) in enumerate(ordered)]
+    return [_group(i, members, bench_code, columns) for i, (_, members) in enumerate(ordered)]
 
 
 def frame(group: Group) -> pd.DataFrame:
     """Give a group's rows as plain numbers, one column for mean, spread and n each."""
     rows = []
     for row in group.rows:
-        flat: dict[str, Any] = {**group.facts, "rank": row.rank, "method": row.label}
+        flat: dict[str, Any] = {
+            **group.facts, "rank": row.rank, "place": row.place, "method": row.label,
+            "family": row.family,
+        }  # fmt: skip
         for key, cell in row.cells.items():
             flat |= {key: cell.mean, f"{key}_sd": cell.spread, f"{key}_n": cell.n}
             if cell.images:
@@ -263,6 +196,32 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
     return 100 * (middle - half) / scale, 100 * (middle + half) / scale
+
+
+def interval(values: Sequence[float], images: Sequence[int] = ()) -> tuple[float, float] | None:
+    """95 % interval of the mean over seeds: Student's, but no narrower than Wilson's over images.
+
+    Args:
+        values: one a seed; percent where there are images.
+        images: how many were behind them.
+
+    Returns:
+        None where one seed without images says nothing of the spread.
+    """
+    mean = statistics.fmean(values)
+    bounds = [wilson(mean / 100, min(images))] if images else []
+    if len(values) > 1:
+        error = statistics.stdev(values) / math.sqrt(len(values))
+        half = error * float(ranks.student(np.array(len(values) - 1.0)))
+        bounds.append((mean - half, mean + half))
+    if not bounds:
+        return None
+    low, high = min(low for low, _ in bounds), max(high for _, high in bounds)
+    return (max(low, 0.0), min(high, 100.0)) if images else (low, high)
+
+
+def _short_hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _add(found: dict[str, Run], path: Path, stage: str, is_published: bool) -> None:
@@ -311,7 +270,7 @@ def _key(run: Run) -> tuple[str, ...]:
     )
 
 
-def _group(i: int, members: list[Run], bench_code: str | None) -> Group:
+def _group(i: int, members: list[Run], bench_code: str | None, columns: Sequence[Column]) -> Group:
     config = members[0].config
     records = [record for run in members for record in run.stages.values()]
     data = next((record.data for record in records if record.data), None)
@@ -342,9 +301,11 @@ def _group(i: int, members: list[Run], bench_code: str | None) -> Group:
     for run in members:
         settings = json.dumps(run.config.settings, sort_keys=True)
         by_method[run.config.method, settings].append(run)
-    rows = [_row(runs, by_method.keys(), data is not None and not data.official, bench_code)
-            for runs in by_method.values()]  # fmt: skip
-    _rank(rows)
+    unofficial = data is not None and not data.official
+    rows = [
+        _row(runs, by_method.keys(), unofficial, bench_code, columns) for runs in by_method.values()
+    ]
+    apart = _rank(rows)
     sizes = sorted({n for row in rows for n in row.cells["autoattack"].images})
     for row in rows:
         if len(sizes) > 1 and row.cells["autoattack"].images:
@@ -353,7 +314,8 @@ def _group(i: int, members: list[Run], bench_code: str | None) -> Group:
     facts["attacked images"] = ", ".join(map(str, sizes))
     name = f"{config.dataset}, {config.architecture}, {config.norm} {config.eps}"
     name += f", {config.protocol['name']}"
-    return Group(name, f"group-{i}", _planned(members), facts, rows)
+    shown = [c for c in columns if not c.optional or any(row.cells[c.key].n for row in rows)]
+    return Group(name, f"group-{i}", _planned(members), facts, rows, shown, apart)
 
 
 def _row(
@@ -361,13 +323,17 @@ def _row(
     variants: Iterable[tuple[str, str]],
     unofficial: bool,
     bench_code: str | None,
+    columns: Sequence[Column],
 ) -> Row:
     config = runs[0].config
-    cells = {column.key: _cell(runs, column) for column in COLUMNS}
-    row = Row(config.method, _label(config, variants), cells, runs)
+    cells = {column.key: _cell(runs, column) for column in columns}
+    same = dataclasses.replace(config, seed=0).as_dict()
+    row = Row(config.method, _label(config, variants), _short_hash(same), cells, runs)
+    row.family = family(config.method, cells["passes"].mean)
     trained = [run.stages[TRAIN].training for run in runs if run.why(TRAIN) is None]
     verdicts = [training.verdict for training in trained if training]
     if verdicts:
+        row.collapsed = sum(v.collapsed for v in verdicts), len(verdicts)
         onsets = [v.onset_epoch + 1 for v in verdicts if v.onset_epoch is not None]
         since = f" (epoch {', '.join(map(str, sorted(onsets)))})" if onsets else ""
         row.collapse = f"{len(onsets)} of {len(verdicts)}{since}"
@@ -385,6 +351,9 @@ def _row(
             row.notes.append(f"declares {declared} passes, makes {counted[0]:g} / {counted[1]:g}")
     if cells["autoattack"].n == 1:
         row.notes.append("indicative (n = 1)")
+    attacks = [run.stages[AUTOATTACK].attack for run in runs if run.has(AUTOATTACK)]
+    if any(attack and attack.mode == "fast" for attack in attacks):
+        row.notes.append("AutoAttack in fast mode: may call an image robust that is not")
     if any(run.published for run in runs):
         row.notes.append("published record")
     if unofficial:
@@ -406,7 +375,7 @@ def _cell(runs: Sequence[Run], column: Column) -> Cell:
         body = run.stages[column.stage].body
         value = column.value(body)
         if value is None:
-            reasons.append("not defined for this method")
+            reasons.append(column.absent)
             continue
         values.append(value)
         if column.images:
@@ -418,20 +387,44 @@ def _cell(runs: Sequence[Run], column: Column) -> Cell:
         spread=statistics.stdev(values) if len(values) > 1 else None,
         n=len(values),
         images=tuple(sorted(images)),
+        interval=interval(values, sorted(images)),
     )
 
 
-def _rank(rows: list[Row]) -> None:
-    """Order by AutoAttack; rows without a number come last, unranked. Equal means share a rank."""
+def _rank(rows: list[Row]) -> list[str]:
+    """Order by AutoAttack; rows without a number come last, unranked.
+
+    Returns:
+        What ``ranks.compare`` says of the rows with a number.
+    """
 
     def height(row: Row) -> float:
         mean = row.cells["autoattack"].mean
         return -math.inf if mean is None else mean
 
     rows.sort(key=lambda row: (-height(row), row.label))
-    for row in rows:
-        if row.cells["autoattack"].mean is not None:
-            row.rank = 1 + sum(height(other) > height(row) for other in rows)
+    ranked = [row for row in rows if row.cells["autoattack"].mean is not None]
+    apart = ranks.compare([_stood(row) for row in ranked], [height(row) for row in ranked])
+    shared = ranks.tied(apart)
+    for row, rank in zip(ranked, shared, strict=True):
+        row.place = 1 + sum(height(other) > height(row) for other in ranked)
+        row.rank, row.tied = rank, shared.count(rank) > 1
+    return apart
+
+
+def _stood(row: Row) -> NDArray[np.bool_] | None:
+    """Which images stood AutoAttack, (seeds, images); None if a record does not say."""
+    verdicts = []
+    for run in row.runs:
+        attack = run.stages[AUTOATTACK].attack if run.has(AUTOATTACK) else None
+        if attack is None:
+            continue
+        mask = attack.robust.get(list(attack.after)[-1])
+        if mask is None:
+            return None
+        verdicts.append(ranks.unpack(mask, attack.n))
+    images = min(map(len, verdicts))
+    return np.stack([stood[:images] for stood in verdicts])
 
 
 def _label(config: Config, variants: Iterable[tuple[str, str]]) -> str:

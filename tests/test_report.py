@@ -2,87 +2,21 @@
 
 import dataclasses
 import json
+import math
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+from made_up import DATA, HOSTILE, attack, config, done, expense, training, write
 
-from bench.record import (
-    Attack,
-    Config,
-    Data,
-    Epoch,
-    Expense,
-    Measure,
-    Origin,
-    Record,
-    Score,
-    Training,
-    Verdict,
-)
-from report import figures, render
-from report.table import COLUMNS, collect, frame, groups, wilson
+from bench.config import run as config_of
+from bench.record import Best, Measure, Score
+from report import figures, render, sources
+from report.columns import COLUMNS
+from report.page import command, curves
+from report.table import collect, frame, groups, interval, wilson
 from workflows import grid
-
-DATA = Data(checksum="c" * 64, official=True, train_images=100, test_images=50)
-ORIGIN = Origin(
-    commit="0123456789abcdef", dirty=False, method_code="m", bench_code="b", python="3.11.7",
-    torch="2.11.0", cuda=None, device="CPU of a test", threads=1,
-    started="2026-11-21T00:00:00+00:00", seconds=1.0,
-)  # fmt: skip
-HOSTILE = "<script>alert('x')</script> & \"q\" | 50 % $x_1$ \\end{table}"
-
-
-def config(method="fgsm", seed=0, settings=None, **changes):
-    whole = {
-        "dataset": "digits", "architecture": "small_cnn", "width": 16, "method": method,
-        "settings": settings or {}, "eps": "51/255", "seed": seed, "protocol": {"name": "smoke"},
-    }  # fmt: skip
-    return Config(**(whole | changes))
-
-
-def training(clean=90.0, fgsm=70.0, pgd10=60.0, onset=None):
-    scores = {k: Score(accuracy=v, n=50) for k, v in (("clean", clean), ("fgsm", fgsm))}
-    epoch = Epoch(epoch=0, lr=0.1, loss=1.0, pert_align=0.5, reach=1.0, state={}, probe={})
-    return Training(
-        epochs=1, updates=2, parameters=3, train_seconds=1.0, data_seconds=0.1, probe_seconds=0.2,
-        peak_bytes=None, state_bytes=0, probe_images=10, resumed=0, **scores,
-        pgd10=Score(accuracy=pgd10, n=50),
-        verdict=Verdict(collapsed=onset is not None, onset_epoch=onset),
-        method_source="", curves=[epoch],
-    )  # fmt: skip
-
-
-def attack(accuracy):
-    return Attack(
-        version="standard", library="x 1", seed=0, batch=8, n=40, accuracy=accuracy,
-        after={"clean": 90.0, "square": accuracy}, robust={"clean": "f"}, attack_seconds=1.0,
-    )  # fmt: skip
-
-
-def expense(ratio):
-    return Expense(
-        forward=2, backward=2, declared_forward=2, declared_backward=2, flops_per_image=1e6,
-        update_seconds=0.1, update_seconds_sd=0.01, reference="fgsm_rs", reference_seconds=0.1,
-        time_ratio=ratio, data_seconds=0.0, repetitions=3, updates=5, peak_bytes=None,
-        reference_bytes=None, state_bytes=0,
-    )  # fmt: skip
-
-
-def write(root, cfg, stage, *, status="done", reason=None, data=DATA, **body):
-    run = f"{cfg.method}-{cfg.seed}-{sorted(cfg.settings.items())}-{cfg.eps}".replace("/", "_")
-    record = Record(
-        stage=stage, run=run, config=cfg, status=status, reason=reason, origin=ORIGIN, data=data,
-        **body,
-    )  # fmt: skip
-    return record.write(root / cfg.dataset / cfg.architecture / cfg.method / run)
-
-
-def done(root, cfg, *, aa, ratio=1.0, **scores):
-    write(root, cfg, "train", training=training(**scores))
-    write(root, cfg, "autoattack", attack=attack(aa))
-    if cfg.seed == 0:
-        write(root, cfg, "cost", expense=expense(ratio))
 
 
 def table(tmp_path, **rest):
@@ -285,10 +219,101 @@ def test_optional_evaluations_appear_where_somebody_ran_them(page):
     assert "radius of the attack, 1/255" in html
 
 
+def test_any_score_of_a_later_evaluation_is_a_column_and_a_sweep_is_none(page):
+    found = {name: Score(accuracy=12.25, n=40) for name in ("square 5000", "fgsm 8/255")}
+    one = Measure(settings={}, scores=found, measure_seconds=1.0)
+    write(page / "runs", config("sora"), "pgd50_10", measure=one)
+    (group,) = table(page)
+    added = [column for column in group.columns if column not in COLUMNS]
+    assert [column.key for column in added] == ["pgd50_10.square 5000"]
+    rows = {row.method: row for row in group.rows}
+    assert rows["sora"].cells[added[0].key].mean == 12.25
+    render.render(page)
+    assert "square 5000" in (page / "leaderboard.html").read_text()
+
+
+def test_the_best_epoch_and_its_gap_stand_beside_the_last(tmp_path):
+    best = Score(accuracy=64.0, n=50)
+    held = Best(epoch=1, validation=65.0, clean=best, fgsm=best, pgd10=best)
+    body = dataclasses.replace(training(pgd10=60.0), best=held)
+    write(tmp_path / "runs", config("sora"), "train", training=body)
+    write(tmp_path / "runs", config("fgsm"), "train", training=training())
+    rows = {row.label: row for group in table(tmp_path) for row in group.rows}
+    assert rows["sora"].cells["best_pgd10"].mean == 64.0
+    assert rows["sora"].cells["gap"].mean == 4.0
+    assert rows["fgsm"].cells["gap"].why == "this protocol holds no validation images out"
+
+
+def test_memory_is_a_ratio_or_says_that_it_needs_a_gpu(tmp_path):
+    done(tmp_path / "runs", config("fgsm"), aa=10.0)
+    done(tmp_path / "runs", config("sora"), aa=10.0)
+    whole = dataclasses.replace(expense(1.0), peak_bytes=300, reference_bytes=200)
+    write(tmp_path / "runs", config("sora"), "cost", expense=whole)
+    rows = {row.label: row.cells["memory_ratio"] for g in table(tmp_path) for row in g.rows}
+    assert rows["sora"].mean == 1.5
+    assert rows["fgsm"].why == "not measured without a GPU"
+
+
+def test_rows_that_few_images_cannot_tell_apart_share_a_rank(tmp_path):
+    for i, method in enumerate(("fgsm", "sora", "n_fgsm")):
+        done(tmp_path / "runs", config(method), aa=(50.0, 45.0, 5.0)[i])
+    (group,) = table(tmp_path)
+    assert [(row.place, row.rank_text) for row in group.rows] == [(1, "1="), (2, "1="), (3, "3")]
+
+
+def test_an_interval_of_seeds_is_no_narrower_than_that_of_images():
+    assert interval([50.0], [100]) == pytest.approx((40.38, 59.62), abs=0.01)
+    assert interval([50.0, 50.0], [100]) == pytest.approx((40.38, 59.62), abs=0.01)
+    assert interval([40.0, 50.0, 60.0], [100]) == pytest.approx((25.16, 74.84), abs=0.01)
+    assert interval([10.0, 60.0], [100]) == (0.0, 100.0)
+    assert interval([1.0]) is None
+
+
+def test_curves_are_thinned_and_keep_their_ends_and_the_collapse():
+    (epoch,) = training().curves
+    epochs = [dataclasses.replace(epoch, epoch=i, loss=math.nan) for i in range(200)]
+    said = curves(epochs, 20, onset=57)
+    assert len(said["epoch"]) <= 22
+    assert {1, 58, 200} <= set(said["epoch"])
+    assert "loss" not in said  # JSON has no word for it
+
+
+def test_a_method_without_a_family_is_sorted_by_its_passes():
+    passes = {None: "other", 2: "standard", 4: "single-step", 22: "multi-step"}
+    assert {count: sources.family("mine", count) for count in passes} == passes
+    assert sources.family("free_at", 2) == "single-step"
+
+
+def test_every_entry_is_the_paper_that_the_method_names():
+    for method, (_, key) in sources.METHODS.items():
+        source = grid.ROOT / f"methods/{method}.py"
+        if key is None:
+            assert "arXiv" not in source.read_text()
+            continue
+        entry = sources.entries()[key]
+        named = re.search(r"(?:eprint = {|OpenReview )([\w.]+)", entry)[1]
+        assert named in source.read_text(), method
+
+
 def test_nothing_done_renders_too(tmp_path):
     assert render.render(tmp_path) == []
     assert "No records yet" in (tmp_path / "leaderboard.html").read_text()
     assert (tmp_path / "leaderboard.csv").exists()
+
+
+def test_what_others_report_is_shown_and_a_fault_of_theirs_costs_no_page(page):
+    folder = page / "outside/cifar10/Linf"
+    folder.mkdir(parents=True)
+    one = {"name": "Wong2020Fast", "dataset": "cifar10", "architecture": "PreActResNet-18",
+           "eps": "8/255", "clean_acc": "83.34", "autoattack_acc": "43.21"}  # fmt: skip
+    (folder / "Wong2020Fast.json").write_text(json.dumps(one))
+    render.render(page)
+    assert "Wong2020Fast" in (page / "leaderboard.html").read_text()
+    (folder / "Broken.json").write_text("{")
+    render.render(page)
+    html = (page / "leaderboard.html").read_text()
+    assert "Broken.json" in html
+    assert "30.00" in html
 
 
 def test_the_summary_names_the_files_and_the_first_row(page):
@@ -317,6 +342,12 @@ def test_the_readme_shows_the_published_records():
     text = (grid.ROOT / "README.md").read_text()
     published, _ = collect(published=grid.ROOT / "results/published")
     assert render.readme(groups(published), text) == text
+
+
+def test_the_command_of_a_run_asks_for_the_same_run():
+    (run, *_), _ = collect(published=grid.ROOT / "results/published")
+    words = shlex.split(command(run))
+    assert config_of(words[words.index("--config") + 1]) == run.config
 
 
 def test_published_records_are_whole_and_official():

@@ -1,0 +1,214 @@
+"""Export a run to RobustBench's format: python -m bench.robustbench RUN --into DIR
+
+Writes, in the folders where RobustBench looks for them,
+  model_info/<data set>/Linf/<name>.json   the row of its leaderboard
+  models/<data set>/Linf/<name>.pt         weights, a plain state dict
+  models/<data set>/Linf/<name>.py         the network, normalisation inside; needs torch alone
+"""
+
+import argparse
+import inspect
+import io
+import re
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+from bench.record import AUTOATTACK, TRAIN, Attack, Config, Data, Record, write_bytes, write_json
+from workflows import grid
+
+ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
+# The middle of the Python file is the source of Net and of the architecture, as they are here.
+MODEL = '''"""A network of the onestep benchmark, for RobustBench; images in [0, 1], logits out.
+
+    net = load()                      # or, through RobustBench's own load_model:
+    model_dicts[BenchmarkDataset(DATASET)][ThreatModel.Linf][NAME] = ENTRY
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+Precision = str
+{about}
+
+{shell}
+
+{body}
+
+def network() -> nn.Module:
+    """Make the network, with fresh weights."""
+    inside = build(shape=SHAPE, classes=CLASSES, width=CHANNELS)
+    return Net(inside, mean=MEAN, std=STD, precision=PRECISION)
+
+
+def load() -> nn.Module:
+    """Make the network with the weights beside this file, in eval mode."""
+    net = network()
+    net.load_state_dict(
+        torch.load(Path(__file__).with_suffix(".pt"), map_location="cpu", weights_only=True)
+    )
+    return net.eval()
+
+
+ENTRY = {{"model": network, "gdrive_id": "here already"}}
+'''
+
+
+def export(run: Path, into: Path, *, name: str | None = None) -> str:
+    """Write a run in RobustBench's format; return the name it has there.
+
+    Args:
+        run: folder with train.json, autoattack.json and model.safetensors.
+        into: folder for model_info/ and models/.
+        name: None for one made of method and run id.
+
+    Raises:
+        ValueError: a stage is not done, or the weights are not the network's.
+        OSError: a file cannot be read or written.
+    """
+    trained, attacked = (Record.read(run / f"{stage}.json") for stage in (TRAIN, AUTOATTACK))
+    for record in (trained, attacked):
+        if record.status != "done":
+            raise ValueError(f"{run}/{record.stage}.json is {record.status}: {record.reason}")
+    assert trained.training and attacked.attack and attacked.data, "what is done has numbers"
+    config = attacked.config
+    for kind, known in (("bench/models", config.architecture), ("bench/data", config.dataset)):
+        if known not in grid.names(kind):
+            raise ValueError(grid.unknown(kind, known, grid.names(kind)))
+    name = name or f"Onestep_{config.method}_{attacked.run}"
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise ValueError(f"{name!r} is no name for files: letters, digits, _ and - only")
+    place = Path(config.dataset) / config.norm
+    about = row(attacked.attack, attacked.data, config, trained.training.method_source)
+    write_bytes(into / "models" / place / f"{name}.pt", _state(run, config))
+    write_bytes(into / "models" / place / f"{name}.py", _module(config, name).encode())
+    write_json(into / "model_info" / place / f"{name}.json", about)
+    return name
+
+
+def row(attack: Attack, data: Data, config: Config, method_source: str) -> dict[str, Any]:
+    """Make the row of RobustBench's leaderboard; both accuracies are of the attacked images."""
+    paper = ARXIV.search(method_source)
+    protocol = config.protocol["name"]
+    notes = [f"Trained by onestep: {config.method}, {protocol}, seed {config.seed}."]
+    notes.append(f"The network's first layer has {config.width} channels.")
+    if attack.n < data.test_images:
+        notes.append(f"Evaluated on the first {attack.n} of {data.test_images} test images.")
+    if config.train_images is not None:
+        notes.append(f"Trained on {config.train_images} images of the training set.")
+    if not data.official:
+        notes.append("The data's files have not the published checksums.")
+    return {
+        "link": f"https://arxiv.org/abs/{paper[1]}" if paper else "",
+        "name": f"{config.method}, reproduced by onestep",
+        "authors": "",
+        "additional_data": False,
+        "number_forward_passes": 1,
+        "dataset": config.dataset,
+        "venue": "Unpublished",
+        "architecture": config.architecture,
+        "eps": config.eps,
+        "clean_acc": f"{attack.after['clean']:.2f}",
+        "reported": f"{attack.accuracy:.2f}",
+        "autoattack_acc": f"{attack.accuracy:.2f}",
+        "footnote": " ".join(notes),
+    }
+
+
+def adapt(seed: int | None = None) -> None:
+    """Give robustbench 1.1.1 the package that it imports and its dependencies do not bring.
+
+    It imports ``autoattack``; its dependencies install the same attacks as ``pyautoattack``, with
+    other arguments. Call this before ``import robustbench``.
+
+    Args:
+        seed: of the attacks, which robustbench leaves to the clock.
+    """
+    import pyautoattack
+    from pyautoattack.state import EvaluationState
+
+    class AutoAttack:
+        """What robustbench uses of the original's class."""
+
+        def __init__(self, model: Any, *, log_path: str | None = None, **rest: Any) -> None:
+            self.inside = pyautoattack.AutoAttack(model, seed=seed, **rest)
+
+        def run_standard_evaluation(
+            self, x: Any, y: Any, *, bs: int = 250, state_path: Any = None
+        ) -> Any:
+            found = self.inside.run_standard_evaluation(x, y, batch_size=bs, state_path=state_path)
+            return found[0]
+
+    package, state = types.ModuleType("autoattack"), types.ModuleType("autoattack.state")
+    vars(package)["AutoAttack"], vars(state)["EvaluationState"] = AutoAttack, EvaluationState
+    sys.modules |= {"autoattack": package, "autoattack.state": state}
+
+
+def _state(run: Path, config: Config) -> bytes:
+    """Turn the weights into what torch.load reads, after trying them on the network."""
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    path = run / "model.safetensors"
+    try:
+        weights = load(path.read_bytes())
+        _network(config).load_state_dict(weights)
+    except (SafetensorError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise ValueError(f"{path} cannot be read as this run's weights ({first})") from None
+    buffer = io.BytesIO()
+    torch.save(weights, buffer)
+    return buffer.getvalue()
+
+
+def _network(config: Config) -> Any:
+    from bench import data, models
+
+    known = data.info(config.dataset)
+    return models.build(
+        config.architecture, shape=known.shape, classes=known.classes, width=config.width,
+        mean=known.mean, std=known.std, precision=config.precision,
+    )  # fmt: skip
+
+
+def _module(config: Config, name: str) -> str:
+    """Write the network's Python file. Values are literals, so no text of a record becomes code."""
+    from bench import data, models
+
+    known = data.info(config.dataset)
+    about = {
+        "NAME": name, "DATASET": config.dataset, "SHAPE": tuple(known.shape),
+        "CLASSES": known.classes, "CHANNELS": config.width, "MEAN": known.mean, "STD": known.std,
+        "PRECISION": config.precision,
+    }  # fmt: skip
+    body = (grid.ROOT / f"bench/models/{config.architecture}.py").read_text(encoding="utf-8")
+    return MODEL.format(
+        about="\n".join(f"{key} = {value!r}" for key, value in about.items()),
+        shell=inspect.getsource(models.Net),
+        body=body,
+    )
+
+
+def main() -> None:
+    """Export one run, and say where to."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.robustbench", description="Export a run in RobustBench's format."
+    )
+    parser.add_argument("run", type=Path, help="folder of the run, with its weights")
+    parser.add_argument("--into", type=Path, required=True, help="for model_info/ and models/")
+    parser.add_argument("--name", help="of the files; default: made of method and run id")
+    args = parser.parse_args()
+    try:
+        name = export(args.run, args.into, name=args.name)
+    except (ValueError, OSError) as error:
+        sys.exit(f"bench.robustbench: {error}")
+    print(f"{name} in {args.into}/model_info and {args.into}/models")
+
+
+if __name__ == "__main__":
+    main()

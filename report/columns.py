@@ -1,0 +1,159 @@
+"""The columns of the leaderboard: words, and where a record keeps the number."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from bench.record import AUTOATTACK, COST, TRAIN, Record
+
+REFERENCE = "fgsm_rs"
+NO_BEST = "this protocol holds no validation images out"
+SWEPT = re.compile(r".* \d+/\d+")  # a score of a sweep over radii: a point of a picture, no column
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the page: a key, words, and where a stage keeps its number."""
+
+    key: str
+    title: str
+    meaning: str
+    stage: str
+    value: Callable[[Any], float | None]  # of the stage's body
+    images: Callable[[Any], int] | None = None  # behind the number
+    kind: str = "accuracy"  # or "cost" or "other": what the pictures offer for which axis
+    optional: bool = False  # shown only where some row has it
+    rising: bool = False  # the first click sorts the smallest to the top
+    absent: str = "not defined for this method"  # why a run that is done has no number
+
+
+COLUMNS = (
+    Column(
+        "autoattack",
+        "AutoAttack",
+        "% right under AutoAttack standard: the headline",
+        AUTOATTACK,
+        lambda attack: attack.accuracy,
+        lambda attack: attack.n,
+    ),
+    Column(
+        "clean",
+        "Clean",
+        "% right without attack",
+        TRAIN,
+        lambda training: training.clean.accuracy,
+        lambda training: training.clean.n,
+    ),
+    Column(
+        "fgsm",
+        "FGSM",
+        "% right under one step of eps",
+        TRAIN,
+        lambda training: training.fgsm.accuracy,
+        lambda training: training.fgsm.n,
+    ),
+    Column(
+        "pgd10",
+        "PGD-10",
+        "% right under ten steps of eps/4",
+        TRAIN,
+        lambda training: training.pgd10.accuracy,
+        lambda training: training.pgd10.n,
+    ),
+    Column(
+        "best_pgd10",
+        "best PGD-10",
+        "PGD-10 accuracy of the epoch that was best on validation images",
+        TRAIN,
+        lambda training: training.best and training.best.pgd10.accuracy,
+        lambda training: training.best.pgd10.n,
+        absent=NO_BEST,
+    ),
+    Column(
+        "gap",
+        "best - last",
+        "points of PGD-10 accuracy that the last epoch has lost against the best",
+        TRAIN,
+        lambda training: training.best and training.best.pgd10.accuracy - training.pgd10.accuracy,
+        kind="other",
+        rising=True,
+        absent=NO_BEST,
+    ),
+    Column(
+        "pert_align",
+        "PertAlign",
+        "mean cosine of attack and training gradient in the last epoch",
+        TRAIN,
+        lambda training: training.curves[-1].pert_align,
+        kind="other",
+    ),
+    Column(
+        "time_ratio",
+        "Time",
+        f"seconds of an update, in units of {REFERENCE}'s on the same device",
+        COST,
+        lambda expense: expense.time_ratio,
+        kind="cost",
+        rising=True,
+    ),
+    Column(
+        "memory_ratio",
+        "Memory",
+        f"peak device memory of an update, in units of {REFERENCE}'s on the same device",
+        COST,
+        lambda expense: (
+            expense.peak_bytes / expense.reference_bytes
+            if expense.peak_bytes and expense.reference_bytes
+            else None
+        ),
+        kind="cost",
+        rising=True,
+        absent="not measured without a GPU",
+    ),
+    Column(
+        "passes",
+        "Passes",
+        "images forward and backward per training image and update, counted",
+        COST,
+        lambda expense: expense.forward + expense.backward,
+        kind="cost",
+        rising=True,
+    ),
+    Column(
+        "mflops",
+        "MFLOP",
+        "million floating-point operations per training image and update",
+        COST,
+        lambda expense: expense.flops_per_image / 1e6,
+        kind="cost",
+        rising=True,
+    ),
+)
+TITLES = {"pgd50_10": ("PGD-50-10", "% right under fifty steps of eps/4 from each of ten starts")}
+
+
+def measured(records: Iterable[Record]) -> list[Column]:
+    """Make a column of every score that optional evaluations found, sweeps aside."""
+    scores = {
+        (record.stage, name): None
+        for record in records
+        if record.measure
+        for name in record.measure.scores
+        if not SWEPT.fullmatch(name)
+    }
+    return [_measured(stage, name) for stage, name in sorted(scores)]
+
+
+def _measured(stage: str, name: str) -> Column:
+    title, meaning = TITLES.get(name, (name, f"% right under {name}, of {stage}"))
+    return Column(
+        name if name == stage else f"{stage}.{name}",
+        title,
+        meaning,
+        stage,
+        lambda measure: measure.scores[name].accuracy if name in measure.scores else None,
+        lambda measure: measure.scores[name].n,
+        optional=True,
+        absent="not measured",
+    )

@@ -1,0 +1,489 @@
+// The leaderboard: filters, sorts and ranks the rows of one JSON value. Everything a reader chooses
+// is in `state`, and `state` is in the address after #. Text from records only ever becomes
+// textContent or an attribute, so nothing in a method's name or a log can become markup.
+
+const view = JSON.parse(document.getElementById("view").textContent);
+const FIRST = 150;  // rows drawn before a reader asks for all
+const FILTERS = {data: "data set", arch: "architecture", eps: "radius", norm: "norm",
+  protocol: "protocol", family: "family", status: "status", official: "data"};
+const DEFAULTS = {q: "", ...Object.fromEntries(Object.keys(FILTERS).map(k => [k, ""])),
+  sort: "autoattack", dir: "", hide: "", all: "", group: "", x: "time_ratio", y: "autoattack",
+  trace: "accuracy", format: "csv", run: ""};
+const FAULTS = {"not run": "not run", failed: "failed", diverged: "diverged", refused: "refused",
+  oom: "out of memory", skipped: "skipped", unreadable: "unreadable"};
+const PAIRS = {".": "told apart", "-": "no verdicts image by image: by the means alone",
+  "=": "equal means, no verdicts image by image",
+  "+": "10 more seeds of each, or more, would tell them apart",
+  "i": "more seeds would not tell them apart: attack more images",
+  "?": "a second seed of each is needed to say how many would tell them apart"};
+const place = Object.fromEntries(view.columns.map((column, i) => [column.key, i]));
+const byRun = new Map();
+for (const group of view.groups)
+  group.rows.forEach((row, i) => {
+    Object.assign(row, {group, i});
+    row.words = [row.label, row.status, group.name, ...row.notes].join(" ").toLowerCase();
+    for (const run of row.runs) byRun.set(run, row);
+  });
+let state = readAddress();
+let parsed, later;
+const details = () => parsed ??= JSON.parse(document.getElementById("runs").textContent);
+const $ = id => document.getElementById(id);
+
+/** Make an element; strings among the children become text. */
+function el(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes))
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== false) node.setAttribute(name, value === true ? "" : value);
+  node.append(...children.filter(child => child !== null));
+  return node;
+}
+
+// State and address.
+
+function readAddress() {
+  const given = new URLSearchParams(location.hash.slice(1));
+  return Object.fromEntries(Object.keys(DEFAULTS).map(k => [k, given.get(k) ?? DEFAULTS[k]]));
+}
+
+function set(changes) {
+  Object.assign(state, changes);
+  const said = Object.entries(state).filter(([k, value]) => value !== DEFAULTS[k]);
+  history.replaceState(null, "", "#" + new URLSearchParams(said));
+  const parts = Object.keys(changes).map(k => PARTS[k]);
+  if (parts.every(Boolean)) new Set(parts).forEach(part => part());
+  else draw();
+}
+
+// What has to be drawn again when no more than this changes; the table stays, and the focus in it.
+const PARTS = {run: () => drawDrawer(), format: () => drawExport(),
+  ...Object.fromEntries(["group", "x", "y", "trace"].map(k => [k, () => drawPictures(visible())]))};
+
+const hidden = () => new Set(state.hide.split(",").filter(Boolean));
+
+function hide(key) {
+  set({hide: [...hidden(), key].join(",")});
+}
+
+// Filter, sort, rank.
+
+function passes(row, words, gone) {
+  if (gone.has(row.key) || gone.has(row.group.key)) return false;
+  const mine = {...row.group.filters, family: row.family, status: row.status};
+  return Object.keys(FILTERS).every(k => !state[k] || mine[k] === state[k])
+    && words.every(word => row.words.includes(word));
+}
+
+/** The groups that a reader sees, each with its rows in the order of the sort, ranked. */
+function visible() {
+  const words = state.q.toLowerCase().split(/\s+/).filter(Boolean), gone = hidden();
+  return view.groups
+    .map(group => ({group, rows: ranked(group.rows.filter(row => passes(row, words, gone)))}))
+    .filter(({rows}) => rows.length);
+}
+
+/** What a row is sorted by; null where there is nothing. */
+function value(row, key) {
+  if (key === "method") return row.label;
+  if (key === "status") return row.status;
+  if (key === "collapse") return row.collapsed && row.collapsed[0] / row.collapsed[1];
+  if (key === "n") return row.cells[place.autoattack][2] ?? 0;
+  const cell = row.cells[place[key]];
+  return Array.isArray(cell) ? cell[0] : null;
+}
+
+const isRising = key =>
+  ["method", "status", "collapse"].includes(key) || Boolean(view.columns[place[key]]?.rising);
+const direction = () => state.dir || (isRising(state.sort) ? "up" : "down");
+
+/** Order rows by a key; rows without a value come last in either direction. */
+function ordered(rows, key, up) {
+  return rows.map(row => [value(row, key), row]).sort(([a, x], [b, y]) => {
+    if (a === null || b === null) return (a === null) - (b === null) || x.i - y.i;
+    const order = typeof a === "string" ? (a < b ? -1 : a > b ? 1 : 0) : a - b;
+    return (up ? order : -order) || x.i - y.i;
+  }).map(([, row]) => row);
+}
+
+const rankKey = () => state.sort in place ? state.sort : "autoattack";
+
+function tied(a, b, key) {
+  if (key === "autoattack") return !".-".includes(a.group.apart[a.i][b.i]);
+  const [[meanA, , , lowA, highA], [meanB, , , lowB, highB]] =
+    [a.cells[place[key]], b.cells[place[key]]];
+  return (lowA ?? meanA) <= (highB ?? meanB) && (lowB ?? meanB) <= (highA ?? meanA);
+}
+
+/** Rank the best first, whatever the direction: who is not told from a group's first shares it. */
+function ranked(rows) {
+  const key = rankKey();
+  const best = ordered(rows, key, isRising(key)).filter(row => value(row, key) !== null);
+  const ranks = new Map(), shared = new Map();
+  let leader = 0;
+  best.forEach((row, i) => {
+    if (!tied(best[leader], row, key)) leader = i;
+    ranks.set(row, leader + 1);
+    shared.set(leader + 1, (shared.get(leader + 1) ?? 0) + 1);
+  });
+  return ordered(rows, state.sort, direction() === "up").map(row => {
+    const rank = ranks.get(row);
+    return {row, rank: rank === undefined ? "-" : rank + (shared.get(rank) > 1 ? "=" : "")};
+  });
+}
+
+// The table.
+
+function heads() {
+  return [
+    ["rank", "Rank", `by ${title(rankKey())}; rows that share one (=) are not told apart: AutoAttack `
+      + "by a paired test over images and seeds, other columns by overlapping 95 % intervals"],
+    ["method", "Method", "its settings are named where they differ within a table"],
+    ["collapse", "Collapsed", "seeds that overfitted catastrophically, and the epoch it began"],
+    ...view.columns.map(column => [column.key, column.title, column.meaning]),
+    ["n", "n", "seeds attacked with AutoAttack"],
+    ["status", "Status", ""],
+  ];
+}
+
+const title = key => view.columns[place[key]]?.title ?? key;
+
+function number(mean, spread) {
+  return mean.toFixed(2) + (spread !== null ? ` ± ${spread.toFixed(2)}` : "");
+}
+
+/** An empty cell in one word, where there is one for it. */
+const fault = why => FAULTS[why.split(":")[0]] ?? "-";
+
+function cellNote([, , seeds, low, high, ...images]) {
+  return `${seeds} seed${seeds === 1 ? "" : "s"}`
+    + (images.length ? `, ${images.join(" or ")} images each` : "")
+    + (low === null ? "" : `: 95 % interval ${low.toFixed(2)} to ${high.toFixed(2)}`);
+}
+
+function cellOf(row, column, i) {
+  const cell = row.cells[i], attributes = {"data-column": column.key};
+  if (Array.isArray(cell))
+    return el("td", {...attributes, title: cellNote(cell)}, number(cell[0], cell[1]));
+  const why = view.whys[cell];
+  return el("td", {...attributes, class: "none", title: why}, fault(why),
+    el("span", {class: "unseen"}, ` ${why}`));
+}
+
+/** Who a row is not told apart from, and what it would take. */
+function company(row) {
+  const said = (other, mark) => `${other.label}: ` + (PAIRS[mark]
+    ?? `${mark} more seed${mark === "1" ? "" : "s"} of each would tell them apart`);
+  return [...(row.group.apart[row.i] ?? "")]
+    .map((mark, j) => [row.group.rows[j], mark])
+    .filter(([other, mark]) => other !== row && mark !== ".")
+    .map(([other, mark]) => said(other, mark));
+}
+
+function rankNote(row) {
+  const others = rankKey() === "autoattack" ? company(row) : [];
+  return others.slice(0, 8).join("\n") + (others.length > 8 ? `\nand ${others.length - 8} more` : "");
+}
+
+const notes = row => [...row.notes, row.why].filter(Boolean).join("; ");
+
+function line({row, rank}) {
+  const bad = row.collapsed?.[0] ? "text bad" : "text";
+  return el("tr", {"data-row": row.key},
+    el("td", {class: "tick"}, el("input", {type: "checkbox", checked: true,
+      "aria-label": `show ${row.label}`, onchange: () => hide(row.key)})),
+    el("td", {title: rankNote(row), "data-column": "rank"}, rank),
+    el("th", {scope: "row"}, el("button", {type: "button", class: "link",
+      onclick: () => set({run: row.runs[0]})}, row.label)),
+    el("td", {class: bad, "data-column": "collapse"}, row.collapse),
+    ...view.columns.map((column, i) => cellOf(row, column, i)),
+    el("td", {"data-column": "n"}, String(value(row, "n"))),
+    el("td", {class: row.status === "done" ? "text" : "text bad"}, fault(row.status) === "-"
+      ? row.status : fault(row.status)),
+    el("td", {class: "text notes", title: notes(row)},
+      notes(row).length > 160 ? `${notes(row).slice(0, 159)}…` : notes(row)));
+}
+
+function groupLine({group, rows}, width) {
+  const facts = el("dl", {}, ...Object.entries(group.facts).flatMap(([name, fact]) =>
+    [el("dt", {}, name), el("dd", {}, fact)]));
+  return el("tr", {class: "group"},
+    el("td", {class: "tick"}, el("input", {type: "checkbox", checked: true,
+      "aria-label": `show ${group.name}`, onchange: () => hide(group.key)})),
+    el("th", {colspan: width - 1, scope: "rowgroup"},
+      el("div", {class: "stick"}, group.name, el("span", {class: "dim"},
+        ` ${rows.length} row${rows.length === 1 ? "" : "s"}, width ${group.facts.width}, `
+        + `${group.facts["training images"]} training images, `
+        + `AutoAttack on ${group.facts["attacked images"] || "no"} images, ${group.facts.data}`
+        + (group.facts.data.endsWith("DATA") ? " " : " data ")),
+      el("details", {}, el("summary", {}, "where these numbers come from"), facts))));
+}
+
+function drawHead() {
+  $("heads").replaceChildren(
+    el("th", {class: "tick"}, el("span", {class: "unseen"}, "Shown")),
+    ...heads().map(([key, name, meaning]) => {
+      if (key === "rank") return el("th", {scope: "col", title: meaning}, name);
+      const sorted = state.sort === key;
+      const up = sorted ? direction() !== "up" : isRising(key);
+      return el("th", {scope: "col", class: ["method", "collapse", "status"].includes(key) ? "text" : null,
+        "aria-sort": sorted ? (direction() === "up" ? "ascending" : "descending") : null},
+      el("button", {type: "button", title: meaning, "data-sort": key,
+        onclick: () => set({sort: key, dir: up === isRising(key) ? "" : up ? "up" : "down"})}, name));
+    }),
+    el("th", {scope: "col", class: "text"}, "Notes"));
+}
+
+function drawTable(groups) {
+  const width = heads().length + 2, bodies = [];
+  let left = state.all ? Infinity : FIRST;
+  for (const shown of groups) {
+    if (left <= 0) break;
+    bodies.push(el("tbody", {"data-group": shown.group.key}, groupLine(shown, width),
+      ...shown.rows.slice(0, left).map(line)));
+    left -= shown.rows.length;
+  }
+  const focus = document.activeElement?.dataset?.sort;  // the heads are made anew
+  drawHead();
+  if (focus) $("heads").querySelector(`[data-sort="${CSS.escape(focus)}"]`)?.focus();
+  $("table").querySelectorAll("tbody").forEach(body => body.remove());
+  $("table").append(...bodies);
+  const total = groups.reduce((sum, {rows}) => sum + rows.length, 0);
+  const drawn = state.all ? total : Math.min(total, FIRST);
+  $("count").textContent = `${total} of ${view.groups.reduce((n, g) => n + g.rows.length, 0)} rows`
+    + ` in ${groups.length} table${groups.length === 1 ? "" : "s"}`
+    + (drawn < total ? `, the first ${drawn} drawn` : "");
+  $("more").hidden = drawn === total;
+  $("unhide").hidden = !hidden().size;
+  $("unhide").textContent = `Show what I hid (${hidden().size})`;
+}
+
+// What others report: filtered by what both have.
+
+const size = eps => eps.split("/").map(Number).reduce((part, whole) => part / whole);
+const plain = text => String(text).toLowerCase().replace(/[^a-z0-9]/g, "");
+
+function drawOutside() {
+  const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
+  const rows = view.outside.filter(row =>
+    [["data", "dataset"], ["arch", "architecture"], ["norm", "norm"]].every(
+      ([k, name]) => !state[k] || plain(row[name]) === plain(state[k]))
+    // some report 8/255 as 0.031
+    && (!state.eps || Math.abs(size(row.eps) - size(state.eps)) < 0.0005)
+    && words.every(word => `${row.name} ${row.venue} ${row.architecture}`.toLowerCase().includes(word)));
+  $("outside").hidden = !view.outside.length;
+  $("outside-rows").replaceChildren(...rows.map(row => el("tr", {},
+    el("th", {scope: "row"}, row.name), ...["dataset", "architecture", "norm", "eps"].map(name =>
+      el("td", {class: "text"}, String(row[name] ?? "-"))),
+    ...["clean", "autoattack"].map(name => el("td", {class: row[name] === null ? "none" : null,
+      title: row[name] === null ? "not reported" : null},
+    row[name] === null ? "not reported" : row[name].toFixed(2))),
+    ...["source", "venue", "footnote"].map(name =>
+      el("td", {class: "text notes"}, String(row[name] ?? ""))))));
+  $("outside-count").textContent = `${rows.length} of ${view.outside.length} rows`;
+}
+
+// The drawer of one run.
+
+function listed(pairs) {
+  return el("dl", {}, ...pairs.filter(([, said]) => said !== undefined && said !== null && said !== "")
+    .flatMap(([name, said]) => [el("dt", {}, name), el("dd", {}, String(said))]));
+}
+
+const percent = share => share === undefined ? undefined : `${share.toFixed(2)} %`;
+
+function results(run) {
+  const training = run.training ?? {}, attack = run.stages.find(stage => stage.after);
+  return listed([
+    ["clean", percent(training.clean)], ["FGSM", percent(training.fgsm)],
+    ["PGD-10", percent(training.pgd10)], ["on test images", training.images],
+    ["collapse began in epoch", training.onset],
+    ["best epoch", training.best && `${training.best.epoch}: PGD-10 ${percent(training.best.pgd10)}, `
+      + `clean ${percent(training.best.clean)}`],
+    ["AutoAttack leaves", attack && Object.entries(attack.after).map(([name, left]) =>
+      `${percent(left)} after ${name}`).join(", ")],
+    ["on the first test images", attack?.images], ["epochs", training.epochs],
+    ["updates", training.updates], ["parameters", training.parameters],
+    ["seconds of training", training.train_seconds], ["peak device bytes", training.peak_bytes],
+    ["resumed", training.resumed],
+    ...run.stages.filter(stage => stage.why).map(stage => [stage.stage, stage.why]),
+  ]);
+}
+
+function provenance(run) {
+  return run.stages.filter(stage => stage.origin !== undefined).map(stage => {
+    const origin = details().origins[stage.origin], data = details().origins[stage.data] ?? {};
+    return el("div", {}, el("h4", {}, stage.stage), listed([
+      ["commit", (origin.commit ?? "unknown") + (origin.dirty ? " and uncommitted changes" : "")],
+      ["method code", origin.method_code], ["bench code", origin.bench_code],
+      ["versions", `Python ${origin.python}, torch ${origin.torch}, CUDA ${origin.cuda ?? "none"}`
+        + (stage.library ? `, ${stage.library}` : "")],
+      ["device", `${origin.device}, threads ${origin.threads}`],
+      ["started", stage.started], ["seconds", stage.seconds],
+      ["data checksum", data.checksum], ["data", data.official === undefined ? ""
+        : data.official ? "official" : "UNOFFICIAL DATA"],
+      ["passes forward, backward", stage.forward && `${stage.forward}, ${stage.backward}`],
+    ]));
+  });
+}
+
+function drawDrawer() {
+  const drawer = $("drawer"), row = byRun.get(state.run);
+  if (!row) return drawer.open && drawer.close();
+  const run = details().runs[state.run], config = details().configs[run.config];
+  const others = company(row), cited = view.cite[row.method];
+  const part = (name, ...children) => el("section", {}, el("h3", {}, name), ...children);
+  const code = text => el("pre", {tabindex: 0}, text);
+  $("drawer-body").replaceChildren(
+    el("h2", {id: "drawer-title"}, row.label),
+    el("p", {class: "dim"}, `${row.group.name}; ${run.folder}${run.published ? "; published record" : ""}`),
+    el("p", {}, "Seed ", ...row.runs.map(id => el("button", {type: "button",
+      "aria-pressed": String(id === state.run), onclick: () => set({run: id})},
+    String(details().runs[id].seed)))),
+    part("Results", results(run)),
+    run.curves ? part("Training", el("div", {id: "run-curves", class: "chart"})) : "",
+    part("Against the other rows", others.length
+      ? el("div", {}, el("p", {class: "dim"}, "Not told apart under AutoAttack, at 95 %. How many more seeds "
+        + "would do it is an estimate: as if means, spreads over seeds and images stayed as they are."),
+      el("ul", {}, ...others.map(text => el("li", {}, text))))
+      : el("p", {}, row.i < row.group.apart.length
+        ? "Told apart from every other row under AutoAttack."
+        : "Without AutoAttack there is nothing to compare.")),
+    part("Repeat it", code(run.command), copier(run.command)),
+    part("Configuration", code(JSON.stringify({...config, seed: run.seed}, null, 2))),
+    part("Where it was made", ...provenance(run)),
+    part("Method as run", code(run.source === undefined
+      ? "not kept: training is not done" : details().sources[run.source])),
+    part("End of the training log", code(run.log ?? `not on this page; results/logs/${run.folder}/`
+      + "train.log on the machine that ran it")),
+    part("Cite", code(cited ? view.bibtex[cited] : `no BibTeX entry for ${row.method}`)));
+  if (!drawer.open) drawer.showModal();
+  if (run.curves) drawRun($("run-curves"), row, state.run);
+}
+
+// Exports of the current view.
+
+function copier(text) {
+  const button = el("button", {type: "button", onclick: async () => {
+    await navigator.clipboard.writeText(typeof text === "function" ? text() : text);
+    button.textContent = "Copied";
+  }}, "Copy");
+  return button;
+}
+
+/** The view as plain texts, in the order of the heads: [group, [[rank, method, ...], ...]]. */
+function texts() {
+  return visible().map(({group, rows}) => [group, rows.map(({row, rank}) => [
+    rank, row.label, row.collapse,
+    ...row.cells.map(cell => Array.isArray(cell) ? number(cell[0], cell[1]) : fault(view.whys[cell])),
+    String(value(row, "n")), row.status])]);
+}
+
+function csv() {
+  // a spreadsheet would run a text that begins like a formula
+  const safe = text => typeof text === "string" && /^[=+\-@\t\r]/.test(text) && text !== "-"
+    ? `'${text}` : String(text ?? "");
+  const quoted = text => /[",\n\r]/.test(safe(text)) ? `"${safe(text).replaceAll('"', '""')}"` : safe(text);
+  const facts = Object.keys(view.groups[0]?.facts ?? {});
+  const head = [...facts, `rank by ${rankKey()}`, "method", "family",
+    ...view.columns.flatMap(({key}) => [key, `${key}_sd`, `${key}_n`, `${key}_low`, `${key}_high`]),
+    "collapsed", "status", "notes"];
+  const lines = visible().flatMap(({group, rows}) => rows.map(({row, rank}) => [
+    ...facts.map(name => group.facts[name]), rank, row.label, row.family,
+    ...row.cells.flatMap(cell => Array.isArray(cell) ? cell.slice(0, 5) : [null, null, 0, null, null]),
+    row.collapse, row.status, notes(row)]));
+  return [head, ...lines].map(fields => fields.map(quoted).join(",")).join("\n") + "\n";
+}
+
+const columnTitles = () => heads().map(([, name]) => name);
+
+function markdown() {
+  const safe = text => text.replaceAll("\\", "\\\\").replaceAll("|", "\\|").replaceAll("<", "&lt;")
+    .replace(/\s+/g, " ");
+  const written = fields => `| ${fields.map(safe).join(" | ")} |`;
+  return texts().map(([group, rows]) => [`## ${safe(group.name)}`, "", written(columnTitles()),
+    `|${" --- |".repeat(columnTitles().length)}`, ...rows.map(written), ""].join("\n")).join("\n");
+}
+
+function latex() {
+  const special = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}",
+    "±": "$\\pm$", "<": "\\textless{}", ">": "\\textgreater{}"};
+  const safe = text => text.replace(/[\\~^±<>]|[&%$#_{}]/g, char => special[char] ?? `\\${char}`)
+    .replace(/\s+/g, " ");
+  const written = fields => `${fields.map(safe).join(" & ")} \\\\`;
+  const shape = `rll${"r".repeat(view.columns.length)}rl`;
+  return texts().map(([group, rows]) => [`\\begin{table}[t]`, `\\caption{${safe(group.name)}}`,
+    `\\begin{tabular}{${shape}}`, "\\toprule", written(columnTitles()), "\\midrule",
+    ...rows.map(written), "\\bottomrule", "\\end{tabular}", "\\end{table}", ""].join("\n")).join("\n");
+}
+
+function bibtex() {
+  const methods = new Set(visible().flatMap(({rows}) => rows.map(({row}) => row.method)));
+  const keys = new Set([...methods].map(method => view.cite[method]).filter(Boolean));
+  const without = [...methods].filter(method => !view.cite[method]).sort();
+  return (without.length ? `% no entry for: ${without.join(", ").replace(/\s+/g, " ")}\n\n` : "")
+    + [...keys].sort().concat(view.cite_attack).map(key => view.bibtex[key]).join("\n\n") + "\n";
+}
+
+const EXPORTS = {csv: [csv, "csv"], markdown: [markdown, "md"], latex: [latex, "tex"],
+  bibtex: [bibtex, "bib"]};
+const exported = () => (EXPORTS[state.format] ?? EXPORTS.csv)[0]();
+
+function download() {
+  const url = URL.createObjectURL(new Blob([exported()], {type: "text/plain"}));
+  el("a", {href: url, download: `leaderboard.${(EXPORTS[state.format] ?? EXPORTS.csv)[1]}`}).click();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
+}
+
+// Controls.
+
+function choices(key) {
+  const rows = view.groups.flatMap(group => group.rows.map(row =>
+    ({...group.filters, family: row.family, status: row.status})[key]));
+  return [...new Set(rows)].sort((a, b) => a.localeCompare(b, "en", {numeric: true}));
+}
+
+function makeControls() {
+  $("page").hidden = false;
+  $("filters").append(...Object.entries(FILTERS).map(([key, name]) => el("label", {}, name,
+    el("select", {"data-key": key}, el("option", {value: ""}, "all"),
+      ...choices(key).map(choice => el("option", {value: choice}, choice || "not known"))))));
+  for (const link of document.querySelectorAll("[data-part]"))  // the address holds the state
+    link.addEventListener("click", event => {
+      event.preventDefault();
+      $(link.dataset.part).scrollIntoView();
+    });
+  for (const control of document.querySelectorAll("[data-key]"))
+    control.addEventListener(control.type === "search" ? "input" : "change",
+      () => set({[control.dataset.key]: control.value}));
+  $("more").onclick = () => set({all: "yes"});
+  $("unhide").onclick = () => set({hide: ""});
+  $("reset").onclick = () => set({...DEFAULTS});
+  $("download").onclick = download;
+  $("download").after(" ", copier(exported));
+  $("export").addEventListener("toggle", drawExport);
+  $("drawer").addEventListener("close", () => state.run && set({run: ""}));
+  $("drawer-close").onclick = () => $("drawer").close();
+  $("table").addEventListener("click", event => {
+    const row = event.target.closest("td:not(.tick)")?.closest("[data-row]");
+    if (row) row.querySelector("button").click();
+  });
+  addEventListener("hashchange", () => { state = readAddress(); draw(); });
+  addEventListener("beforeprint", () => { if (!state.all) set({all: "yes"}); });
+}
+
+function drawExport() {
+  if ($("export").open) $("exported").value = exported();
+}
+
+function draw() {
+  for (const control of document.querySelectorAll("[data-key]"))
+    if (control.value !== state[control.dataset.key]) control.value = state[control.dataset.key];
+  const groups = visible();
+  drawTable(groups);
+  drawOutside();
+  drawExport();
+  $("pictures").hidden = !groups.length;
+  clearTimeout(later);
+  later = setTimeout(() => drawPictures(visible()), 100);  // not at every key of a search
+  drawDrawer();
+}

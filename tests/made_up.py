@@ -1,0 +1,140 @@
+"""Made-up records: for tests of tables and pages, a few of them or thousands."""
+
+import dataclasses
+import json
+
+import numpy as np
+
+from bench.record import (
+    Attack,
+    Best,
+    Config,
+    Data,
+    Epoch,
+    Expense,
+    Origin,
+    Record,
+    Score,
+    Training,
+    Verdict,
+)
+
+DATA = Data(checksum="c" * 64, official=True, train_images=100, test_images=50)
+ORIGIN = Origin(
+    commit="0123456789abcdef", dirty=False, method_code="m", bench_code="b", python="3.11.7",
+    torch="2.11.0", cuda=None, device="CPU of a test", threads=1,
+    started="2026-11-21T00:00:00+00:00", seconds=1.0,
+)  # fmt: skip
+HOSTILE = "<script>alert('x')</script> & \"q\" | 50 % $x_1$ \\end{table}"
+
+
+def config(method="fgsm", seed=0, settings=None, **changes):
+    whole = {
+        "dataset": "digits", "architecture": "small_cnn", "width": 16, "method": method,
+        "settings": settings or {}, "eps": "51/255", "seed": seed, "protocol": {"name": "smoke"},
+    }  # fmt: skip
+    return Config(**(whole | changes))
+
+
+def training(clean=90.0, fgsm=70.0, pgd10=60.0, onset=None):
+    scores = {k: Score(accuracy=v, n=50) for k, v in (("clean", clean), ("fgsm", fgsm))}
+    epoch = Epoch(epoch=0, lr=0.1, loss=1.0, pert_align=0.5, reach=1.0, state={}, probe={})
+    return Training(
+        epochs=1, updates=2, parameters=3, train_seconds=1.0, data_seconds=0.1, probe_seconds=0.2,
+        peak_bytes=None, state_bytes=0, probe_images=10, resumed=0, **scores,
+        pgd10=Score(accuracy=pgd10, n=50),
+        verdict=Verdict(collapsed=onset is not None, onset_epoch=onset),
+        method_source="", curves=[epoch],
+    )  # fmt: skip
+
+
+def attack(accuracy, n=40, generator=None):
+    """AutoAttack's verdict; without a generator the first images stand."""
+    stood = np.arange(n) < round(n * accuracy / 100)
+    if generator is not None:
+        generator.shuffle(stood)
+    mask = np.packbits(stood).tobytes().hex()[: -(-n // 4)]
+    robust = {"clean": "f" * len(mask), "square": mask}
+    return Attack(
+        version="standard", library="x 1", seed=0, batch=8, n=n, accuracy=accuracy,
+        after={"clean": 90.0, "square": accuracy}, robust=robust, attack_seconds=1.0,
+    )  # fmt: skip
+
+
+def expense(ratio):
+    return Expense(
+        forward=2, backward=2, declared_forward=2, declared_backward=2, flops_per_image=1e6,
+        update_seconds=0.1, update_seconds_sd=0.01, reference="fgsm_rs", reference_seconds=0.1,
+        time_ratio=ratio, data_seconds=0.0, repetitions=3, updates=5, peak_bytes=None,
+        reference_bytes=None, state_bytes=0,
+    )  # fmt: skip
+
+
+def write(root, cfg, stage, *, status="done", reason=None, data=DATA, **body):
+    run = f"{cfg.method}-{cfg.seed}-{sorted(cfg.settings.items())}-{cfg.eps}".replace("/", "_")
+    record = Record(
+        stage=stage, run=run, config=cfg, status=status, reason=reason, origin=ORIGIN, data=data,
+        **body,
+    )  # fmt: skip
+    return record.write(root / cfg.dataset / cfg.architecture / cfg.method / run)
+
+
+def done(root, cfg, *, aa, ratio=1.0, **scores):
+    write(root, cfg, "train", training=training(**scores))
+    write(root, cfg, "autoattack", attack=attack(aa))
+    if cfg.seed == 0:
+        write(root, cfg, "cost", expense=expense(ratio))
+
+
+METHODS = ("fgsm", "fgsm_rs", "n_fgsm", "sora", "pgd10", "trades", "grad_align", "mine")
+SEEDS = 5
+
+
+def suite(root, runs, *, epochs=30, images=1000):
+    """Write so many runs as a grid would: five seeds of eight methods a table, some of them failed.
+
+    Files are written plainly: records' own way waits for the disk at every one.
+    """
+    generator = np.random.default_rng(0)
+    for i in range(runs):
+        table, method = i // (SEEDS * len(METHODS)), METHODS[i // SEEDS % len(METHODS)]
+        cfg = config(
+            method, i % SEEDS, {"alpha": 1.25}, dataset=("digits", "cifar10", "svhn")[table % 3],
+            architecture=("small_cnn", "resnet18")[table // 3 % 2], eps=f"{4 + table // 6}/255",
+            protocol={"name": "sora-30", "epochs": epochs},
+        )  # fmt: skip
+        base = 20 + 3 * METHODS.index(method) + generator.normal(0, 1)
+        folder = root / cfg.dataset / cfg.architecture / method / f"{i:012x}"
+        folder.mkdir(parents=True)
+        for stage, status, body in _stages(i, method, base, epochs, images, generator):
+            record = Record(
+                stage=stage, run=f"{i:012x}", config=cfg, status=status, origin=ORIGIN, data=DATA,
+                reason=None if status == "done" else "loss is nan", **body,
+            )  # fmt: skip
+            (folder / f"{stage}.json").write_text(json.dumps(dataclasses.asdict(record)))
+
+
+def _stages(i, method, base, epochs, images, generator):
+    if i % 97 == 96:
+        yield "train", "diverged", {}
+        yield "autoattack", "skipped", {}
+        return
+    onset = epochs // 2 if method == "fgsm" and i % 2 else None
+    curves = [
+        Epoch(
+            epoch=e, lr=0.1, loss=float(3 / (e + 1)), pert_align=0.5, reach=1.0, state={"c": 0.25},
+            probe={"clean": 80.0, "fgsm": 60.0, "pgd10": 0.0 if onset and e >= onset else base},
+        )
+        for e in range(epochs)
+    ]  # fmt: skip
+    score = Score(accuracy=float(base + 5), n=images)
+    best = Best(epoch=1, validation=50.0, clean=score, fgsm=score, pgd10=score)
+    yield "train", "done", {
+        "training": dataclasses.replace(
+            training(90.0, 70.0, float(base), onset), curves=curves, best=best, epochs=epochs,
+            method_source=f"class {method}: ...",
+        )
+    }  # fmt: skip
+    yield "autoattack", "done", {"attack": attack(max(float(base) - 3, 0.0), images, generator)}
+    if i % SEEDS == 0:
+        yield "cost", "done", {"expense": expense(1.0 + METHODS.index(method) / 4)}

@@ -1,0 +1,343 @@
+"""The page in a real browser, opened from disk, without network."""
+
+import csv
+import io
+import itertools
+import re
+import resource
+import shutil
+import time
+
+import pytest
+from made_up import HOSTILE, SEEDS, config, done, suite, write
+
+from report import render
+from report.outside import Outside
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
+pytestmark = pytest.mark.skipif(
+    not CHROMIUM, reason="no Chromium on this machine: apt-get install chromium"
+)
+RUNS = 2 * 8 * SEEDS  # two tables of eight methods
+
+
+OUTSIDE = Outside(
+    name=HOSTILE, dataset="cifar10", architecture="SmallCNN", norm="Linf", eps="0.0157",
+    clean=83.3, autoattack=None, source="https://arxiv.org/abs/1", venue="ICLR 2020", footnote="",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Two tables of whole runs, and one with a hostile name, a failure and its log."""
+    root = tmp_path_factory.mktemp("results")
+    suite(root / "runs", RUNS, images=200)
+    hostile = config(HOSTILE, settings={"note": HOSTILE})
+    done(root / "runs", hostile, aa=10.0)
+    write(root / "runs", config("sora"), "train", status="failed", reason=HOSTILE)
+    write(root / "runs", config("sora"), "autoattack", status="oom", reason="too large")
+    run = "digits/small_cnn/sora/" + "sora-0-[]-51_255"
+    (root / "logs" / run).mkdir(parents=True)
+    (root / "logs" / run / "train.log").write_text("\n".join([HOSTILE] * 40 + ["the last line"]))
+    render.render(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def window(browser):
+    """A window without network."""
+    context = browser.new_context(offline=True, viewport={"width": 1300, "height": 900})
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    return context
+
+
+@pytest.fixture
+def opened(window, results):
+    """Open the page; fails on any error, warning or request of the page."""
+    said, asked, pages = [], [], []
+
+    def show(address="", path=results / "leaderboard.html"):
+        page = window.new_page()
+        pages.append(page)
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("console", lambda message: said.append(message.text))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(f"{path.as_uri()}{address}")
+        return page
+
+    yield show
+    for page in pages:
+        page.close()
+    assert not said
+    assert all(url.startswith(("file:", "blob:")) for url in asked)
+
+
+def column(page, key, group=0):
+    """The texts of a column in one of the tables."""
+    cells = page.locator("tbody").nth(group).locator(f'[data-row] td[data-column="{key}"]')
+    return [text.strip() for text in cells.all_inner_texts()]
+
+
+def numbers(page, key, group=0):
+    return [float(text.split()[0]) for text in column(page, key, group) if text[0].isdigit()]
+
+
+def methods(page):
+    return page.locator("tbody [data-row] th button").all_inner_texts()
+
+
+def test_it_opens_from_disk_and_ranks_as_the_files_do(opened, results):
+    page = opened()
+    found, _ = render.gather(results)
+    for i, group in enumerate(found):
+        assert column(page, "rank", i) == [row.rank_text for row in group.rows]
+    assert page.evaluate("window.hacked") is None
+
+
+def test_a_click_on_a_head_sorts_and_what_is_missing_stays_last(opened):
+    page = opened("#data=digits")
+    head = page.locator('th:has(> button[data-sort="time_ratio"])')
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert numbers(page, "time_ratio") == sorted(numbers(page, "time_ratio"))
+    assert column(page, "time_ratio", 1)[-1].startswith("not run")
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "descending"
+    last = page.locator("tbody").nth(1)
+    assert column(page, "time_ratio", 1)[-1].startswith("not run")
+    assert "failed" in last.locator("tr").last.inner_text()
+
+
+def test_a_sort_ranks_again_and_ties_what_overlaps(opened):
+    page = opened("#data=digits&sort=time_ratio")
+    times, ranks = numbers(page, "time_ratio"), column(page, "rank")
+    assert ranks == [str(1 + sum(t < own for t in times)) for own in times]  # one seed: no interval
+    page.locator('button[data-sort="pgd10"]').click()
+    assert column(page, "rank")[0].startswith("1")
+    assert any(rank.endswith("=") for rank in column(page, "rank"))
+
+
+def test_filters_and_search_are_kept_in_the_address(opened):
+    page = opened()
+    page.locator('select[data-key="data"]').select_option("cifar10")
+    page.locator('select[data-key="family"]').select_option("multi-step")
+    page.locator('input[data-key="q"]').fill("trades")
+    assert methods(page) == ["trades"]
+    assert "1 of 18 rows" in page.locator("#count").inner_text()
+    again = opened("#" + page.url.partition("#")[2])
+    assert methods(again) == ["trades"]
+    assert again.locator('input[data-key="q"]').input_value() == "trades"
+    page.locator("#reset").click()
+    assert len(methods(page)) == 18
+    page.evaluate("location.hash = '#q=pgd10'")
+    page.wait_for_function("document.querySelectorAll('[data-row]').length === 2")
+
+
+def test_a_hidden_row_leaves_the_ranks_and_comes_back(opened):
+    page = opened("#data=cifar10")
+    first, second = methods(page)[:2]
+    page.get_by_label(f"show {first}", exact=True).click()
+    assert methods(page)[0] == second
+    assert column(page, "rank")[0].startswith("1")
+    assert methods(opened("#" + page.url.partition("#")[2]))[0] == second
+    page.locator("#unhide").click()
+    assert methods(page)[0] == first
+
+
+def test_the_drawer_opens_by_keyboard_and_tells_all_of_a_run(opened):
+    page = opened("#data=cifar10")
+    page.get_by_role("button", name="fgsm", exact=True).focus()
+    page.keyboard.press("Enter")
+    drawer = page.get_by_role("dialog")
+    page.wait_for_selector("#run-curves svg")
+    text = drawer.inner_text()
+    origin = ("0123456789abcdef", "torch 2.11.0", "CPU of a test", "c" * 64)
+    for said in (
+        *origin,
+        "class fgsm: ...",
+        "--config",
+        '"alpha": 1.25',
+        "goodfellow2015explaining",
+    ):
+        assert said in text
+    drawer.get_by_role("button", name="1", exact=True).click()
+    assert "collapse began in epoch" in drawer.inner_text()
+    address = "#" + page.url.partition("#")[2]
+    page.keyboard.press("Escape")
+    assert not drawer.is_visible()
+    assert "run=" not in page.url
+    assert page.evaluate("document.activeElement.textContent") == "fgsm"
+    assert opened(address).get_by_role("dialog").is_visible()
+
+
+def test_text_of_records_never_becomes_markup(opened):
+    page = opened("#q=alert")
+    assert HOSTILE in methods(page)[0]
+    page.locator("tbody [data-row] th button").first.click()
+    assert HOSTILE in page.get_by_role("dialog").inner_text()
+    page.keyboard.press("Escape")
+    failed = opened("#status=failed")
+    assert HOSTILE in failed.locator("td.notes").inner_text()
+    failed.locator("tbody [data-row] th button").click()
+    log = failed.locator("#drawer pre").filter(has_text="the last line").inner_text()
+    assert log.count(HOSTILE) == 29
+    for one in (page, failed):
+        assert one.locator("#page script, dialog script").count() == 0
+
+
+def test_exports_hold_the_view_and_escape_it(opened):
+    page = opened("#q=alert")
+    page.locator("#export summary").click()
+    text = page.locator("#exported")
+    (row,) = csv.DictReader(io.StringIO(text.input_value()))
+    assert HOSTILE in row["method"]
+    assert float(row["autoattack"]) == 10.0
+    page.locator('select[data-key="format"]').select_option("markdown")
+    line = text.input_value().splitlines()[4]
+    assert "&lt;script>" in line
+    assert len(re.findall(r"(?<!\\)\|", line)) == len(
+        re.findall(r"\|", text.input_value().splitlines()[2])
+    )
+    page.locator('select[data-key="format"]').select_option("latex")
+    said = text.input_value()
+    assert said.count(r"\end{table}") == 1
+    assert r"\textless{}script\textgreater{}" in said
+    assert r"50 \% \$x\_1\$ \textbackslash{}end\{table\}" in said
+    page.locator('select[data-key="format"]').select_option("bibtex")
+    assert text.input_value().startswith("% no entry for: <script>")
+    assert "@inproceedings{croce2020reliable," in text.input_value()
+
+
+def test_an_export_is_downloaded_and_copied(opened):
+    page = opened("#data=cifar10&format=bibtex")
+    page.locator("#export summary").click()
+    with page.expect_download() as waiting:
+        page.locator("#download").click()
+    assert waiting.value.suggested_filename == "leaderboard.bib"
+    assert "% no entry for: mine" in waiting.value.path().read_text()
+    page.get_by_role("button", name="Copy").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    assert "@inproceedings{wong2020fast," in page.evaluate("navigator.clipboard.readText()")
+
+
+def test_a_spreadsheet_runs_no_method_name(opened, tmp_path):
+    done(tmp_path / "runs", config("=HYPERLINK(1)"), aa=10.0)
+    render.render(tmp_path)
+    page = opened("", tmp_path / "leaderboard.html")
+    page.locator("#export summary").click()
+    assert ",'=HYPERLINK(1)," in page.locator("#exported").input_value()
+
+
+def test_names_in_the_cost_picture_never_overlap(opened, tmp_path):
+    for i in range(24):
+        done(tmp_path / "runs", config(f"method_{i}"), aa=30.0, ratio=1 + i / 1000)
+    render.render(tmp_path)
+    page = opened("", tmp_path / "leaderboard.html")
+    page.locator("#pictures").scroll_into_view_if_needed()
+    page.wait_for_selector("#scatter svg")
+    names = page.locator("#scatter svg text").filter(has_text="method_")
+    boxes = sorted((box["y"], box["height"]) for box in (n.bounding_box() for n in names.all()))
+    assert len(boxes) == 24
+    for (above, height), (below, _) in itertools.pairwise(boxes):
+        assert above + height <= below + 1
+    frame = page.locator("#scatter").bounding_box()
+    assert frame["height"] < 24 * 15 + 80  # they stand beside the axis, which has one line for each
+    right = frame["x"] + frame["width"]
+    assert all((box := name.bounding_box())["x"] + box["width"] <= right for name in names.all())
+
+
+def test_the_pictures_show_front_collapse_and_state(opened):
+    page = opened("#data=cifar10&sort=method")
+    page.locator("#pictures").scroll_into_view_if_needed()
+    page.wait_for_selector("#traces svg")
+    assert page.locator("#scatter .mark-line path").count() == 1
+    collapsed = page.locator('#traces [aria-roledescription="rule mark"]')
+    assert collapsed.count() == 2  # of five seeds of one method
+    page.locator("#picture-trace").select_option("state: c")
+    page.wait_for_function("document.querySelector('#traces').innerHTML.includes('state: c')")
+    page.locator("#picture-x").select_option("clean")
+    page.wait_for_function("document.querySelector('#scatter').innerHTML.includes('Clean')")
+    assert "x=clean" in page.url
+
+
+def test_without_script_the_tables_are_there(browser, results):
+    page = browser.new_page(java_script_enabled=False)
+    page.goto((results / "leaderboard.html").as_uri())
+    assert page.locator("noscript table").count() == 3
+    assert page.locator("noscript th[scope=row]").filter(has_text="n_fgsm").first.is_visible()
+    assert not page.locator("#page").is_visible()
+    page.close()
+
+
+def test_the_skip_link_leads_to_the_table(opened):
+    page = opened()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "table"
+
+
+def test_rows_of_others_stand_apart_and_are_filtered_alike(opened, results, tmp_path):
+    found, runs = render.gather(results)
+    (tmp_path / "page.html").write_text(render.page(found, runs, outside=[OUTSIDE]))
+    page = opened("", tmp_path / "page.html")
+    rows = page.locator("#outside-rows tr")
+    assert rows.count() == 1
+    assert HOSTILE in rows.inner_text()
+    assert "not reported" in rows.inner_text()
+    assert HOSTILE not in page.locator("#table").inner_text().replace(methods(page)[-2], "")
+    for key, own in (("data", "cifar10"), ("arch", "small_cnn"), ("eps", "4/255")):
+        page.locator(f'select[data-key="{key}"]').select_option(own)
+        assert rows.count() == 1
+    page.locator('select[data-key="data"]').select_option("digits")
+    assert rows.count() == 0
+
+
+def test_a_narrow_window_scrolls_the_table_and_not_the_page(opened):
+    page = opened()
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.slow
+def test_five_thousand_runs_are_read_rendered_and_sorted_at_once(opened, tmp_path):
+    suite(tmp_path / "runs", 5000)
+    start = time.process_time()
+    render.render(tmp_path)
+    seconds = time.process_time() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    path = tmp_path / "leaderboard.html"
+    size = path.stat().st_size / 2**20
+    page = opened("", path)
+    took = {
+        name: page.evaluate(
+            f"""() => new Promise(done => {{
+                const start = performance.now(); {act};
+                requestAnimationFrame(() => setTimeout(() => done(performance.now() - start)));
+            }})"""
+        )
+        for name, act in {
+            "sort": "document.querySelector('[data-sort=clean]').click()",
+            "filter": "const s = document.querySelector('[data-key=data]'); s.value = 'svhn';"
+            " s.dispatchEvent(new Event('change'))",
+            "search": "const q = document.querySelector('[data-key=q]'); q.value = 'sora';"
+            " q.dispatchEvent(new Event('input'))",
+            "drawer": "document.querySelector('[data-row] th button').click()",
+        }.items()
+    }
+    print(f"{seconds:.1f} s of CPU, {peak:.2f} GiB, {size:.1f} MiB;", took)
+    assert seconds < 30
+    assert peak < 2
+    assert size < 20
+    assert max(took.values()) < 1000  # milliseconds

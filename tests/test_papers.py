@@ -1,0 +1,337 @@
+"""Printed numbers beside ours: what is compared, what departs, what is said of an empty cell."""
+
+import dataclasses
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from bench.protocol import PROTOCOLS
+from bench.record import Attack, Config, Data, Epoch, Measure, Record, Score, Training, Verdict
+from report.papers import page
+from report.printed import Choice, Paper, Printed, papers, printed
+from report.reproduction import ATTACKS, WIDTHS, compare, effects
+from report.table import Run
+from workflows import grid
+
+HOSTILE = "<script>alert('x')</script> \"q\" | a\\b"
+ANNOUNCED = {"seat", "soar"}  # methods that have a table and no file yet
+PAPER = Paper(
+    key="p", title="P", authors="A", venue="V", link="https://arxiv.org/abs/1", source="s",
+    protocols=["sora-paper"], settings={"sora": {"tau": 0.02}}, choices=[],
+)  # fmt: skip
+NUMBER = Printed(
+    table="Table 1", dataset="cifar10", architecture="preact_resnet18", norm="Linf", eps="8/255",
+    printed="SORA", method="sora", settings={}, attack="autoattack", checkpoint="last",
+    value="40.0", unit="%", spread="", seeds=None, epochs="30", note="",
+)  # fmt: skip
+RULE = Choice(what="w", said="s", method="sora", field="rule", options=["code", "paper"])
+DATA = Data(checksum="c", official=True, train_images=50_000, test_images=10_000)
+
+
+def record(stage, config, status="done", reason=None, data=DATA, **body):
+    return Record(
+        stage=stage, run="r", config=config, status=status, reason=reason, data=data, **body
+    )
+
+
+def run(aa=40.0, *, n=10_000, seed=0, data=DATA, settings=None, protocol="sora-paper", **changes):
+    """A run whose every accuracy is the same."""
+    config = Config(**{
+        "dataset": "cifar10", "architecture": "preact_resnet18", "width": 64, "method": "sora",
+        "settings": {"tau": 0.02, "rule": "code"} | (settings or {}), "eps": "8/255", "seed": seed,
+        "protocol": PROTOCOLS[protocol].as_dict(), **changes,
+    })  # fmt: skip
+    score = Score(accuracy=aa, n=n)
+    training = Training(
+        epochs=1, updates=2, parameters=3, train_seconds=1.0, data_seconds=0.1, probe_seconds=0.2,
+        peak_bytes=None, state_bytes=0, probe_images=10, resumed=0, clean=score, fgsm=score,
+        pgd10=score, verdict=Verdict(collapsed=False, onset_epoch=None), method_source="",
+        curves=[Epoch(epoch=0, lr=0.1, loss=1.0, pert_align=0.5, reach=1.0, state={}, probe={})],
+    )  # fmt: skip
+    attack = Attack(
+        version="standard", library="x", seed=0, batch=8, n=n, accuracy=aa,
+        after={"clean": aa, "apgd-ce": aa + 1, "square": aa}, robust={}, attack_seconds=1.0,
+    )  # fmt: skip
+    measure = Measure(settings={}, scores={"pgd50_10": score}, measure_seconds=1.0)
+    return Run(folder=f"{seed}", config=config, published=False, stages={
+        "train": record("train", config, data=data, training=training),
+        "autoattack": record("autoattack", config, data=data, attack=attack),
+        "pgd50_10": record("pgd50_10", config, data=data, measure=measure),
+    })  # fmt: skip
+
+
+def cell(*runs, paper=PAPER, **changes):
+    (found,) = compare(paper, [dataclasses.replace(NUMBER, **changes)], runs).blocks[0].cells
+    return found
+
+
+# the data
+
+
+@pytest.mark.parametrize("paper", papers(), ids=lambda paper: paper.key)
+def test_printed_numbers_are_sound_and_stand_once(paper):
+    numbers = printed(paper.key)
+    keys = Counter((n.table, n.dataset, n.architecture, n.norm, n.eps, n.printed, n.attack)
+                   for n in numbers)  # fmt: skip
+    assert [key for key, count in keys.items() if count > 1] == []
+    for number in numbers:
+        assert number.unit in ("%", "% fooled", "% confidence", "loss", "L2 distance")
+        assert number.number >= 0
+        assert not number.unit.startswith("%") or number.number <= 100
+        assert number.method in {"", *ANNOUNCED, *grid.names("methods")}
+        assert number.dataset in grid.names("bench/data")
+        assert number.norm in ("Linf", "L2", "Linf/L2(1.74)", "")
+        assert not number.eps or re.fullmatch(r"[\d.]+/255", number.eps)
+        unknown = number.settings.keys() - grid.settings(number.method).keys() \
+            if number.method in grid.names("methods") else ()  # fmt: skip
+        assert not unknown
+
+
+def test_no_number_was_lost_on_the_way():
+    counts = {paper.key: len(printed(paper.key)) for paper in papers()}
+    assert counts == {"sora": 28, "seat": 142, "soar": 537, "gradalign": 12}
+
+
+def test_papers_and_choices_name_what_exists():
+    for paper in papers():
+        assert set(paper.protocols) <= PROTOCOLS.keys()
+        for method, settings in paper.settings.items():
+            if method not in ANNOUNCED:
+                assert settings.keys() <= grid.settings(method).keys()
+        for choice in paper.choices:
+            assert len(choice.options) >= 2 or not choice.field
+            if choice.field == "protocol":
+                assert set(choice.options) <= PROTOCOLS.keys()
+            elif choice.method and choice.method not in ANNOUNCED:
+                assert choice.field in grid.settings(choice.method)
+
+
+def test_published_widths_are_the_networks_own():
+    for name, width in WIDTHS.items():
+        assert width == grid.constant(f"bench/models/{name}.py", "WIDTH")
+
+
+def test_a_line_that_is_no_number_is_named(tmp_path, monkeypatch):
+    shutil.copytree(grid.ROOT / "report/papers", tmp_path / "papers")
+    text = (tmp_path / "papers/sora.csv").read_text()
+    (tmp_path / "papers/sora.csv").write_text(text.replace("35.54", "35,54 %", 1).replace('"', ""))
+    monkeypatch.setattr("report.printed.FOLDER", tmp_path / "papers")
+    with pytest.raises(ValueError, match=r"sora\.csv line 3"):
+        printed("sora")
+
+
+# what is compared
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"dataset": "cifar100"}, {"architecture": "resnet18"}, {"eps": "16/255"}, {"method": "fgsm"}],
+    ids=str,
+)
+def test_only_like_is_compared_with_like(changes):
+    found = cell(run(**changes))
+    assert (found.ours, found.why, found.verdict) == (None, "no record of sora", "none")
+
+
+def test_a_row_with_settings_is_compared_with_runs_that_have_them():
+    with_tau = {"settings": {"tau": 0.5}}
+    assert cell(run(), **with_tau).why == "no record of sora tau=0.5"
+    assert cell(run(settings={"tau": 0.5}), **with_tau).ours.mean == 40.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"attack": "pgd20"}, "attack not run here"),
+        ({"method": ""}, "method not here"),
+        ({"architecture": "CNN6"}, "network not here"),
+        ({"norm": "L2"}, "norm L2 not run here"),
+        ({"eps": "", "norm": ""}, "the table names no radius"),
+        ({"unit": "loss"}, "no accuracy"),
+        ({"checkpoint": "best"}, "of the best epoch; ours is the last"),
+    ],
+)
+def test_a_number_that_cannot_be_compared_says_why(changes, why):
+    found = cell(run(), **changes)
+    assert (found.ours, found.why) == (None, why)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_every_attack_finds_its_own_number(attack):
+    assert cell(run(), attack=attack).ours.mean == (41.0 if attack == "apgd_ce" else 40.0)
+
+
+@pytest.mark.parametrize(("aa", "verdict"), [(39.5, "held"), (42.0, "above"), (38.0, "below")])
+def test_the_verdict_is_whether_the_interval_holds_the_number(aa, verdict):
+    found = cell(run(aa))
+    assert found.verdict == verdict
+    assert found.difference == pytest.approx(aa - 40)
+    assert found.ours.low < aa < found.ours.high
+
+
+def test_fewer_images_make_a_wider_interval():
+    found = cell(run(36.0, n=128))
+    assert found.verdict == "held"
+    assert (found.ours.low, found.ours.high) == pytest.approx((28.2, 44.6), abs=0.1)
+
+
+def test_seeds_are_summed_up_and_counted():
+    found = cell(run(39.0, seed=0), run(41.0, seed=1))
+    assert (found.ours.mean, found.ours.seeds) == (40.0, 2)
+    assert found.ours.low < 28  # Student's for two seeds that differ by two points
+    assert found.ours.text == "40.00 [27.3, 52.7], 2 seeds of 10000 images"
+
+
+def test_what_the_paper_leaves_open_is_said_of_our_runs():
+    paper = dataclasses.replace(PAPER, choices=[RULE])
+    assert cell(run(), paper=paper).ours.text.endswith("10000 images, rule=code")
+    assert cell(run(), paper=PAPER).ours.text.endswith("10000 images")
+
+
+def test_notes_of_a_row_are_said_once():
+    both = [dataclasses.replace(NUMBER, note="a; b"),
+            dataclasses.replace(NUMBER, attack="fgsm", note="a; c")]  # fmt: skip
+    (block,) = compare(PAPER, both, []).blocks
+    assert block.beside("SORA") == ["paper: a", "paper: b", "paper: c"]
+
+
+def test_the_runs_that_depart_least_stand_beside_the_number():
+    departing = [run(99.0, seed=seed, width=16) for seed in range(3)]
+    assert cell(*departing, run(40.0)).ours.mean == 40.0
+    assert cell(run(40.0), *departing).ours.mean == 40.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ()),
+        ({"protocol": "sora-cosine"}, ("protocol sora-cosine, not sora-paper",)),
+        (
+            {"protocol": "sora-15"},
+            ("protocol sora-15, not sora-paper", "15 epochs, not 30"),
+        ),
+        ({"width": 16}, ("width 16, not 64",)),
+        ({"train_images": 10_000}, ("10000 training images",)),
+        ({"precision": "bf16"}, ("precision bf16",)),
+        ({"n": 128}, ("autoattack on 128 of 10000 test images",)),
+        ({"data": dataclasses.replace(DATA, official=False)}, ("unofficial data",)),
+        ({"settings": {"tau": 0.5}}, ("tau 0.5, not 0.02",)),
+    ],
+    ids=str,
+)
+def test_every_departure_is_said(changes, said):
+    assert cell(run(**changes)).ours.departures == said
+
+
+def test_a_paper_whose_protocol_is_not_here_says_so():
+    found = cell(run(), paper=dataclasses.replace(PAPER, protocols=[]))
+    assert found.ours.departures == ("protocol sora-paper, not the paper's",)
+
+
+def test_a_failed_run_says_so_in_its_cell():
+    broken = run()
+    broken.stages["autoattack"] = record("autoattack", broken.config, "oom", "memory is full")
+    assert cell(broken).why == "oom: memory is full"
+    assert cell(broken, attack="clean").ours.mean == 40.0
+
+
+# what the papers leave open
+
+
+def test_a_choice_is_measured_on_runs_that_differ_in_it_alone():
+    runs = [run(30.0, seed=seed) for seed in (0, 1)]
+    runs += [run(31.0 + 2 * seed, seed=seed, settings={"rule": "paper"}) for seed in (0, 1)]
+    runs += [run(90.0, seed=2, settings={"rule": "paper"}), run(90.0, seed=0, width=16)]
+    found = {effect.attack: effect for effect in effects(RULE, runs)}
+    effect = found["autoattack"]
+    assert (effect.mean, effect.pairs, effect.options) == (2.0, 2, ("code", "paper"))
+    assert effect.spread == pytest.approx(2**0.5)
+    assert effect.images == 10_000
+    assert found.keys() == {"clean", "autoattack"}
+
+
+def test_a_choice_between_protocols_is_one_too():
+    choice = Choice(what="w", said="s", field="protocol", options=["sora-paper", "sora-cosine"])
+    (_, effect) = effects(choice, [run(30.0), run(33.0, protocol="sora-cosine")])
+    assert (effect.mean, effect.pairs, effect.spread) == (3.0, 1, None) or effect.attack == "clean"
+    assert "sora-" not in effect.where
+
+
+def test_pairs_attacked_on_different_images_are_no_pairs():
+    assert effects(RULE, [run(), run(n=128, settings={"rule": "paper"})]) == []
+
+
+def test_what_no_run_differs_in_is_not_measured():
+    assert effects(RULE, [run()]) == []
+    assert effects(Choice(what="w", said="s"), [run(), run(seed=1)]) == []
+    shown = page([compare(dataclasses.replace(PAPER, choices=[RULE]), [NUMBER], [run()])])
+    assert "not measured: no two runs differ in rule alone" in shown
+
+
+# the pages
+
+
+def test_foreign_text_stays_text():
+    hostile = run(settings={"rule": HOSTILE})
+    failed = run(seed=1, method="fgsm")
+    failed.stages["autoattack"] = record("autoattack", failed.config, "failed", HOSTILE)
+    numbers = [NUMBER, dataclasses.replace(NUMBER, printed=HOSTILE, method="fgsm", note=HOSTILE)]
+    paper = dataclasses.replace(PAPER, choices=[dataclasses.replace(
+        RULE, options=["code", HOSTILE])])  # fmt: skip
+    found = [
+        compare(paper, numbers, [run(), hostile, run(seed=2, settings={"rule": HOSTILE}), failed])
+    ]
+    assert found[0].effects[0][1] and HOSTILE in found[0].blocks[0].cells[0].ours.chosen
+    assert "<script" not in page(found)
+    assert "&lt;script&gt;" in page(found)
+    markdown = page(found, "paper_report.md.j2")
+    assert "<script" not in markdown
+    for line in markdown.splitlines():
+        if line.startswith("|"):
+            assert len(re.findall(r"(?<!\\)\|", line)) == 8, line
+
+
+def test_the_page_needs_no_network_and_no_script():
+    shown = page([compare(paper, printed(paper.key), [run()]) for paper in papers()])
+    links = re.findall(r'href="([^"]*)"', shown)
+    assert links == [paper.link for paper in papers()]
+    for word in ("<script", "src=", "@import", "url("):
+        assert word not in shown
+
+
+def test_every_printed_number_is_on_the_page():
+    found = [compare(paper, printed(paper.key), [run(45.0)]) for paper in papers()]
+    total = sum(comparison.counts.total() for comparison in found)
+    assert total == 719
+    markdown = page(found, "paper_report.md.j2")
+    assert sum(line.startswith("| ") and " --- " not in line and not line.startswith("| method")
+               for line in markdown.splitlines()) == total  # fmt: skip
+    shown = page(found)
+    assert (
+        len(re.findall(r'<td class="(?:held|above|below|none)(?: departs)?">', shown))
+        == total + 4  # of the legend
+    )
+    assert 'class="held departs"' in shown or 'class="above departs"' in shown
+
+
+def test_the_program_renders_whatever_exists(tmp_path):
+    for results in (tmp_path / "empty", tmp_path / "some"):
+        if results.name == "some":
+            shutil.copytree(grid.ROOT / "results/published", results / "published")
+        done = subprocess.run(
+            [sys.executable, "-m", "report.papers", "--results", str(results)],
+            cwd=grid.ROOT, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert "SORA: " in done.stdout
+        for kind in ("html", "md"):
+            assert "SORA" in (results / f"paper_report.{kind}").read_text()
+
+
+def test_the_rule_runs_the_program():
+    text = (grid.ROOT / "workflows/rules/papers.smk").read_text()
+    assert "rule paper_report:" in text
+    assert "-m report.papers" in text
