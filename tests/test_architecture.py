@@ -18,7 +18,7 @@ ALLOWED = {
     "bench/protocol.py": set(),
     "bench/config.py": {"pydantic", "yaml", "bench.record", "bench.protocol", "workflows.grid"},
     "evaluation": {"torch", "bench", "evaluation", "pyautoattack", "workflows.grid"},
-    "report": {"bench.record", "report", "jinja2", "markupsafe", "pandas", "numpy", "altair",
+    "report": {"bench.record", "report", "jinja2", "markupsafe", "pandas", "numpy",
                "vl_convert"},
 }  # fmt: skip
 # heavy, and needed only inside the function that reads or downloads
@@ -85,7 +85,7 @@ def test_training_jobs_import_no_library_they_do_not_need():
     """torchvision alone would add a second to every job."""
     import subprocess
 
-    heavy = ("torchvision", "sklearn", "pandas", "altair", "snakemake", "pyautoattack")
+    heavy = ("torchvision", "sklearn", "pandas", "vl_convert", "snakemake", "pyautoattack")
     code = (
         "import sys, bench.train, bench.trainer, bench.batches, bench.data, evaluation.pgd; "
         f"assert not {heavy!r} & sys.modules.keys()"

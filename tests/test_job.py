@@ -108,6 +108,24 @@ def test_asking_for_a_gpu_where_there_is_none_is_refused(tmp_path):
         job.execute("train", args, lambda this: None, lambda this, ready: {})
 
 
+@pytest.mark.parametrize(("precision", "allowed"), [("fp32", False), ("tf32", True)])
+def test_tf32_is_used_only_where_it_is_asked_for(precision, allowed):
+    import dataclasses
+    from types import SimpleNamespace
+
+    from bench import data
+
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = not allowed
+    this = SimpleNamespace(
+        config=dataclasses.replace(RUN, precision=precision), device=torch.device("cpu")
+    )
+    job.network(this, SimpleNamespace(info=data.info("digits")))
+    found = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+    assert found == (allowed, allowed)
+
+
 def test_the_seed_alone_decides_the_weights(execute):
     from types import SimpleNamespace
 
