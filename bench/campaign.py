@@ -1,10 +1,11 @@
 """Run what fits of a suite in a time: python -m bench.campaign --suite S --minutes M
 
-Without Snakemake, for machines that are lent for minutes. All jobs share one process, so none pays
-for starting up; small runs gain most. One job after the other on one device: every configuration
-with the first seed before any with the second, in the order of the suite's lists, each trained and
-then attacked. A record is written as soon as a stage is done; what is there already is not done
-again, and a run that was cut off goes on from its checkpoint. Ends when nothing left would fit.
+Without Snakemake, for machines that are lent for minutes; S may be several suites. All jobs share
+one process, so none pays for starting up; small runs gain most. One job after the other on one device:
+every configuration with the first seed before any with the second, in the order of the suites and
+their lists, each trained and then attacked. A record is written as soon as a stage is done; what is
+there already is not done again, and a run that was cut off goes on from its checkpoint. Ends when
+nothing left would fit.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import shlex
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -30,17 +31,26 @@ PART = 15 * 2**20  # bytes of one part of an archive
 class Work(NamedTuple):
     """One stage of one run, and how long it should take by the stated rate."""
 
+    plan: Plan
     stage: str
     folder: str
     config: Config
     hours: float
 
 
-def order(plan: Plan) -> list[Work]:
-    """List the work of a suite, the most informative first; costs once, with the first seed."""
-    seeds = plan.suite.seeds
-    listed = []
-    for seed in seeds:
+def order(plans: Sequence[Plan]) -> list[Work]:
+    """List the work of suites, the most informative first: all first seeds before any second."""
+    most = max(len(plan.suite.seeds) for plan in plans)
+    listed: list[Work] = []
+    for i in range(most):
+        for plan in plans:
+            listed += _with_seed(plan, i)
+    return listed
+
+
+def _with_seed(plan: Plan, i: int) -> Iterator[Work]:
+    """List a suite's work with its i-th seed; costs come with the first alone."""
+    for seed in plan.suite.seeds[i : i + 1]:
         for folder, run in plan.runs.items():
             if run.seed != seed:
                 continue
@@ -49,19 +59,23 @@ def order(plan: Plan) -> list[Work]:
                 AUTOATTACK: estimate.attack_hours(run, plan.suite.attack_images),
             }
             stages |= dict.fromkeys(plan.suite.evaluations, 0.0)
-            if seed == seeds[0]:
+            if i == 0:
                 stages[COST] = 0.0
-            listed += [Work(stage, folder, run, hours) for stage, hours in stages.items()]
-    return listed
+            for stage, hours in stages.items():
+                yield Work(plan, stage, folder, run, hours)
 
 
-def left(plan: Plan, works: Iterable[Work]) -> list[Work]:
+def left(works: Iterable[Work]) -> list[Work]:
     """Leave out what has a record."""
-    return [w for w in works if read_status(_record(plan, w))[0] == "missing"]
+    return [w for w in works if read_status(_file(w, f"{w.stage}.json"))[0] == "missing"]
 
 
 def campaign(
-    plan: Plan, run: Callable[[Work], None], *, seconds: float, clock: Callable[[], float]
+    works: Sequence[Work],
+    run: Callable[[Work], None],
+    *,
+    seconds: float,
+    clock: Callable[[], float],
 ) -> Iterator[Work]:
     """Do what fits, yielding each piece of work when it is done.
 
@@ -69,15 +83,15 @@ def campaign(
     stage has been seen, it is assumed to fit.
 
     Args:
+        works: in the order in which to try them.
         run: does one piece of work; leaves a record, or raises SystemExit.
         seconds: that there are.
         clock: seconds, monotonic.
     """
     end = clock() + seconds
     pace: dict[str, float] = {}  # seconds by estimated hour, the slowest seen of a stage
-    for work in left(plan, order(plan)):
-        trained = plan.results / "runs" / work.folder / f"{TRAIN}.json"
-        if work.stage not in (TRAIN, COST) and not trained.is_file():
+    for work in left(works):
+        if work.stage not in (TRAIN, COST) and not _file(work, f"{TRAIN}.json").is_file():
             continue  # its training did not fit
         size = work.hours or 1.0  # without an estimate, as long as the longest seen
         expected = pace.get(work.stage, 0.0) * size
@@ -93,8 +107,8 @@ def campaign(
         yield work
 
 
-def archive(plan: Plan, path: Path) -> list[Path]:
-    """Pack all records of a suite, and half-precision weights of runs not attacked yet.
+def archive(plans: Sequence[Plan], path: Path) -> list[Path]:
+    """Pack all records of suites, and half-precision weights of runs not attacked yet.
 
     Written in parts of 15 MiB; ``cat PATH.* | tar xz`` puts them back below results/.
     """
@@ -102,16 +116,15 @@ def archive(plan: Plan, path: Path) -> list[Path]:
 
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for folder in plan.runs:
-            run = plan.results / "runs" / folder
+        for run in (plan.results / "runs" / folder for plan in plans for folder in plan.runs):
             for record in sorted(run.glob("*.json")):
-                tar.add(record, arcname=str(record.relative_to(plan.results)))
+                tar.add(record, arcname=_inside(record))
             weights = run / "model.safetensors"
             if weights.is_file() and not (run / f"{AUTOATTACK}.json").is_file():
                 half = {k: v.half() if v.is_floating_point() else v
                         for k, v in load(weights.read_bytes()).items()}  # fmt: skip
                 content = save(half)
-                entry = tarfile.TarInfo(str(weights.relative_to(plan.results)))
+                entry = tarfile.TarInfo(_inside(weights))
                 entry.size = len(content)
                 tar.addfile(entry, io.BytesIO(content))
     content = buffer.getvalue()
@@ -122,15 +135,21 @@ def archive(plan: Plan, path: Path) -> list[Path]:
     return parts
 
 
-def do(plan: Plan, args: argparse.Namespace) -> Callable[[Work], None]:
+def _inside(path: Path) -> str:
+    """Name a run's file as below results/."""
+    return "/".join(("runs", *path.parts[-5:]))
+
+
+def do(args: argparse.Namespace) -> Callable[[Work], None]:
     """Return a function that does one piece of work in this process."""
 
     def run(work: Work) -> None:
+        plan = work.plan
         optional = work.stage not in STAGES
         wildcards = SimpleNamespace(run=work.folder, measure=work.stage)
         words = ["--measure", work.stage] if optional else []
         words += shlex.split(plan.job(MEASURE if optional else work.stage)(wildcards))
-        words += ["--out", str(plan.results / "runs" / work.folder), "--data-dir", plan.data_dir]
+        words += ["--out", str(_file(work, "")), "--data-dir", plan.data_dir]
         words += ["--device", args.device, "--threads", str(args.threads)]
         words += ["--log", str(plan.results / "logs" / work.folder / f"{work.stage}.log")]
         before, sys.argv = sys.argv, [f"bench.{work.stage}", *words]
@@ -142,14 +161,16 @@ def do(plan: Plan, args: argparse.Namespace) -> Callable[[Work], None]:
     return run
 
 
-def _record(plan: Plan, work: Work) -> Path:
-    return plan.results / "runs" / work.folder / f"{work.stage}.json"
+def _file(work: Work, name: str) -> Path:
+    return work.plan.results / "runs" / work.folder / name
 
 
 def main() -> None:
     """Run a campaign and say what is left."""
     parser = argparse.ArgumentParser(description="Run what fits of a suite in a time.")
-    parser.add_argument("--suite", type=Path, required=True, help="a file of workflows/config/")
+    parser.add_argument(
+        "--suite", type=Path, nargs="+", required=True, help="names or files of suites"
+    )
     parser.add_argument("--minutes", type=float, required=True, help="that there are")
     parser.add_argument("--data-dir", help="where official files are; the suite's, or .data")
     parser.add_argument("--results", type=Path, default=Path("results"))
@@ -157,25 +178,30 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--archive", type=Path, help="pack records and weights here at the end")
     args = parser.parse_args()
-    path = args.suite if args.suite.suffix else ROOT / f"workflows/config/{args.suite}.yaml"
     try:
-        suite = configs.suite(configs.load(path))
-        folder = args.data_dir or configs.data_dir(suite)
-        plan = Plan(suite, configs.runs(suite), data_dir=folder, results=args.results)
-        _prepare(plan)
+        plans = [_plan(suite, args) for suite in args.suite]
+        for plan in plans:
+            _prepare(plan)
     except (configs.ConfigError, ValueError, OSError) as error:
         sys.exit(str(error))
-    works = order(plan)
+    works = order(plans)
     done = 0
     start = time.monotonic()
-    for work in campaign(plan, do(plan, args), seconds=60 * args.minutes, clock=time.monotonic):
+    for work in campaign(works, do(args), seconds=60 * args.minutes, clock=time.monotonic):
         done += 1
         spent = (time.monotonic() - start) / 60
         print(f"{spent:.1f} min: {work.folder}, {work.stage}", flush=True)
-    print(f"{done} done now, {len(left(plan, works))} of {len(works)} left")
+    print(f"{done} done now, {len(left(works))} of {len(works)} left")
     if args.archive:
-        for part in archive(plan, args.archive):
+        for part in archive(plans, args.archive):
             print(part)
+
+
+def _plan(suite: Path, args: argparse.Namespace) -> Plan:
+    path = suite if suite.suffix else ROOT / f"workflows/config/{suite}.yaml"
+    checked = configs.suite(configs.load(path))
+    folder = args.data_dir or configs.data_dir(checked)
+    return Plan(checked, configs.runs(checked), data_dir=folder, results=args.results)
 
 
 def _prepare(plan: Plan) -> None:

@@ -97,7 +97,7 @@ def _taking_turns(
         peak = Peak(device)
         try:
             steps = _stepper(this, loaded, engine)
-        except ValueError as error:
+        except (ValueError, ImportError) as error:  # the baseline needs torchvision
             print(f"{method}, {engine}: left out: {error}", file=sys.stderr)
             continue
         steps(3)  # the engine's warm-up

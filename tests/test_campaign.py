@@ -36,7 +36,8 @@ class Machine:
 
     def go(self, seconds):
         end = self.now + seconds
-        list(campaign.campaign(self.plan, self, seconds=seconds, clock=lambda: self.now))
+        works = campaign.order([self.plan])
+        list(campaign.campaign(works, self, seconds=seconds, clock=lambda: self.now))
         return self.now - end
 
 
@@ -49,12 +50,26 @@ def test_all_methods_come_with_the_first_seed_before_any_with_the_second(plan):
     assert [method for stage, method, _ in machine.did if stage == "train"][:3] == [
         "fgsm", "sora", "pgd10",
     ]  # fmt: skip
-    assert campaign.left(plan, campaign.order(plan)) == []
+    assert campaign.left(campaign.order([plan])) == []
+
+
+def test_first_seeds_of_all_suites_come_before_any_second(plan, tmp_path):
+    cut = {"methods": ["trades"], "seeds": [5, 6, 7]}
+    suite = config.suite(config.load(ROOT / "workflows/config/smoke.yaml") | cut)
+    other = Plan(suite, config.runs(suite), data_dir="x", results=tmp_path)
+    works = campaign.order([plan, other])
+    trained = [(w.config.method, w.config.seed) for w in works if w.stage == "train"]
+    assert trained == [
+        ("fgsm", 0), ("sora", 0), ("pgd10", 0), ("trades", 5),
+        ("fgsm", 1), ("sora", 1), ("pgd10", 1), ("trades", 6), ("trades", 7),
+    ]  # fmt: skip
+    costs = {(w.config.method, w.config.seed) for w in works if w.stage == "cost"}
+    assert costs == {("fgsm", 0), ("sora", 0), ("pgd10", 0), ("trades", 5)}
 
 
 def test_what_does_not_fit_is_left_and_what_does_is_done(plan):
     machine = Machine(plan)
-    hours = {(w.stage, w.config.method): w.hours for w in campaign.order(plan)}
+    hours = {(w.stage, w.config.method): w.hours for w in campaign.order([plan])}
     # room for the first training of all three methods, had PGD-10 not to fit by its estimate
     room = (hours["train", "fgsm"] + hours["train", "sora"]) * 1e6
     room += 2 * hours["autoattack", "fgsm"] * 1e6 + 8 + hours["train", "pgd10"] * 0.5e6
@@ -83,7 +98,7 @@ def test_work_that_cannot_start_does_not_stop_the_rest(plan, capsys):
             sys.exit("no such thing")
         machine(work)
 
-    list(campaign.campaign(plan, fussy, seconds=1e12, clock=lambda: machine.now))
+    list(campaign.campaign(campaign.order([plan]), fussy, seconds=1e12, clock=lambda: machine.now))
     assert {method for _, method, _ in machine.did} == {"fgsm", "pgd10"}
     assert "no such thing" in capsys.readouterr().err
 
@@ -93,15 +108,15 @@ def test_an_archive_holds_all_records_and_half_precision_weights_of_what_is_left
 ):
     machine = Machine(plan)
     monkeypatch.setattr(campaign, "PART", 1000)
-    works = [work for work in campaign.order(plan) if work.stage == "train"]
+    works = [work for work in campaign.order([plan]) if work.stage == "train"]
     weights = {"w": torch.randn(2000), "n": torch.tensor(3)}
     for work in works[:2]:
         machine(work)
         save_file(weights, plan.results / "runs" / work.folder / "model.safetensors")
-    (attacked,) = [w for w in campaign.order(plan)
+    (attacked,) = [w for w in campaign.order([plan])
                    if w.folder == works[0].folder and w.stage == "autoattack"]  # fmt: skip
     machine(attacked)
-    parts = campaign.archive(plan, tmp_path / "out.tgz")
+    parts = campaign.archive([plan], tmp_path / "out.tgz")
     assert len(parts) > 2
     assert max(part.stat().st_size for part in parts) == 1000
     content = io.BytesIO(b"".join(part.read_bytes() for part in parts))
