@@ -1,11 +1,11 @@
 """Run what fits of a suite in a time: python -m bench.campaign --suite S --minutes M
 
 Without Snakemake, for machines that are lent for minutes; S may be several suites. All jobs share
-one process, so none pays for starting up; small runs gain most. One job after the other on one device:
-every configuration with the first seed before any with the second, in the order of the suites and
-their lists, each trained and then attacked. A record is written as soon as a stage is done; what is
-there already is not done again, and a run that was cut off goes on from its checkpoint. Ends when
-nothing left would fit.
+one process, so none pays for starting up; small runs gain most. One job after the other on one
+device: every configuration with the first seed before any with the second, in the order of the
+suites and their lists, each trained and then attacked. A record is written as soon as a stage is
+done; what is there already is not done again, and a run that was cut off goes on from its
+checkpoint. Ends when nothing left would fit.
 """
 
 import argparse
