@@ -130,6 +130,17 @@ def test_rewording_a_method_reruns_nothing(project):
     assert planned(project, *SMOKE) == {}
 
 
+def test_the_whole_grid_of_the_paper_is_planned_in_seconds(project):
+    paper = ("--configfile", "workflows/config/paper.yaml")
+    start = time.monotonic()
+    text = snakemake(project, *paper, "--dry-run", "--quiet", "rules", "host", "reason")
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE))
+    assert counts["train"] == counts["autoattack"] == str(16 * 6 * 5 * 3)
+    assert counts["cost"] == str(16 * 6 * 5)
+    assert counts["data"] == "6"
+    assert time.monotonic() - start < 60  # 8 s on a quiet machine of 2 cores
+
+
 def test_editing_a_method_reruns_that_method_only(project):
     path = project / "methods/sora.py"
     path.write_text(path.read_text().replace("tau: float = 0.02", "tau: float = 0.03"))
