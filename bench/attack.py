@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import job
 from bench.job import Job, Refused, Skipped
-from bench.record import AUTOATTACK, TRAIN, write_json
+from bench.record import AUTOATTACK, TRAIN, Record, write_json
 
 if TYPE_CHECKING:
     import torch
@@ -111,8 +111,10 @@ def _before(path: Path, key: list[Any]) -> "Progress | None":
 def main() -> None:
     """Attack one run."""
     parser = job.arguments(AUTOATTACK, "Attack a trained run with AutoAttack standard.")
-    parser.add_argument("--images", type=int, help="first test images to attack; all")
-    parser.add_argument("--batch", type=int, default=256, help="images at once; changes the draws")
+    parser.add_argument("--images", type=job.positive, help="first test images to attack; all")
+    parser.add_argument(
+        "--batch", type=job.positive, default=256, help="images at once; changes the draws"
+    )
     parser.add_argument(
         "--mode",
         choices=("exact", "fast"),
@@ -120,7 +122,14 @@ def main() -> None:
         help="fast attacks in bf16; the network as trained judges what was found",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the attacks; changes the draws")
-    job.execute(AUTOATTACK, parser.parse_args(), prepare, work, reads=TRAIN)
+    args = parser.parse_args()
+
+    def fits(record: Record) -> bool:
+        made = record.attack
+        given = (args.mode, args.batch, args.seed, job.count(args.images, record))
+        return made is not None and (made.mode, made.batch, made.seed, made.n) == given
+
+    job.execute(AUTOATTACK, args, prepare, work, reads=TRAIN, fits=fits)
 
 
 if __name__ == "__main__":

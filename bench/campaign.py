@@ -110,7 +110,7 @@ def campaign(
 def archive(plans: Sequence[Plan], path: Path) -> list[Path]:
     """Pack all records of suites, and half-precision weights of runs not attacked yet.
 
-    Written in parts of 15 MiB; ``cat PATH.* | tar xz`` puts them back below results/.
+    In parts of 15 MiB if it is larger than that: PATH.000 and so on.
     """
     from safetensors.torch import load, save
 
@@ -128,6 +128,9 @@ def archive(plans: Sequence[Plan], path: Path) -> list[Path]:
                 entry.size = len(content)
                 tar.addfile(entry, io.BytesIO(content))
     content = buffer.getvalue()
+    if len(content) <= PART:
+        write_bytes(path, content)
+        return [path]
     parts = []
     for i in range(0, len(content), PART):
         parts.append(path.with_name(f"{path.name}.{i // PART:03d}"))
@@ -176,8 +179,12 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--archive", type=Path, help="pack records and weights here at the end")
+    parser.add_argument(
+        "--archive", type=Path, help="pack records, and weights not attacked yet, here at the end"
+    )
     args = parser.parse_args()
+    if args.minutes <= 0:
+        parser.error("--minutes must be more than 0")
     try:
         plans = [_plan(suite, args) for suite in args.suite]
         for plan in plans:
@@ -192,9 +199,11 @@ def main() -> None:
         spent = (time.monotonic() - start) / 60
         print(f"{spent:.1f} min: {work.folder}, {work.stage}", flush=True)
     print(f"{done} done now, {len(left(works))} of {len(works)} left")
+    print(f"the page: python -m report.render --results {args.results}")
     if args.archive:
-        for part in archive(plans, args.archive):
-            print(part)
+        parts = archive(plans, args.archive)
+        source = args.archive if parts == [args.archive] else f"{args.archive}.*"
+        print(f"packed; to unpack: cat {source} | tar xz -C results")
 
 
 def _plan(suite: Path, args: argparse.Namespace) -> Plan:

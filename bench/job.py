@@ -98,11 +98,13 @@ def execute(
     work: Callable[[Job, T], dict[str, Any]],
     *,
     reads: str | None = None,
+    fits: Callable[[Record], bool] = lambda record: True,
 ) -> None:
     """Do one stage of one run and write its record; exits when it cannot.
 
     Args:
         reads: the stage whose files this one reads.
+        fits: was a finished record made with the options given now; if not, it is made again.
         prepare: raises ValueError or OSError for what the user can put right.
         work: returns the record's fields beyond the head.
     """
@@ -129,7 +131,7 @@ def execute(
             lease(0 if args.device == "cpu" else args.gpus, os.environ, say=warn),
         ):
             record = _finished(stage, config, args)
-            if record is None:
+            if record is None or not fits(record):
                 record = _do(Job(stage, config, args.out, args.data_dir, device(args), args, say),
                              prepare, work)  # fmt: skip
                 record.write(args.out)
@@ -156,6 +158,20 @@ def _summary(record: Record) -> str:
     if record.attack is not None:
         return f"done, AutoAttack {record.attack.accuracy:.1f} % of {record.attack.n}"
     return record.status
+
+
+def positive(text: str) -> int:
+    """Read a number of images: argparse's type."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return value
+
+
+def count(wanted: int | None, record: Record) -> int:
+    """Say how many test images an option means."""
+    there = record.data.test_images if record.data else 0
+    return min(wanted or there, there)
 
 
 def upstream(job: Job) -> Record:
@@ -191,6 +207,8 @@ def network(job: Job, loaded: "Loaded") -> "Net":
     from bench.models import allow, build
     from bench.seeds import WEIGHTS, stream
 
+    if job.config.precision == "tf32" and job.device.type == "cpu":
+        raise ValueError("tf32 is a format of GPUs; use fp32 or bf16 on a CPU")
     allow(job.config.precision)
     torch.manual_seed(stream(job.config.seed, WEIGHTS))
     known = loaded.info

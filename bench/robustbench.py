@@ -22,7 +22,8 @@ ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 # The middle of the Python file is the source of Net and of the architecture, as they are here.
 MODEL = '''"""A network of the onestep benchmark, for RobustBench; images in [0, 1], logits out.
 
-    net = load()                      # or, through RobustBench's own load_model:
+    net = load()
+    # or, after bench.robustbench.adapt() and import robustbench, by its own load_model:
     model_dicts[BenchmarkDataset(DATASET)][ThreatModel.Linf][NAME] = ENTRY
 """
 
@@ -105,7 +106,7 @@ def row(attack: Attack, data: Data, config: Config, method_source: str) -> dict[
     return {
         "link": f"https://arxiv.org/abs/{paper[1]}" if paper else "",
         "name": f"{config.method}, reproduced by onestep",
-        "authors": "",
+        "authors": "onestep, not the authors of the method",
         "additional_data": False,
         "number_forward_passes": 1,
         "dataset": config.dataset,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import checkpoint, job
 from bench.job import Job, Refused
-from bench.record import TRAIN, Best, Engine, Score, Training
+from bench.record import TRAIN, Best, Engine, Record, Score, Training
 from workflows import grid
 
 if TYPE_CHECKING:
@@ -182,11 +182,21 @@ def _scores(
 def main() -> None:
     """Train one run."""
     parser = job.arguments(TRAIN, "Train one run and evaluate it cheaply.")
-    parser.add_argument("--test-images", type=int, help="first test images to evaluate; all")
-    parser.add_argument("--probe-images", type=int, default=512, help="attacked every epoch")
+    parser.add_argument("--test-images", type=job.positive, help="first ones to evaluate; all")
+    parser.add_argument(
+        "--probe-images", type=job.positive, default=512, help="attacked every epoch"
+    )
     parser.add_argument("--checkpoint-seconds", type=float, default=30.0, help="between two; 30")
     job.add_engine(parser)
-    job.execute(TRAIN, parser.parse_args(), prepare, work)
+    args = parser.parse_args()
+
+    def fits(record: Record) -> bool:
+        made = record.training
+        given = job.count(args.test_images, record), job.count(args.probe_images, record)
+        same = made is not None and (made.clean.n, made.probe_images) == given
+        return same and args.engine in ("auto", made and made.engine)
+
+    job.execute(TRAIN, args, prepare, work, fits=fits)
 
 
 if __name__ == "__main__":

@@ -61,8 +61,11 @@ def verify(
         device: "auto", "cpu" or "cuda".
 
     Raises:
-        ValueError: the data are not prepared here.
+        ValueError: a file is missing, or the data are not prepared here.
     """
+    for name in ("train.json", "autoattack.json", "model.safetensors"):
+        if not (run / name).is_file():
+            raise ValueError(f"there is no {run / name}; ask who submitted the run for it")
     try:
         trained, attacked = (Record.read(run / f"{stage}.json") for stage in (TRAIN, AUTOATTACK))
     except (OSError, ValueError) as error:

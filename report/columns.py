@@ -25,6 +25,7 @@ class Column:
     kind: str = "accuracy"  # or "cost" or "other": what the pictures offer for which axis
     optional: bool = False  # shown only where some row has it
     rising: bool = False  # the first click sorts the smallest to the top
+    error: Callable[[Any], float] | None = None  # of a number measured once, in its own units
     absent: str = "not defined for this method"  # why a run that is done has no number
 
 
@@ -94,6 +95,10 @@ COLUMNS = (
         f"seconds of an update, in units of {REFERENCE}'s on the same device",
         COST,
         lambda expense: expense.time_ratio,
+        error=lambda expense: (
+            # both methods were timed so often, in turns; half a 95 % interval, about
+            2 * expense.time_ratio * expense.update_seconds_sd / expense.update_seconds
+        ),
         kind="cost",
         rising=True,
     ),

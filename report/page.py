@@ -122,9 +122,23 @@ def run_key(run: Run) -> str:
 
 
 def command(run: Run) -> str:
-    """Say the shell command that repeats a run's training."""
-    config = json.dumps(run.config.as_dict(), separators=(",", ":"))
-    return f"python -m bench.train --config {shlex.quote(config)} --out {shlex.quote('again')}"
+    """Say the shell commands that repeat what a run's records hold, one a line."""
+    config = shlex.quote(json.dumps(run.config.as_dict(), separators=(",", ":")))
+    lines = [f"python -m bench.data {shlex.quote(run.config.dataset)}"]
+    training = run.stages[TRAIN].training if run.has(TRAIN) else None
+    options = ""
+    if training:
+        options = f" --test-images {training.clean.n} --probe-images {training.probe_images}"
+        options += f" --engine {training.engine}"
+    lines.append(f"python -m bench.train --config {config} --out again{options}")
+    attack = run.stages[AUTOATTACK].attack if run.has(AUTOATTACK) else None
+    if attack:
+        options = f" --images {attack.n} --batch {attack.batch} --seed {attack.seed}"
+        options += f" --mode {attack.mode}"
+        lines.append(f"python -m bench.attack --config {config} --out again{options}")
+    if run.has(COST):
+        lines.append(f"python -m bench.cost --config {config} --out again")
+    return "\n".join(lines)
 
 
 def curves(

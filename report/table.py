@@ -313,7 +313,7 @@ def _group(i: int, members: list[Run], bench_code: str | None, columns: Sequence
             row.notes.append(f"AutoAttack on {own} images, other rows on others")
     facts["attacked images"] = ", ".join(map(str, sizes))
     name = f"{config.dataset}, {config.architecture}, {config.norm} {config.eps}"
-    name += f", {config.protocol['name']}"
+    name += f", {config.protocol['name']}, width {config.width}"
     shown = [c for c in columns if not c.optional or any(row.cells[c.key].n for row in rows)]
     return Group(name, f"group-{i}", _planned(members), facts, rows, shown, apart)
 
@@ -387,8 +387,17 @@ def _cell(runs: Sequence[Run], column: Column) -> Cell:
         spread=statistics.stdev(values) if len(values) > 1 else None,
         n=len(values),
         images=tuple(sorted(images)),
-        interval=interval(values, sorted(images)),
+        interval=interval(values, sorted(images)) or _measured_once(runs, column, values[0]),
     )
+
+
+def _measured_once(runs: Sequence[Run], column: Column, value: float) -> tuple[float, float] | None:
+    """Interval of a number that one run has measured, by what the record says of its error."""
+    if column.error is None:
+        return None
+    body = next(run.stages[column.stage].body for run in runs if run.has(column.stage))
+    half = column.error(body)
+    return value - half, value + half
 
 
 def _rank(rows: list[Row]) -> list[str]:

@@ -118,12 +118,39 @@ def test_tf32_is_used_only_where_it_is_asked_for(precision, allowed):
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = not allowed
     this = SimpleNamespace(
-        config=dataclasses.replace(RUN, precision=precision), device=torch.device("cpu")
+        config=dataclasses.replace(RUN, precision=precision),
+        device=torch.device("cpu" if precision == "fp32" else "meta"),  # no GPU, and no CPU
     )
     job.network(this, SimpleNamespace(info=data.info("digits")))
     found = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
     assert found == (allowed, allowed)
+
+
+def test_tf32_on_a_cpu_is_refused(execute):
+    import dataclasses
+    from types import SimpleNamespace
+
+    run = dataclasses.replace(RUN, precision="tf32")
+    with pytest.raises(ValueError, match="tf32 is a format of GPUs"):
+        job.network(SimpleNamespace(config=run, device=torch.device("cpu")), None)
+
+
+def test_a_finished_record_made_with_other_options_is_made_again(tmp_path):
+    made = []
+
+    def execute(fits):
+        given = ["--config", json.dumps(RUN.as_dict()), "--out", str(tmp_path), "--device", "cpu"]
+        args = job.arguments("train", "").parse_args(given)
+        job.execute(
+            "train", args, lambda this: None, lambda this, ready: made.append(1) or {}, fits=fits
+        )
+
+    execute(lambda record: True)
+    execute(lambda record: True)
+    assert len(made) == 1
+    execute(lambda record: False)
+    assert len(made) == 2
 
 
 def test_the_seed_alone_decides_the_weights(execute):

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from bench import batches, data, train
+from bench import attack, batches, data, train
 from bench.config import published_width, run
 from bench.data import _cache
 from bench.record import Record
@@ -118,3 +118,25 @@ def test_without_held_out_images_there_is_no_best_epoch(tmp_path, monkeypatch):
     assert record.training.best is None
     assert record.training.curves[0].validation is None
     assert not (tmp_path / "run/best.safetensors").exists()
+
+
+def test_an_attack_asked_for_otherwise_is_made_again(tmp_path, monkeypatch):
+    record = trained("digits", "small_cnn", 4, tmp_path, monkeypatch)
+    config = json.dumps(record.config.as_dict())
+
+    def attacked(*words):
+        argv = ["attack", "--config", config, "--out", str(tmp_path / "run"), *words]
+        argv += ["--data-dir", str(tmp_path), "--device", "cpu"]
+        monkeypatch.setattr(sys, "argv", argv)
+        attack.main()
+        found = Record.read(tmp_path / "run/autoattack.json")
+        return (found.attack.n, found.attack.batch, found.attack.mode), found.origin.started, found
+
+    first, *_, before = attacked("--images", "1", "--batch", "4")
+    assert first == (1, 4, "exact")
+    *_, same = attacked("--images", "1", "--batch", "4")
+    assert same == before
+    assert attacked("--batch", "4")[0] == (2, 4, "exact")
+    assert attacked("--batch", "4", "--mode", "fast")[0] == (2, 4, "fast")
+    with pytest.raises(SystemExit):
+        attacked("--images", "0")

@@ -298,3 +298,11 @@ def test_the_program_attacks_again_says_why_and_exits_accordingly(
     done = program(data_dir)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "rejected")
     assert "FAIL  accuracies follow from the masks: 99.0 and" in done.stdout
+
+
+@pytest.mark.parametrize("lost", ["train.json", "autoattack.json", "model.safetensors"])
+def test_a_run_without_a_file_cannot_be_judged(tmp_path, lost):
+    for other in {"train.json", "autoattack.json", "model.safetensors"} - {lost}:
+        (tmp_path / other).write_bytes(b"")
+    with pytest.raises(ValueError, match=rf"there is no .*{lost}; ask who submitted"):
+        verify.verify(tmp_path, data_dir=tmp_path)

@@ -458,7 +458,7 @@ def test_the_tutorials_method_keeps_the_laws_and_appears_on_the_page(project):
         source = grid.ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, project / name)
     tutorial = (grid.ROOT / "CONTRIBUTING.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", tutorial, re.DOTALL)
+    code = re.findall(r"```python\n(.*?)```", tutorial, re.DOTALL)[0]
     new = [sys.executable, "-m", "methods", "new", "fgsm_random"]
     subprocess.run(new, cwd=project, env=environment(), check=True, capture_output=True)
     (project / "methods/fgsm_random.py").write_text(code)
