@@ -51,7 +51,14 @@ def view(found: Sequence[Group], outside: Iterable[Outside]) -> dict[str, Any]:
         outside: rows that others report.
     """
     whys = Shared()
-    columns = {c.key: c for group in found for c in group.columns}
+    rows = [row for group in found for row in group.rows]
+    # what no row has a number for, as memory without a GPU, would only push the notes aside
+    columns = {
+        c.key: c
+        for group in found
+        for c in group.columns
+        if c.key == "autoattack" or any(row.cells[c.key].n for row in rows)
+    }
     methods = sorted({row.method for group in found for row in group.rows})
     cited = {m: key for m in methods if (key := sources.key(m))}
     entries = sources.entries()

@@ -14,7 +14,7 @@ from bench.config import run as config_of
 from bench.record import Best, Measure, Score
 from report import figures, render, sources
 from report.columns import COLUMNS
-from report.page import command, curves
+from report.page import command, curves, view
 from report.table import collect, frame, groups, interval, wilson
 from workflows import grid
 
@@ -357,3 +357,11 @@ def test_published_records_are_whole_and_official():
         assert not run.broken
         assert all(record.data.official for record in run.stages.values())
         assert not list((grid.ROOT / "results/published").rglob("*.safetensors"))
+
+
+def test_a_column_without_any_number_is_left_out():
+    published, _ = collect(published=grid.ROOT / "results/published")
+    keys = {column["key"] for column in view(groups(published), ())["columns"]}
+    assert {"autoattack", "clean", "fgsm", "pgd10", "time_ratio"} <= keys
+    assert not {"memory_ratio", "best_pgd10", "gap"} & keys  # no GPU, and no validation images
+    assert [column["key"] for column in view([], ())["columns"]] == []
