@@ -7,6 +7,7 @@ finished batch, from DIR/state/, when it was killed.
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,7 @@ def _before(path: Path, key: list[Any]) -> "Progress | None":
     return Progress(**kept["progress"]) if kept.get("key") == key else None
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Attack one run."""
     parser = job.arguments(AUTOATTACK, "Attack a trained run with AutoAttack standard.")
     parser.add_argument("--images", type=job.positive, help="first test images to attack; all")
@@ -122,7 +123,7 @@ def main() -> None:
         help="fast attacks in bf16; the network as trained judges what was found",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the attacks; changes the draws")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
 
     def fits(record: Record) -> bool:
         made = record.attack

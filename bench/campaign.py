@@ -155,11 +155,7 @@ def do(args: argparse.Namespace) -> Callable[[Work], None]:
         words += ["--out", str(_file(work, "")), "--data-dir", plan.data_dir]
         words += ["--device", args.device, "--threads", str(args.threads)]
         words += ["--log", str(plan.results / "logs" / work.folder / f"{work.stage}.log")]
-        before, sys.argv = sys.argv, [f"bench.{work.stage}", *words]
-        try:
-            STAGES.get(work.stage, evaluate.main)()
-        finally:
-            sys.argv = before
+        STAGES.get(work.stage, evaluate.main)(words)
 
     return run
 

@@ -8,7 +8,6 @@ import argparse
 import ast
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -308,7 +307,7 @@ def usual_eps(dataset: str) -> float:
 
 def data_dir(suite: Suite) -> str:
     """Where official files are looked for and prepared ones kept."""
-    return suite.data_dir or os.environ.get("ONESTEP_DATA") or ".data"
+    return suite.data_dir or grid.data_folder()
 
 
 def settings(method: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ so that a machine that slows down slows both, and their ratio holds.
 
 import dataclasses
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 from bench import job
@@ -88,12 +89,12 @@ def work(this: Job, ready: Any) -> dict[str, Any]:
     return {"data": data, "expense": expense}
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Measure one run."""
     parser = job.arguments(COST, "Measure passes, operations, time and memory of one update.")
     parser.add_argument("--repetitions", type=int, default=5, help="of each, taking turns")
     job.add_engine(parser)
-    job.execute(COST, parser.parse_args(), prepare, work)
+    job.execute(COST, parser.parse_args(words), prepare, work)
 
 
 if __name__ == "__main__":

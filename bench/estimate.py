@@ -5,6 +5,7 @@ cost.json what it took.
 """
 
 import argparse
+import functools
 import math
 import sys
 from collections.abc import Iterable
@@ -57,7 +58,7 @@ def train_hours(run: Config) -> float:
     epochs = math.ceil(protocol.epochs / method.replays)
     # every backward pass reaches the image; those that move the weights cost one more
     passes = method.cost.forward + method.cost.backward + method.replays
-    return images * epochs * passes * _forward(run) / RATE / 3600
+    return images * epochs * passes * _forward_hours(run)
 
 
 def attack_hours(run: Config, images: int | None) -> float:
@@ -68,7 +69,7 @@ def attack_hours(run: Config, images: int | None) -> float:
     targets = min(9, known.classes - 1)
     passes = 2 * 100 * (1 + targets + targets) + 5000
     standing = SURVIVING * min(images or math.inf, known.test)
-    return standing * passes * _forward(run) / RATE / 3600
+    return standing * passes * _forward_hours(run)
 
 
 def disk(names: Iterable[str]) -> int:
@@ -139,10 +140,13 @@ def _refused(run: Config) -> bool:
     return False
 
 
-_counted: dict[tuple[str, ...], float] = {}
+def _forward_hours(run: Config) -> float:
+    """Hours that one image takes forward."""
+    return _operations(run.dataset, run.architecture, run.width) / RATE / 3600
 
 
-def _forward(run: Config) -> float:
+@functools.cache
+def _operations(dataset: str, architecture: str, width: int) -> float:
     """Operations of one image forward, counted without computing anything."""
     import torch
 
@@ -150,15 +154,12 @@ def _forward(run: Config) -> float:
     from bench.meter import Flops
     from bench.models import build
 
-    known = info(run.dataset)
-    key = (run.dataset, run.architecture, str(run.width))
-    if key not in _counted:
-        net = build(run.architecture, shape=known.shape, classes=known.classes, width=run.width,
-                    mean=known.mean, std=known.std).to("meta").eval()  # fmt: skip
-        with torch.no_grad(), Flops() as flops:
-            net(torch.empty(1, *known.shape, device="meta"))
-        _counted[key] = flops.total
-    return _counted[key]
+    known = info(dataset)
+    net = build(architecture, shape=known.shape, classes=known.classes, width=width,
+                mean=known.mean, std=known.std).to("meta").eval()  # fmt: skip
+    with torch.no_grad(), Flops() as flops:
+        net(torch.empty(1, *known.shape, device="meta"))
+    return flops.total
 
 
 def _row(parts: Iterable[str]) -> str:

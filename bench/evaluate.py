@@ -4,6 +4,7 @@ Reads DIR/train.json and DIR/model.safetensors, writes DIR/<measure>.json.
 """
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from bench import job
@@ -39,13 +40,13 @@ def work(this: Job, ready: Any) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Evaluate one run."""
     parser = job.arguments("evaluate", "Evaluate a trained run by an optional measure.")
     parser.add_argument("--measure", choices=MEASURES, required=True)
     parser.add_argument("--images", type=int, help="first test images; all")
     parser.add_argument("--seed", type=int, default=0, help="of random starts")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     job.execute(args.measure, args, prepare, work, reads=TRAIN)
 
 

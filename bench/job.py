@@ -66,9 +66,8 @@ def arguments(stage: str, description: str) -> argparse.ArgumentParser:
         "--config", required=True, help="the run: a JSON or YAML file, or JSON text"
     )
     parser.add_argument("--out", type=Path, required=True, help="the run's folder")
-    default = os.environ.get("ONESTEP_DATA") or ".data"
     parser.add_argument(
-        "--data-dir", type=Path, default=default,
+        "--data-dir", type=Path, default=grid.data_folder(),
         help="the data folder, with prepared/ inside; $ONESTEP_DATA, .data",
     )  # fmt: skip
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -343,10 +342,9 @@ def _origin(job: Job, started: datetime.datetime, seconds: float) -> Origin:
     import torch
 
     commit = git("rev-parse", "HEAD")
-    changes = git("status", "--porcelain", "--", "bench", "methods", "evaluation")
     return Origin(
         commit=commit,
-        dirty=None if changes is None else bool(changes),
+        dirty=dirty(),
         method_code=grid.method_fingerprint(job.config.method),
         bench_code=grid.bench_fingerprint(),
         python=platform.python_version(),
@@ -368,6 +366,12 @@ def git(*words: str) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
+
+
+def dirty() -> bool | None:
+    """Has the code that makes numbers uncommitted changes, new files included; None without git."""
+    changes = git("status", "--porcelain", "--", "bench", "methods", "evaluation")
+    return None if changes is None else bool(changes)
 
 
 def device_name(device: "torch.device") -> str:

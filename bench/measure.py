@@ -7,7 +7,9 @@ device a batch.
 """
 
 import argparse
+import copy
 import dataclasses
+import functools
 import json
 import platform
 import statistics
@@ -15,7 +17,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,6 +88,7 @@ def _taking_turns(
     method: str,
     ways: list[tuple[str, str]],
 ) -> Iterator[Speed]:
+    from bench.engine import WARM_UP
     from bench.meter import Clock, Flops, Peak
     from bench.models import allow
 
@@ -100,7 +102,7 @@ def _taking_turns(
         except (ValueError, ImportError) as error:  # the baseline needs torchvision
             print(f"{method}, {engine}: left out: {error}", file=sys.stderr)
             continue
-        steps(3)  # the engine's warm-up
+        steps(WARM_UP)
         peak.note()
         runs[engine, precision] = this, steps, peak.bytes
         if not flops:
@@ -139,9 +141,7 @@ def _taking_turns(
         )
 
 
-_ceilings: dict[str, float] = {}
-
-
+@functools.cache
 def ceiling(precision: Any, device: "torch.device") -> float:
     """Operations a second of a large matrix product in a precision, the best of several."""
     import torch
@@ -149,19 +149,17 @@ def ceiling(precision: Any, device: "torch.device") -> float:
     from bench.meter import Clock
     from bench.models import allow
 
-    if precision not in _ceilings:
-        n = 8192 if device.type == "cuda" else 2048
-        allow(precision)
-        kind = torch.bfloat16 if precision == "bf16" else torch.float32
-        a = torch.randn(n, n, device=device).to(kind)
-        times = []
-        for _ in range(6):
-            clock = Clock(device)
-            with clock.running():
-                a @ a
-            times.append(clock.seconds)
-        _ceilings[precision] = 2 * n**3 / min(times[1:])
-    return _ceilings[precision]
+    n = 8192 if device.type == "cuda" else 2048
+    allow(precision)
+    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    a = torch.randn(n, n, device=device).to(kind)
+    times = []
+    for _ in range(6):
+        clock = Clock(device)
+        with clock.running():
+            a @ a
+        times.append(clock.seconds)
+    return 2 * n**3 / min(times[1:])
 
 
 def _job(
@@ -261,10 +259,8 @@ def attacks(run: Path, args: argparse.Namespace, device: "torch.device") -> list
     Raises:
         ValueError: the folder holds no trained run.
     """
-    from pyautoattack import AutoAttack
-
     from bench import attack
-    from evaluation.autoattack import TARGETS, autoattack, unpack
+    from evaluation.autoattack import autoattack, library, unpack
 
     config = configs.run(json.dumps(json.loads((run / "train.json").read_text())["config"]))
     args.mode, args.images, args.batch = "exact", args.attack_images, args.attack_batch
@@ -274,14 +270,10 @@ def attacks(run: Path, args: argparse.Namespace, device: "torch.device") -> list
     classes = loaded.info.classes
     rows = []
     for turn in range(args.attack_repetitions):
-        plain = attack.prepare(this)[2].requires_grad_(requires_grad=True)  # as users call it
-        library = AutoAttack(
-            plain, eps=this.eps, norm="Linf", version="standard", seed=0, device=device
-        )
-        library.apgd_targeted.n_target_classes = min(TARGETS, classes - 1)
-        library.fab.n_target_classes = min(TARGETS, classes - 1)
+        plain = copy.deepcopy(net).requires_grad_(requires_grad=True)  # as users call it
+        direct_attack = library(plain, device, eps=this.eps, classes=classes, seed=0)
         start = time.perf_counter()
-        _, found = library.run_standard_evaluation(x, y, batch_size=args.attack_batch)
+        _, found = direct_attack.run_standard_evaluation(x, y, batch_size=args.attack_batch)
         direct, verdicts = time.perf_counter() - start, (found == y).cpu()
         rows.append({"turn": turn, "mode": "library", "seconds": direct, "images": len(y)})
         for mode in ("exact", "fast"):
@@ -290,7 +282,7 @@ def attacks(run: Path, args: argparse.Namespace, device: "torch.device") -> list
             marks: dict[str, float] = {}  # when each attack was done
             ours = autoattack(
                 net, x, y, eps=this.eps, classes=classes, seed=0, batch=args.attack_batch,
-                fast=fast, keep=partial(_note, marks),
+                fast=fast, keep=functools.partial(_note, marks),
             )  # fmt: skip
             seconds = time.perf_counter() - start
             robust = unpack(ours.robust["square"], len(y))
@@ -346,7 +338,7 @@ def main() -> None:
     parser.add_argument("--attack-images", type=int, default=100)
     parser.add_argument("--attack-batch", type=int, default=256)
     parser.add_argument("--attack-repetitions", type=int, default=1)
-    parser.add_argument("--data-dir", type=Path, default=Path(".data"))
+    parser.add_argument("--data-dir", type=Path, default=grid.data_folder())
     parser.add_argument("--out", type=Path, required=True, help="file for the record, .json")
     args = parser.parse_args()
     device = job.device(args)
@@ -364,9 +356,9 @@ def main() -> None:
         "torch": version("torch"),
         "python": platform.python_version(),
         "commit": job.git("rev-parse", "HEAD"),
-        "dirty": bool(job.git("status", "--porcelain", "--untracked-files=no")),
+        "dirty": job.dirty(),
         "dataset": args.dataset,
-        "ceilings": _ceilings,
+        "ceilings": {p: ceiling(p, device) for p in sorted({row["precision"] for row in found})},
         "start_up": start_up(3),
         "speeds": found,
         "attacks": attacks(args.attack_run, args, device) if args.attack_run else [],

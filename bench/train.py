@@ -4,6 +4,7 @@ Writes DIR/model.safetensors, then DIR/train.json with the curves and the cheap 
 which a process of their own would cost more than they do. Goes on from DIR/state/ after a kill.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench import checkpoint, job
@@ -179,7 +180,7 @@ def _scores(
     }
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Train one run."""
     parser = job.arguments(TRAIN, "Train one run and evaluate it cheaply.")
     parser.add_argument("--test-images", type=job.positive, help="first ones to evaluate; all")
@@ -188,7 +189,7 @@ def main() -> None:
     )
     parser.add_argument("--checkpoint-seconds", type=float, default=30.0, help="between two; 30")
     job.add_engine(parser)
-    args = parser.parse_args()
+    args = parser.parse_args(words)
 
     def fits(record: Record) -> bool:
         made = record.training

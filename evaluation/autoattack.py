@@ -133,6 +133,16 @@ class Padded(nn.Module):
         return self._run(torch.cat([x, more]))[: len(x)]
 
 
+def library(net: nn.Module, device: torch.device, *, eps: float, classes: int, seed: int) -> Any:
+    """Make the library's AutoAttack standard, with no more target classes than there are."""
+    from pyautoattack import AutoAttack
+
+    made = AutoAttack(net, eps=eps, norm="Linf", version="standard", seed=seed, device=device)
+    made.apgd_targeted.n_target_classes = min(TARGETS, classes - 1)
+    made.fab.n_target_classes = min(TARGETS, classes - 1)
+    return made
+
+
 def _judge(
     net: nn.Module,
     fast: nn.Module | None,
@@ -144,17 +154,10 @@ def _judge(
     batch: int,
 ) -> Callable[[str, Tensor, Tensor], Tensor]:
     """Return a function that attacks one batch and says which images stand."""
-    from pyautoattack import AutoAttack
-
-    def library(attacked: nn.Module) -> Any:
-        made = AutoAttack(
-            attacked, eps=eps, norm="Linf", version="standard", seed=seed, device=device
-        )
-        made.apgd_targeted.n_target_classes = min(TARGETS, classes - 1)
-        made.fab.n_target_classes = min(TARGETS, classes - 1)
-        return made
-
-    exact, rough = library(net), None if fast is None else library(fast)
+    exact, rough = (
+        None if other is None else library(other, device, eps=eps, classes=classes, seed=seed)
+        for other in (net, fast)
+    )
 
     def run(with_: Any, attack: str, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         with_.attacks_to_run = [attack]

@@ -8,7 +8,6 @@ judged here. Nothing of RUN is executed: weights are safetensors, networks and d
 
 import argparse
 import math
-import os
 import sys
 from collections.abc import Iterator
 from itertools import pairwise
@@ -211,8 +210,9 @@ def main() -> None:
         prog="python -m evaluation.verify", description="Attack a slice of a submitted run again."
     )
     parser.add_argument("run", type=Path, help="folder of the run, with its weights")
-    default = os.environ.get("ONESTEP_DATA") or ".data"
-    parser.add_argument("--data-dir", type=Path, default=default, help="$ONESTEP_DATA, .data")
+    parser.add_argument(
+        "--data-dir", type=Path, default=grid.data_folder(), help="$ONESTEP_DATA, .data"
+    )
     parser.add_argument("--images", type=int, default=32, help="size of the slice; default 32")
     parser.add_argument("--seed", type=int, default=0, help="of the slice and of the attacks")
     parser.add_argument("--batch", type=int, default=256, help="images at once")

@@ -330,7 +330,7 @@ def _row(
     same = dataclasses.replace(config, seed=0).as_dict()
     row = Row(config.method, _label(config, variants), _short_hash(same), cells, runs)
     row.family = family(config.method, cells["passes"].mean)
-    trained = [run.stages[TRAIN].training for run in runs if run.why(TRAIN) is None]
+    trained = [run.stages[TRAIN].training for run in runs if run.has(TRAIN)]
     verdicts = [training.verdict for training in trained if training]
     if verdicts:
         row.collapsed = sum(v.collapsed for v in verdicts), len(verdicts)

@@ -128,6 +128,11 @@ def folder(config: Config) -> str:
     return f"{config.dataset}/{config.architecture}/{config.method}/{run_id(config)}"
 
 
+def data_folder() -> str:
+    """Where official files are, unless a program or suite is told otherwise."""
+    return os.environ.get("ONESTEP_DATA") or ".data"
+
+
 def attempt(run: Path, *, again: bool, stage: str = TRAIN) -> int:
     """Number the try that a stage's record is, or, when ``again`` and it failed, should become.
 

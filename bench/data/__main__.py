@@ -1,24 +1,22 @@
 """Prepare data sets: python -m bench.data cifar10 --folder .data"""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from bench.data import Loaded, load, prepare
 from bench.data._files import differing
-from workflows.grid import names, unknown
+from workflows.grid import data_folder, names, unknown
 
 
 def main() -> None:
     """Prepare each data set named, and say what came out."""
     parser = argparse.ArgumentParser(description="Read, check and keep data sets.")
     parser.add_argument("names", nargs="+", metavar="NAME", help="files of bench/data/")
-    default = os.environ.get("ONESTEP_DATA") or ".data"
     parser.add_argument(
         "--folder",
         type=Path,
-        default=default,
+        default=data_folder(),
         help="where official files are; $ONESTEP_DATA, .data",
     )
     args = parser.parse_args()
