@@ -166,7 +166,9 @@ def _file(work: Work, name: str) -> Path:
 
 def main() -> None:
     """Run a campaign and say what is left."""
-    parser = argparse.ArgumentParser(description="Run what fits of a suite in a time.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.campaign", description="Run what fits of a suite in a time."
+    )
     parser.add_argument(
         "--suite", type=Path, nargs="+", required=True, help="names or files of suites"
     )

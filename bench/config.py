@@ -352,7 +352,7 @@ def _said(mistake: Any) -> str:
 
 def main() -> None:
     """Write the schemas of suites and of records, for editors and for other tools."""
-    argparse.ArgumentParser(description=main.__doc__).parse_args()
+    argparse.ArgumentParser(prog="python -m bench.config", description=main.__doc__).parse_args()
     text = yaml.safe_dump(Suite.model_json_schema(), sort_keys=False)
     (grid.ROOT / "workflows/config/schema.yaml").write_text(text, encoding="utf-8")
     write_json(grid.ROOT / "results/schema.json", TypeAdapter(Record).json_schema())

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench import job
 from bench.job import Job
-from bench.record import COST, Expense
+from bench.record import COST, Expense, Record
 from workflows import grid
 
 REFERENCE = "fgsm_rs"
@@ -92,9 +92,20 @@ def work(this: Job, ready: Any) -> dict[str, Any]:
 def main(words: Sequence[str] | None = None) -> None:
     """Measure one run."""
     parser = job.arguments(COST, "Measure passes, operations, time and memory of one update.")
-    parser.add_argument("--repetitions", type=int, default=5, help="of each, taking turns")
+    parser.add_argument(
+        "--repetitions", type=int, default=5, help="of each, taking turns; 2 or more"
+    )
     job.add_engine(parser)
-    job.execute(COST, parser.parse_args(words), prepare, work)
+    args = parser.parse_args(words)
+    if args.repetitions < 2:
+        parser.error("--repetitions must be 2 or more; their spread is recorded")
+
+    def fits(record: Record) -> bool:
+        made = record.expense
+        same = made is not None and made.repetitions == args.repetitions
+        return same and args.engine in ("auto", made and made.engine)
+
+    job.execute(COST, args, prepare, work, fits=fits)
 
 
 if __name__ == "__main__":

@@ -178,7 +178,9 @@ def _size(count: int) -> str:
 
 def main() -> None:
     """Print the estimate, or put it into the README."""
-    parser = argparse.ArgumentParser(description="Estimate what a suite takes on GPUs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.estimate", description="Estimate what a suite takes on GPUs."
+    )
     parser.add_argument("--configfile", type=Path, required=True, help="a suite")
     parser.add_argument("--total", action="store_true", help="one line for the whole suite")
     parser.add_argument("--readme", type=Path, help="write the table into this file")

@@ -10,7 +10,7 @@ from typing import Any
 from bench import job
 from bench.attack import prepare
 from bench.job import Job
-from bench.record import MEASURES, TRAIN, Measure
+from bench.record import MEASURES, TRAIN, Measure, Record
 
 STEPS, RESTARTS = 50, 10
 BATCH = 512  # images
@@ -44,10 +44,16 @@ def main(words: Sequence[str] | None = None) -> None:
     """Evaluate one run."""
     parser = job.arguments("evaluate", "Evaluate a trained run by an optional measure.")
     parser.add_argument("--measure", choices=MEASURES, required=True)
-    parser.add_argument("--images", type=int, help="first test images; all")
+    parser.add_argument("--images", type=job.positive, help="first test images; all")
     parser.add_argument("--seed", type=int, default=0, help="of random starts")
     args = parser.parse_args(words)
-    job.execute(args.measure, args, prepare, work, reads=TRAIN)
+
+    def fits(record: Record) -> bool:
+        made, given = record.measure, (args.seed, job.count(args.images, record))
+        found = {(made.settings["seed"], one.n) for one in made.scores.values()} if made else set()
+        return found == {given}
+
+    job.execute(args.measure, args, prepare, work, reads=TRAIN, fits=fits)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_args
 
 from bench import config as configs
 from bench.locks import lease, run_lock
-from bench.record import AUTOATTACK, TRAIN, Config, Data, Engine, Origin, Record, Status, radius
+from bench.record import TRAIN, Config, Data, Engine, Origin, Record, Status, radius
 from workflows import grid
 
 if TYPE_CHECKING:
@@ -60,8 +60,9 @@ class Job(NamedTuple):
 
 def arguments(stage: str, description: str) -> argparse.ArgumentParser:
     """Make the parser that the stages share."""
-    program = {TRAIN: "train", AUTOATTACK: "attack"}.get(stage, stage)
-    parser = argparse.ArgumentParser(prog=f"python -m bench.{program}", description=description)
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {grid.program(stage)}", description=description
+    )
     parser.add_argument(
         "--config", required=True, help="the run: a JSON or YAML file, or JSON text"
     )
@@ -96,16 +97,16 @@ def execute(
     prepare: Callable[[Job], T],
     work: Callable[[Job, T], dict[str, Any]],
     *,
+    fits: Callable[[Record], bool],
     reads: str | None = None,
-    fits: Callable[[Record], bool] = lambda record: True,
 ) -> None:
     """Do one stage of one run and write its record; exits when it cannot.
 
     Args:
-        reads: the stage whose files this one reads.
-        fits: was a finished record made with the options given now; if not, it is made again.
         prepare: raises ValueError or OSError for what the user can put right.
         work: returns the record's fields beyond the head.
+        fits: was a finished record made with the options given now; if not, it is made again.
+        reads: the stage whose files this one reads.
     """
     try:
         config = configs.run(args.config)
@@ -346,7 +347,7 @@ def _origin(job: Job, started: datetime.datetime, seconds: float) -> Origin:
         commit=commit,
         dirty=dirty(),
         method_code=grid.method_fingerprint(job.config.method),
-        bench_code=grid.bench_fingerprint(),
+        bench_code=grid.bench_fingerprint(job.stage, job.config.dataset, job.config.architecture),
         python=platform.python_version(),
         torch=torch.__version__,
         cuda=torch.version.cuda if job.device.type == "cuda" else None,

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench import config as configs
 from bench import job
-from bench.job import Job
-from bench.record import write_json
+from bench.job import Job, Skipped
+from bench.record import TRAIN, Record, write_json
 from workflows import grid
 
 if TYPE_CHECKING:
@@ -253,19 +253,31 @@ def _baseline(this: Job, loaded: "Loaded") -> Callable[[int], None]:
     return steps
 
 
-def attacks(run: Path, args: argparse.Namespace, device: "torch.device") -> list[dict[str, Any]]:
-    """Time AutoAttack on a trained run: the library called directly, exact mode and fast mode.
+def trained(run: Path, args: argparse.Namespace, device: "torch.device") -> tuple[Job, Any]:
+    """Load the trained run that AutoAttack is timed on.
 
     Raises:
-        ValueError: the folder holds no trained run.
+        ValueError: the folder holds no trained run, or its data are not there.
+        Skipped: its training failed.
     """
+    from bench import attack
+
+    path = run / f"{TRAIN}.json"
+    if not path.is_file():
+        raise ValueError(f"--attack-run: {path} is missing; name the folder of a trained run")
+    args.mode, args.images, args.batch = "exact", args.attack_images, args.attack_batch
+    config = Record.read(path).config
+    this = Job("measure", config, run, args.data_dir, device, args, lambda line: None)
+    return this, attack.prepare(this)
+
+
+def attacks(this: Job, ready: Any) -> list[dict[str, Any]]:
+    """Time AutoAttack on a trained run: the library called directly, exact mode and fast mode."""
     from bench import attack
     from evaluation.autoattack import autoattack, library, unpack
 
-    config = configs.run(json.dumps(json.loads((run / "train.json").read_text())["config"]))
-    args.mode, args.images, args.batch = "exact", args.attack_images, args.attack_batch
-    this = Job("measure", config, run, args.data_dir, device, args, lambda line: None)
-    loaded, _, net, _ = attack.prepare(this)
+    args, device = this.args, this.device
+    loaded, _, net, _ = ready
     x, y = job.test_images(this, loaded, args.attack_images)
     classes = loaded.info.classes
     rows = []
@@ -341,14 +353,15 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, default=grid.data_folder())
     parser.add_argument("--out", type=Path, required=True, help="file for the record, .json")
     args = parser.parse_args()
-    device = job.device(args)
     found = []
     try:
+        device = job.device(args)
+        run = trained(args.attack_run, args, device) if args.attack_run else None
         for speed in speeds(args, device):
             found.append(dataclasses.asdict(speed))
             print(line(speed))
-    except configs.ConfigError as error:
-        sys.exit(str(error))
+    except (ValueError, Skipped) as error:
+        sys.exit(f"measure: {error}")
     record = {
         "benchmark": 1,
         "device": job.device_name(device),
@@ -361,7 +374,7 @@ def main() -> None:
         "ceilings": {p: ceiling(p, device) for p in sorted({row["precision"] for row in found})},
         "start_up": start_up(3),
         "speeds": found,
-        "attacks": attacks(args.attack_run, args, device) if args.attack_run else [],
+        "attacks": attacks(*run) if run else [],
     }
     for row in (row for row in record["attacks"] if row["mode"] != "library"):
         print(f"AutoAttack {row['mode']}: {row['seconds']:.1f} s, {row['ratio']:.2f} times the "

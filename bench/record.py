@@ -56,7 +56,7 @@ class Origin:
     commit: str | None  # of the repository; None outside one
     dirty: bool | None  # were there uncommitted changes
     method_code: str  # fingerprint of the method's file and ops.py
-    bench_code: str  # fingerprint of bench/ and evaluation/
+    bench_code: str  # fingerprint of what the stage imports of bench/, evaluation/
     python: str
     torch: str
     cuda: str | None

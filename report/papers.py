@@ -36,10 +36,12 @@ def _markdown_cell(text: str) -> str:
 
 def main() -> None:
     """Render, and say how many numbers there are."""
-    parser = argparse.ArgumentParser(description="Put our records beside the papers' tables.")
+    parser = argparse.ArgumentParser(
+        prog="python -m report.papers", description="Put our records beside the papers' tables."
+    )
     parser.add_argument("--results", type=Path, default=Path("results"))
     results = parser.parse_args().results
-    runs, _ = collect(published=results / "published", runs=results / "runs")
+    runs = collect(published=results / "published", runs=results / "runs")
     found = [compare(paper, printed(paper.key), runs) for paper in papers()]
     for kind in ("html", "md"):
         path = results / f"paper_report.{kind}"

@@ -20,6 +20,7 @@ from report.columns import COLUMNS
 from report.outside import Outside, read
 from report.page import details, view
 from report.table import Group, Run, collect, frame, groups
+from workflows import grid
 
 TOP = 8  # rows of each group that a terminal is shown
 MARK = "leaderboard"  # in the README
@@ -48,10 +49,10 @@ def render(results: Path) -> list[Group]:
 
 def gather(results: Path) -> tuple[list[Group], list[Run]]:
     """Read all records below results/; return them in groups, and the runs they are of."""
-    runs, plan = collect(
+    runs = collect(
         published=results / "published", runs=results / "runs", plan=results / "plan.json"
     )
-    return groups(runs, bench_code=plan.get("bench_code")), runs
+    return groups(runs, code=grid.bench_fingerprint), runs
 
 
 def reported(folder: Path) -> tuple[list[Outside], str]:
@@ -195,7 +196,9 @@ def _tex(text: str) -> str:
 
 def main() -> None:
     """Render, and say where."""
-    parser = argparse.ArgumentParser(description="Render the leaderboard from the records.")
+    parser = argparse.ArgumentParser(
+        prog="python -m report.render", description="Render the leaderboard from the records."
+    )
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument(
         "--summary", action="store_true", help="print the top of the tables, no more"
@@ -203,7 +206,7 @@ def main() -> None:
     parser.add_argument("--readme", type=Path, help="write the published tables into this file")
     args = parser.parse_args()
     if args.readme:
-        published, _ = collect(published=args.results / "published")
+        published = collect(published=args.results / "published")
         text = readme(groups(published), args.readme.read_text(encoding="utf-8"))
         write_bytes(args.readme, text.encode())
         return

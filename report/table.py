@@ -6,7 +6,7 @@ import json
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from report import ranks
 from report.columns import COLUMNS, Column, measured
 from report.sources import family
 
+Code = Callable[[str, str, str], str]
 # What two runs must share to be compared; the rest of a row is its method.
 GROUP = ("dataset", "architecture", "width", "norm", "eps", "protocol", "precision", "train_images")
 
@@ -126,9 +127,7 @@ class Group:
         return _short_hash([self.facts[name] for name in shared])
 
 
-def collect(
-    *, published: Path, runs: Path | None = None, plan: Path | None = None
-) -> tuple[list[Run], dict[str, Any]]:
+def collect(*, published: Path, runs: Path | None = None, plan: Path | None = None) -> list[Run]:
     """Read every record there is; a run in both places counts once, as the working one.
 
     Args:
@@ -137,7 +136,7 @@ def collect(
         plan: what Snakemake last planned, if it counts; need not exist.
 
     Returns:
-        All runs, planned ones without records included, and the plan.
+        All runs, planned ones without records included.
     """
     found: dict[str, Run] = {}
     for root in (published, runs):
@@ -149,14 +148,15 @@ def collect(
         config: Config = build(Config, entry["config"], "plan")
         run = found.setdefault(entry["folder"], Run(entry["folder"], config, published=False))
         run.planned = True
-    return sorted(found.values(), key=lambda run: run.folder), planned
+    return sorted(found.values(), key=lambda run: run.folder)
 
 
-def groups(runs: Iterable[Run], *, bench_code: str | None = None) -> list[Group]:
+def groups(runs: Iterable[Run], *, code: Code | None = None) -> list[Group]:
     """Sort runs into comparable groups, those of the last plan first, each ranked by AutoAttack.
 
     Args:
-        bench_code: fingerprint of the code as it is now, to mark what older code made.
+        code: fingerprint of the code as it is now by stage, data set and architecture, to mark
+            what older code made.
     """
     runs = list(runs)
     columns = (*COLUMNS, *measured(r for run in runs for r in run.stages.values()))
@@ -169,7 +169,7 @@ def groups(runs: Iterable[Run], *, bench_code: str | None = None) -> list[Group]
         seen.setdefault(key, checksum)
         by_group[*key, checksum].append(run)
     ordered = sorted(by_group.items(), key=lambda item: (not _planned(item[1]), item[0]))
-    return [_group(i, members, bench_code, columns) for i, (_, members) in enumerate(ordered)]
+    return [_group(i, members, code, columns) for i, (_, members) in enumerate(ordered)]
 
 
 def frame(group: Group) -> pd.DataFrame:
@@ -270,7 +270,7 @@ def _key(run: Run) -> tuple[str, ...]:
     )
 
 
-def _group(i: int, members: list[Run], bench_code: str | None, columns: Sequence[Column]) -> Group:
+def _group(i: int, members: list[Run], code: Code | None, columns: Sequence[Column]) -> Group:
     config = members[0].config
     records = [record for run in members for record in run.stages.values()]
     data = next((record.data for record in records if record.data), None)
@@ -302,9 +302,7 @@ def _group(i: int, members: list[Run], bench_code: str | None, columns: Sequence
         settings = json.dumps(run.config.settings, sort_keys=True)
         by_method[run.config.method, settings].append(run)
     unofficial = data is not None and not data.official
-    rows = [
-        _row(runs, by_method.keys(), unofficial, bench_code, columns) for runs in by_method.values()
-    ]
+    rows = [_row(runs, by_method.keys(), unofficial, code, columns) for runs in by_method.values()]
     apart = _rank(rows)
     sizes = sorted({n for row in rows for n in row.cells["autoattack"].images})
     for row in rows:
@@ -322,7 +320,7 @@ def _row(
     runs: list[Run],
     variants: Iterable[tuple[str, str]],
     unofficial: bool,
-    bench_code: str | None,
+    code: Code | None,
     columns: Sequence[Column],
 ) -> Row:
     config = runs[0].config
@@ -358,8 +356,9 @@ def _row(
         row.notes.append("published record")
     if unofficial:
         row.notes.append("unofficial data")
-    made = {r.origin.bench_code for run in runs for r in run.stages.values() if r.origin}
-    if bench_code and made and made != {bench_code}:
+    made = {(r.origin.bench_code, r.stage) for run in runs for r in run.stages.values() if r.origin}
+    where = config.dataset, config.architecture
+    if code and any(old != code(stage, *where) for old, stage in made):
         row.notes.append("older code")
     return row
 

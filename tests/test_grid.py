@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 import yaml
@@ -275,6 +276,56 @@ def test_a_default_that_is_no_literal_is_refused_with_its_line(tmp_path, monkeyp
     monkeypatch.setattr(grid, "ROOT", tmp_path)
     with pytest.raises(ValueError, match=r"methods/odd.py, line 2: k = 1 / 3; .* plain number"):
         grid.settings("odd")
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch):
+    """A copy of the code; says what is hashed for a stage after one of its files is edited."""
+    for room in ("bench", "evaluation"):
+        shutil.copytree(grid.ROOT / room, tmp_path / room)
+    monkeypatch.setattr(grid, "ROOT", tmp_path)
+
+    def hashed(path=None, stage="train"):
+        for cache in (grid.bench_fingerprint, grid._imported, grid._code):
+            cache.cache_clear()
+        if path:
+            with (tmp_path / path).open("a") as file:
+                file.write("\nEDITED = True\n")
+        return grid.bench_fingerprint(stage, "cifar10", "preact_resnet18")
+
+    yield hashed
+    monkeypatch.undo()
+    hashed()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "bench/data/digits.py", "bench/models/vit.py", "bench/data/_imagenet.py",
+        "bench/campaign.py", "bench/measure.py", "evaluation/verify.py", "bench/attack.py",
+    ],
+)  # fmt: skip
+def test_code_that_a_run_does_not_reach_makes_it_no_older(bench, path):
+    assert bench() == bench(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "stage"),
+    [
+        ("bench/train.py", "train"), ("bench/trainer.py", "train"),
+        ("bench/data/cifar10.py", "train"), ("bench/data/_cifar.py", "train"),
+        ("bench/data/__init__.py", "train"),
+        ("bench/models/preact_resnet18.py", "train"), ("evaluation/overfitting.py", "train"),
+        ("evaluation/autoattack.py", "autoattack"), ("bench/meter.py", "cost"),
+        ("bench/train.py", "cost"), ("evaluation/sweep.py", "eps_sweep"),
+    ],
+)  # fmt: skip
+def test_code_that_a_run_reaches_makes_it_older(bench, path, stage):
+    assert bench(stage=stage) != bench(path, stage)
+
+
+def test_the_code_of_a_data_set_that_is_gone_is_no_error(bench):
+    assert grid.bench_fingerprint("train", "gone", "small_cnn")
 
 
 # Records.

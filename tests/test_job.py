@@ -5,10 +5,11 @@ import json
 import pytest
 import torch
 
-from bench import config, job
+from bench import attack, config, cost, data, evaluate, job, train
 from bench.job import Refused, Skipped
 from bench.record import Record
 from bench.trainer import Diverged
+from workflows import grid
 
 RUN = config.runs(config.suite({"methods": ["fgsm"]}))[0]
 
@@ -21,7 +22,7 @@ def execute(tmp_path):
         given = ["--config", json.dumps(RUN.as_dict()), "--out", str(tmp_path / "run"), *words]
         given += ["--device", "cpu", "--log", str(tmp_path / "log")]
         args = job.arguments("train", "").parse_args(given)
-        job.execute("train", args, prepare, lambda this, ready: work())
+        job.execute("train", args, prepare, lambda this, ready: work(), fits=lambda record: True)
         return Record.read(tmp_path / "run/train.json")
 
     return run
@@ -105,15 +106,13 @@ def test_asking_for_a_gpu_where_there_is_none_is_refused(tmp_path):
     given = ["--config", json.dumps(RUN.as_dict()), "--out", str(tmp_path), "--device", "cuda"]
     args = job.arguments("train", "").parse_args(given)
     with pytest.raises(SystemExit, match="torch finds no GPU; use --device auto or cpu"):
-        job.execute("train", args, lambda this: None, lambda this, ready: {})
+        job.execute("train", args, lambda this: None, lambda this, ready: {}, fits=bool)
 
 
 @pytest.mark.parametrize(("precision", "allowed"), [("fp32", False), ("tf32", True)])
 def test_tf32_is_used_only_where_it_is_asked_for(precision, allowed):
     import dataclasses
     from types import SimpleNamespace
-
-    from bench import data
 
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = not allowed
@@ -153,10 +152,49 @@ def test_a_finished_record_made_with_other_options_is_made_again(tmp_path):
     assert len(made) == 2
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Run a stage of a tiny run as its program would; says whether it did any work."""
+    folder = tmp_path_factory.mktemp("trained")
+    data.prepare("digits", folder, say=lambda line: None)
+    cut = config.load(grid.ROOT / "workflows/config/smoke.yaml") | {"train_images": 64}
+    run = config.runs(config.suite(cut))[0]
+
+    def stage(main, record, *words):
+        path = folder / "run" / f"{record}.json"
+        before = path.read_text() if path.is_file() else None
+        given = ["--config", json.dumps(run.as_dict()), "--out", str(folder / "run"), *words]
+        main([*given, "--data-dir", str(folder), "--device", "cpu"])
+        assert Record.read(path).status == "done"
+        return path.read_text() != before
+
+    assert stage(train.main, "train", "--test-images", "8", "--probe-images", "4")
+    return stage
+
+
+@pytest.mark.parametrize(
+    ("program", "stage", "words", "other"),
+    [
+        (train, "train", "--test-images 8 --probe-images 4", "--test-images 9 --probe-images 4"),
+        (train, "train", "--test-images 9 --probe-images 4", "--test-images 9 --probe-images 5"),
+        (attack, "autoattack", "--images 2", "--images 3"),
+        (attack, "autoattack", "--images 3", "--images 3 --batch 2"),
+        (attack, "autoattack", "--images 3 --batch 2", "--images 3 --batch 2 --seed 1"),
+        (attack, "autoattack", "--images 3 --batch 2 --seed 1", "--images 3 --mode fast"),
+        (cost, "cost", "--repetitions 2", "--repetitions 3"),
+        (evaluate, "pgd50_10", "--measure pgd50_10 --images 2", "--measure pgd50_10 --images 3"),
+        (evaluate, "eps_sweep", "--measure eps_sweep", "--measure eps_sweep --seed 1"),
+    ],
+)  # fmt: skip
+def test_a_stage_is_done_again_when_asked_with_other_options(trained, program, stage, words, other):
+    trained(program.main, stage, *words.split())
+    assert not trained(program.main, stage, *words.split())
+    assert trained(program.main, stage, *other.split())
+    assert not trained(program.main, stage, *other.split())
+
+
 def test_the_seed_alone_decides_the_weights(execute):
     from types import SimpleNamespace
-
-    from bench import data
 
     loaded = SimpleNamespace(info=data.info("digits"))
 

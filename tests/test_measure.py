@@ -30,6 +30,16 @@ def test_every_possible_way_is_measured_and_the_others_are_left_out(record):
     ]  # a CPU captures nothing
 
 
+def test_a_folder_without_a_trained_run_is_said_before_anything_is_measured(tmp_path, monkeypatch):
+    words = ["--attack-run", str(tmp_path), "--out", str(tmp_path / "record.json")]
+    monkeypatch.setattr(sys, "argv", ["measure", *words, "--device", "cpu"])
+    monkeypatch.setattr(measure, "speeds", lambda *args: pytest.fail("measured"))
+    with pytest.raises(
+        SystemExit, match=r"train.json is missing; name the folder of a trained run"
+    ):
+        measure.main()
+
+
 def test_figures_follow_from_the_times(record):
     for row in record["speeds"]:
         low, high = row["spread"]

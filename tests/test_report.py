@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from made_up import DATA, HOSTILE, attack, config, done, expense, training, write
+from made_up import DATA, HOSTILE, ORIGIN, attack, config, done, expense, training, write
 
 from bench.config import run as config_of
 from bench.record import Best, Measure, Score
@@ -20,7 +20,7 @@ from workflows import grid
 
 
 def table(tmp_path, **rest):
-    runs, _ = collect(
+    runs = collect(
         published=tmp_path / "published", runs=tmp_path / "runs", plan=tmp_path / "plan.json"
     )
     return groups(runs, **rest)
@@ -113,9 +113,23 @@ def test_a_working_record_goes_before_the_published_one(tmp_path):
 def test_unofficial_data_and_older_code_are_marked(tmp_path):
     copy = dataclasses.replace(DATA, official=False)
     write(tmp_path / "runs", config(), "train", data=copy, training=training())
-    (group,) = table(tmp_path, bench_code="new")
+    (group,) = table(tmp_path, code=lambda *what: " ".join(what))
     assert group.facts["data"] == "UNOFFICIAL DATA"
     assert {"unofficial data", "older code"} <= set(group.rows[0].notes)
+
+
+def test_code_is_compared_stage_by_stage(tmp_path):
+    done(tmp_path / "runs", config(), aa=10.0)
+    made = ORIGIN.bench_code
+    now = {"train": made, "autoattack": made, "cost": made}
+
+    def notes():
+        ((row,),) = (group.rows for group in table(tmp_path, code=lambda stage, *_: now[stage]))
+        return row.notes
+
+    assert "older code" not in notes()
+    now["autoattack"] = "new"
+    assert "older code" in notes()
 
 
 def test_a_run_that_never_saw_its_data_stands_with_those_that_did(tmp_path):
@@ -340,18 +354,18 @@ def test_frame_keeps_what_the_group_shares(tmp_path):
 def test_the_readme_shows_the_published_records():
     """If this fails: make readme."""
     text = (grid.ROOT / "README.md").read_text()
-    published, _ = collect(published=grid.ROOT / "results/published")
+    published = collect(published=grid.ROOT / "results/published")
     assert render.readme(groups(published), text) == text
 
 
 def test_the_command_of_a_run_asks_for_the_same_run():
-    (run, *_), _ = collect(published=grid.ROOT / "results/published")
+    run, *_ = collect(published=grid.ROOT / "results/published")
     words = shlex.split(command(run))
     assert config_of(words[words.index("--config") + 1]) == run.config
 
 
 def test_published_records_are_whole_and_official():
-    published, _ = collect(published=grid.ROOT / "results/published")
+    published = collect(published=grid.ROOT / "results/published")
     assert published
     for run in published:
         assert not run.broken
@@ -360,7 +374,7 @@ def test_published_records_are_whole_and_official():
 
 
 def test_a_column_without_any_number_is_left_out():
-    published, _ = collect(published=grid.ROOT / "results/published")
+    published = collect(published=grid.ROOT / "results/published")
     keys = {column["key"] for column in view(groups(published), ())["columns"]}
     assert {"autoattack", "clean", "fgsm", "pgd10", "time_ratio"} <= keys
     assert not {"memory_ratio", "best_pgd10", "gap"} & keys  # no GPU, and no validation images

@@ -23,6 +23,7 @@ from bench.record import AUTOATTACK, COST, TRAIN, Config, read_status, write_jso
 
 ROOT = Path(__file__).parents[1]
 MEASURE = "measure"  # the rule of all optional evaluations
+PROGRAMS = {TRAIN: "train", AUTOATTACK: "attack", COST: "cost"}  # others: evaluate
 
 
 def names(kind: str) -> list[str]:
@@ -105,10 +106,51 @@ def method_fingerprint(method: str) -> str:
     return fingerprint(ROOT / f"methods/{method}.py", ROOT / "bench/ops.py")
 
 
-def bench_fingerprint() -> str:
-    """Hash what else a number depends on; a change is shown on the page, and reruns nothing."""
-    rooms = (ROOT / "bench", ROOT / "evaluation")
-    return fingerprint(*sorted(path for room in rooms for path in room.rglob("*.py")))
+@functools.cache
+def bench_fingerprint(stage: str, dataset: str, architecture: str) -> str:
+    """Hash what else a stage's numbers depend on; a change is shown on the page, reruns nothing.
+
+    That is what its program imports of bench/ and evaluation/, with one data set and one network.
+    """
+    modules = (program(stage), f"bench.data.{dataset}", f"bench.models.{architecture}")
+    waiting = {path for name in modules for path in _files(name)}
+    reached: set[Path] = set()
+    while waiting:
+        path = waiting.pop()
+        reached.add(path)
+        waiting |= _imported(path) - reached
+    codes = " ".join(_code(path) for path in sorted(reached))
+    return hashlib.sha256(codes.encode()).hexdigest()[:12]
+
+
+_code = functools.cache(fingerprint)
+
+
+def program(stage: str) -> str:
+    """Name the module that does a stage."""
+    return f"bench.{PROGRAMS.get(stage, 'evaluate')}"
+
+
+@functools.cache
+def _imported(path: Path) -> frozenset[Path]:
+    """Files of bench/ and evaluation/ that a file imports, inside its functions too."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return frozenset(found for name in names for found in _files(name))
+
+
+def _files(name: str) -> Iterator[Path]:
+    """Files of bench/ and evaluation/ that run when a dotted name is imported."""
+    room, *rest = name.split(".")
+    path = ROOT / room
+    for part in ("", *rest) if room in ("bench", "evaluation") else ():
+        path /= part
+        both = (path / "__init__.py", path.with_suffix(".py"))
+        yield from (file for file in both if file.is_file())
 
 
 def product(axes: Mapping[str, Iterable[Any]]) -> Iterator[dict[str, Any]]:
@@ -235,8 +277,7 @@ class Plan:
     def write(self) -> None:
         """Write what is planned, so that the page can tell cells not yet run."""
         runs = [{"folder": name, "config": run.as_dict()} for name, run in self.runs.items()]
-        plan = {"suite": self.suite.suite, "bench_code": bench_fingerprint(), "runs": runs}
-        write_json(self.results / "plan.json", plan)
+        write_json(self.results / "plan.json", {"suite": self.suite.suite, "runs": runs})
 
 
 @functools.cache

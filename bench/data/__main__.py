@@ -11,7 +11,9 @@ from workflows.grid import data_folder, names, unknown
 
 def main() -> None:
     """Prepare each data set named, and say what came out."""
-    parser = argparse.ArgumentParser(description="Read, check and keep data sets.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.data", description="Read, check and keep data sets."
+    )
     parser.add_argument("names", nargs="+", metavar="NAME", help="files of bench/data/")
     parser.add_argument(
         "--folder",
