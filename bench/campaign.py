@@ -4,13 +4,15 @@ Without Snakemake, for machines that are lent for minutes; S may be several suit
 one process, so none pays for starting up; small runs gain most. One job after the other on one
 device: every configuration with the first seed before any with the second, in the order of the
 suites and their lists, each trained and then attacked. A record is written as soon as a stage is
-done; what is there already is not done again, and a run that was cut off goes on from its
-checkpoint. Ends when nothing left would fit.
+done; what is there already is not done again, but for attacks on fewer images than are asked for.
+Nothing is begun that should not fit; what takes longer than it should is cut off when the time is
+over, and the next campaign goes on from its checkpoint.
 """
 
 import argparse
 import io
 import shlex
+import signal
 import sys
 import tarfile
 import time
@@ -19,13 +21,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 
-from bench import attack, cost, estimate, evaluate, train
+from bench import attack, cost, estimate, evaluate, job, train
 from bench import config as configs
-from bench.record import AUTOATTACK, COST, TRAIN, Config, read_status, write_bytes
+from bench.record import AUTOATTACK, COST, TRAIN, Config, Record, read_status, write_bytes
 from workflows.grid import MEASURE, ROOT, Plan
 
 STAGES = {TRAIN: train.main, AUTOATTACK: attack.main, COST: cost.main}  # others: evaluate.main
 PART = 15 * 2**20  # bytes of one part of an archive
+
+
+class TimeOver(BaseException):
+    """The campaign's time is over; no Exception, so that no stage takes it for its own failure."""
 
 
 class Work(NamedTuple):
@@ -66,8 +72,20 @@ def _with_seed(plan: Plan, i: int) -> Iterator[Work]:
 
 
 def left(works: Iterable[Work]) -> list[Work]:
-    """Leave out what has a record."""
-    return [w for w in works if read_status(_file(w, f"{w.stage}.json"))[0] == "missing"]
+    """Leave out what has a record; one of an attack on fewer images than asked for is none."""
+    return [work for work in works if not _recorded(work)]
+
+
+def _recorded(work: Work) -> bool:
+    path = _file(work, f"{work.stage}.json")
+    if work.stage != AUTOATTACK:
+        return read_status(path)[0] != "missing"
+    if not path.is_file():
+        return False
+    record = Record.read(path)
+    return record.attack is None or record.attack.n >= job.count(
+        work.plan.suite.attack_images, record
+    )
 
 
 def campaign(
@@ -84,7 +102,7 @@ def campaign(
 
     Args:
         works: in the order in which to try them.
-        run: does one piece of work; leaves a record, or raises SystemExit.
+        run: does one piece of work; leaves a record, or raises SystemExit, or TimeOver.
         seconds: that there are.
         clock: seconds, monotonic.
     """
@@ -103,24 +121,29 @@ def campaign(
         except SystemExit as error:
             print(f"{work.folder}, {work.stage}: {error}", file=sys.stderr)
             continue
+        except TimeOver:
+            print(f"{work.folder}, {work.stage}: cut off; the next campaign goes on")
+            return
         pace[work.stage] = max(pace.get(work.stage, 0.0), (clock() - start) / size)
         yield work
 
 
 def archive(plans: Sequence[Plan], path: Path) -> list[Path]:
-    """Pack all records of suites, and half-precision weights of runs not attacked yet.
+    """Pack all records of suites, and half-precision weights of runs still to be attacked.
 
     In parts of 15 MiB if it is larger than that: PATH.000 and so on.
     """
     from safetensors.torch import load, save
 
+    waiting = {work.folder for work in left(order(plans)) if work.stage == AUTOATTACK}
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for run in (plan.results / "runs" / folder for plan in plans for folder in plan.runs):
+        folders = {folder: plan.results / "runs" / folder for plan in plans for folder in plan.runs}
+        for folder, run in folders.items():
             for record in sorted(run.glob("*.json")):
                 tar.add(record, arcname=_inside(record))
             weights = run / "model.safetensors"
-            if weights.is_file() and not (run / f"{AUTOATTACK}.json").is_file():
+            if folder in waiting and weights.is_file():
                 half = {k: v.half() if v.is_floating_point() else v
                         for k, v in load(weights.read_bytes()).items()}  # fmt: skip
                 content = save(half)
@@ -143,8 +166,17 @@ def _inside(path: Path) -> str:
     return "/".join(("runs", *path.parts[-5:]))
 
 
-def do(args: argparse.Namespace) -> Callable[[Work], None]:
-    """Return a function that does one piece of work in this process."""
+def do(args: argparse.Namespace, end: float) -> Callable[[Work], None]:
+    """Return a function that does one piece of work in this process, and is cut off at an end.
+
+    Args:
+        end: on the monotonic clock, seconds.
+    """
+
+    def over(*_: object) -> None:
+        raise TimeOver
+
+    signal.signal(signal.SIGALRM, over)
 
     def run(work: Work) -> None:
         plan = work.plan
@@ -155,7 +187,11 @@ def do(args: argparse.Namespace) -> Callable[[Work], None]:
         words += ["--out", str(_file(work, "")), "--data-dir", plan.data_dir]
         words += ["--device", args.device, "--threads", str(args.threads)]
         words += ["--log", str(plan.results / "logs" / work.folder / f"{work.stage}.log")]
-        STAGES.get(work.stage, evaluate.main)(words)
+        signal.setitimer(signal.ITIMER_REAL, max(end - time.monotonic(), 1e-3))
+        try:
+            STAGES.get(work.stage, evaluate.main)(words)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
     return run
 
@@ -192,7 +228,8 @@ def main() -> None:
     works = order(plans)
     done = 0
     start = time.monotonic()
-    for work in campaign(works, do(args), seconds=60 * args.minutes, clock=time.monotonic):
+    run = do(args, start + 60 * args.minutes)
+    for work in campaign(works, run, seconds=60 * args.minutes, clock=time.monotonic):
         done += 1
         spent = (time.monotonic() - start) / 60
         print(f"{spent:.1f} min: {work.folder}, {work.stage}", flush=True)

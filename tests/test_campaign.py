@@ -7,10 +7,11 @@ import tarfile
 
 import pytest
 import torch
+from made_up import DATA, attack
 from safetensors.torch import load, save_file
 
 from bench import campaign, config
-from bench.record import read_status
+from bench.record import Record, read_status
 from workflows.grid import ROOT, Plan
 
 
@@ -26,13 +27,15 @@ class Machine:
 
     def __init__(self, plan, slowness=1e6):
         self.plan, self.slowness, self.now, self.did = plan, slowness, 0.0, []
+        self.images = plan.suite.attack_images
 
     def __call__(self, work):
         self.now += max(work.hours * self.slowness, 1.0)
         self.did.append((work.stage, work.config.method, work.config.seed))
-        path = self.plan.results / "runs" / work.folder / f"{work.stage}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"status": "done", "attempt": 1}))
+        Record(
+            stage=work.stage, run="r", config=work.config, status="done", data=DATA,
+            attack=attack(50.0, self.images) if work.stage == "autoattack" else None,
+        ).write(self.plan.results / "runs" / work.folder)  # fmt: skip
 
     def go(self, seconds):
         end = self.now + seconds
@@ -90,6 +93,42 @@ def test_a_second_campaign_goes_on_where_the_first_ended(plan):
     assert len(machine.did) == len(set(machine.did)) == 21
 
 
+def test_attacks_on_fewer_images_than_asked_for_are_work_and_on_more_are_not(plan, tmp_path):
+    machine = Machine(plan)
+    machine.go(1e12)
+    assert campaign.left(campaign.order([plan])) == []
+    for images, wanted in ((None, DATA.test_images), (machine.images + 1, machine.images + 1)):
+        suite = plan.suite.model_copy(update={"attack_images": images})
+        more = Plan(suite, config.runs(suite), data_dir="x", results=tmp_path)
+        waiting = campaign.left(campaign.order([more]))
+        assert [work.stage for work in waiting] == ["autoattack"] * 6
+        machine.images = wanted
+        for work in waiting:
+            machine(work)
+        assert campaign.left(campaign.order([more])) == []
+        assert campaign.left(campaign.order([plan])) == [], "the smaller suite undoes the larger"
+        machine.images = plan.suite.attack_images
+        machine.did.clear()
+        for work in waiting:
+            machine(work)
+
+
+def test_when_the_time_is_over_work_is_cut_off_and_the_campaign_ends(plan, capsys):
+    machine = Machine(plan)
+
+    def slow(work):
+        if work.config.method == "sora":
+            raise campaign.TimeOver
+        machine(work)
+
+    works = campaign.order([plan])
+    list(campaign.campaign(works, slow, seconds=1e12, clock=lambda: machine.now))
+    assert {method for _, method, _ in machine.did} == {"fgsm"}
+    assert "sora" in capsys.readouterr().out
+    list(campaign.campaign(works, machine, seconds=1e12, clock=lambda: machine.now))
+    assert campaign.left(works) == []
+
+
 def test_work_that_cannot_start_does_not_stop_the_rest(plan, capsys):
     machine = Machine(plan)
 
@@ -145,3 +184,26 @@ def test_a_real_campaign_leaves_real_records_in_one_process(tmp_path, monkeypatc
     assert {record.stem for record in records} >= {"train", "autoattack", "cost"}
     assert {read_status(record) for record in records} == {("done", 1)}
     assert sys.argv[0] == "campaign"
+
+
+def test_a_run_that_is_cut_off_ends_as_if_it_had_not_been(tmp_path, monkeypatch, capsys):
+    suite = {"methods": ["fgsm"], "seeds": [0], "evaluations": [], "protocol": "digits-60",
+             "test_images": 16, "attack_images": 2, "train_images": 64,
+             "probe_images": 4}  # fmt: skip
+    path = tmp_path / "tiny.yaml"
+    path.write_text(json.dumps(config.load(ROOT / "workflows/config/smoke.yaml") | suite))
+
+    def go(results, minutes):
+        words = ["--suite", str(path), "--minutes", str(minutes), "--results", str(results)]
+        monkeypatch.setattr(
+            sys, "argv", ["campaign", *words, "--data-dir", str(tmp_path), "--device", "cpu"]
+        )
+        campaign.main()
+        return [Record.read(p).training for p in (results / "runs").rglob("train.json")]
+
+    (whole,) = go(tmp_path / "whole", 5)
+    assert go(tmp_path / "cut", whole.train_seconds / 2 / 60) == []
+    assert "cut off; the next campaign goes on" in capsys.readouterr().out
+    (cut,) = go(tmp_path / "cut", 5)
+    assert cut.pgd10 == whole.pgd10
+    assert [epoch.loss for epoch in cut.curves] == [epoch.loss for epoch in whole.curves]
