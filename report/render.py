@@ -10,15 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 from markupsafe import Markup
 
 from bench.record import between_marks, write_bytes
 from report import figures
 from report.columns import COLUMNS
+from report.environment import templates
 from report.outside import Outside, read
 from report.page import details, view
+from report.papers import comparisons
 from report.table import Group, Run, collect, frame, groups
 from workflows import grid
 
@@ -85,8 +86,9 @@ def page(
     """
     done = sum(run.why("autoattack") is None for run in runs)
     script = _source("leaderboard.js") + _source("pictures.js")
-    return _templates().get_template("leaderboard.html.j2").render(
+    return templates().get_template("leaderboard.html.j2").render(
         groups=found,
+        papers=comparisons(runs),
         outside=outside,
         fault=fault,
         done=done,
@@ -100,17 +102,21 @@ def page(
     )  # fmt: skip
 
 
-def markdown(found: list[Group], template: str = "leaderboard.md.j2") -> str:
+def markdown(found: list[Group]) -> str:
     """Make the Markdown tables."""
     columns = [column for column in COLUMNS if column.key in SHORT]
-    environment = _templates()
-    environment.filters["cell"] = _markdown_cell
-    return environment.get_template(template).render(groups=found, columns=columns)
+    return templates().get_template("leaderboard.md.j2").render(groups=found, columns=columns)
 
 
-def readme(found: list[Group], text: str) -> str:
+def readme(runs: list[Run], text: str) -> str:
     """Put the tables of published records between the marks of the README."""
-    return between_marks(text, MARK, markdown(found, "readme.md.j2"))
+    columns = [column for column in COLUMNS if column.key in SHORT]
+    papers = comparisons(runs)
+    total = sum(paper.counts.total() for paper in papers)
+    body = templates().get_template("readme.md.j2").render(
+        groups=groups(runs), columns=columns, papers=papers, total=total
+    )  # fmt: skip
+    return between_marks(text, MARK, body)
 
 
 def latex(group: Group) -> str:
@@ -158,16 +164,6 @@ def summary(results: Path, found: list[Group]) -> str:
     return "\n".join([*lines, "", *map(str, paths)])
 
 
-def _templates() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("report"),
-        autoescape=jinja2.select_autoescape(["html.j2"]),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
 def _source(name: str) -> str:
     """Read a file that goes into the page as it is."""
     return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
@@ -179,13 +175,6 @@ def _script_safe(value: Any) -> Markup:
     for char in "<>&":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return Markup(text)  # noqa: S704  # no tag is left in it
-
-
-def _markdown_cell(text: str) -> str:
-    """Keep text in its cell, and its tags text."""
-    for char, safe in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("\n", " ")):
-        text = text.replace(char, safe)
-    return text
 
 
 def _tex(text: str) -> str:
@@ -207,7 +196,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.readme:
         published = collect(published=args.results / "published")
-        text = readme(groups(published), args.readme.read_text(encoding="utf-8"))
+        text = readme(published, args.readme.read_text(encoding="utf-8"))
         write_bytes(args.readme, text.encode())
         return
     if args.summary:

@@ -115,6 +115,11 @@ class Comparison:
     effects: list[tuple[Choice, list[Effect]]]
 
     @property
+    def compared(self) -> list[tuple[Block, Cell]]:
+        """Cells that have a record of ours beside them."""
+        return [(block, cell) for block in self.blocks for cell in block.cells if cell.ours]
+
+    @property
     def counts(self) -> Counter[str]:
         """Cells by verdict."""
         return sum((block.counts for block in self.blocks), Counter())
@@ -182,7 +187,7 @@ def effects(choice: Choice, runs: Iterable[Run]) -> list[Effect]:
         for other in others:
             if first not in found or other not in found:
                 continue
-            for attack in ("clean", "autoattack"):
+            for attack in ("clean", "pgd10", "autoattack"):
                 a, b = (_score(found[option], attack) for option in (first, other))
                 if a and b and a.n == b.n:
                     pairs[_facts(found[other].config, choice.field), other, attack].append((a, b))
@@ -207,7 +212,7 @@ def _cell(paper: Paper, number: Printed, runs: dict[tuple[Any, ...], list[Run]])
             found[_without(run.config, "seed")[1] + _checksum(run)].append(run)
     if not found:
         given = "".join(f" {key}={value}" for key, value in number.settings.items())
-        return Cell(number, why=f"no record of {number.method}{given}")
+        return Cell(number, why=f"no run of {number.method}{given} like it")
     candidates = [ours for same in found.values() if (ours := _ours(paper, number, same))]
     if not candidates:
         reasons = [_why(run, number.attack) for same in found.values() for run in same]

@@ -11,10 +11,11 @@ import pytest
 
 from bench.protocol import PROTOCOLS
 from bench.record import Attack, Config, Data, Epoch, Measure, Record, Score, Training, Verdict
+from report import render
 from report.papers import page
 from report.printed import Choice, Paper, Printed, papers, printed
 from report.reproduction import ATTACKS, WIDTHS, compare, effects
-from report.table import Run
+from report.table import Run, groups
 from workflows import grid
 
 HOSTILE = "<script>alert('x')</script> \"q\" | a\\b"
@@ -93,7 +94,7 @@ def test_printed_numbers_are_sound_and_stand_once(paper):
 
 def test_no_number_was_lost_on_the_way():
     counts = {paper.key: len(printed(paper.key)) for paper in papers()}
-    assert counts == {"sora": 28, "seat": 142, "soar": 537, "gradalign": 12}
+    assert counts == {"sora": 28, "seat": 142, "soar": 537, "gradalign": 12, "robustbench": 4}
 
 
 def test_papers_and_choices_name_what_exists():
@@ -134,12 +135,12 @@ def test_a_line_that_is_no_number_is_named(tmp_path, monkeypatch):
 )
 def test_only_like_is_compared_with_like(changes):
     found = cell(run(**changes))
-    assert (found.ours, found.why, found.verdict) == (None, "no record of sora", "none")
+    assert (found.ours, found.why, found.verdict) == (None, "no run of sora like it", "none")
 
 
 def test_a_row_with_settings_is_compared_with_runs_that_have_them():
     with_tau = {"settings": {"tau": 0.5}}
-    assert cell(run(), **with_tau).why == "no record of sora tau=0.5"
+    assert cell(run(), **with_tau).why == "no run of sora tau=0.5 like it"
     assert cell(run(settings={"tau": 0.5}), **with_tau).ours.mean == 40.0
 
 
@@ -251,14 +252,16 @@ def test_a_choice_is_measured_on_runs_that_differ_in_it_alone():
     assert (effect.mean, effect.pairs, effect.options) == (2.0, 2, ("code", "paper"))
     assert effect.spread == pytest.approx(2**0.5)
     assert effect.images == 10_000
-    assert found.keys() == {"clean", "autoattack"}
+    assert found.keys() == {"clean", "pgd10", "autoattack"}
 
 
 def test_a_choice_between_protocols_is_one_too():
     choice = Choice(what="w", said="s", field="protocol", options=["sora-paper", "sora-cosine"])
-    (_, effect) = effects(choice, [run(30.0), run(33.0, protocol="sora-cosine")])
-    assert (effect.mean, effect.pairs, effect.spread) == (3.0, 1, None) or effect.attack == "clean"
-    assert "sora-" not in effect.where
+    found = effects(choice, [run(30.0), run(33.0, protocol="sora-cosine")])
+    assert len(found) == 3
+    for effect in found:
+        assert (effect.mean, effect.pairs, effect.spread) == (3.0, 1, None)
+        assert "sora-" not in effect.where
 
 
 def test_pairs_attacked_on_different_images_are_no_pairs():
@@ -306,7 +309,7 @@ def test_the_page_needs_no_network_and_no_script():
 def test_every_printed_number_is_on_the_page():
     found = [compare(paper, printed(paper.key), [run(45.0)]) for paper in papers()]
     total = sum(comparison.counts.total() for comparison in found)
-    assert total == 719
+    assert total == 723
     markdown = page(found, "paper_report.md.j2")
     assert sum(line.startswith("| ") and " --- " not in line and not line.startswith("| method")
                for line in markdown.splitlines()) == total  # fmt: skip
@@ -316,6 +319,40 @@ def test_every_printed_number_is_on_the_page():
         == total + 4  # of the legend
     )
     assert 'class="held departs"' in shown or 'class="above departs"' in shown
+
+
+README = "<!-- leaderboard: written by `make readme` -->\n<!-- end of leaderboard -->"
+
+
+def test_what_compares_stands_in_the_readme_with_its_difference():
+    runs = [run(45.0), run(42.21, method="fgsm_rs", settings={"alpha": 1.25}, n=1000)]
+    lines = [line for line in render.readme(runs, README).splitlines() if "https://" in line]
+    cells = [[part.strip() for part in line.strip("|").split("|")] for line in lines]
+    assert ["clean", "84.69"] in [row[3:5] for row in cells]
+    (row,) = [row for row in cells if row[3:5] == ["autoattack", "43.21"]]
+    assert row[2] == "FGSM-RS (Wong2020Fast)"
+    assert row[5].startswith("42.21 [39.2, 45.3], 1 seed of 1000 images")
+    assert row[6] == "-1.00"
+    assert "autoattack on 1000 of 10000 test images" in row[7]
+    assert all(len(row) == 8 for row in cells)
+
+
+def test_a_readme_without_anything_to_compare_says_so():
+    text = render.readme([run(45.0, eps="12/255")], README)
+    assert "None of the 723 numbers" in text
+    assert "https://" not in text
+
+
+def test_what_compares_stands_on_the_page():
+    runs = [run(45.0)]
+    shown = render.page(groups(runs), runs)
+    part = shown[shown.index('<section id="printed"') :].partition("</section>")[0]
+    assert part.count("<tr>") == 1 + 3  # the head; clean, FGSM and PGD-10 of SORA
+    assert "84.69" in part
+    assert "-39.69" in part
+    assert 'data-part="printed"' in shown
+    other = [run(45.0, eps="12/255")]
+    assert 'id="printed"' not in render.page(groups(other), other)
 
 
 def test_the_program_renders_whatever_exists(tmp_path):

@@ -355,7 +355,7 @@ def test_the_readme_shows_the_published_records():
     """If this fails: make readme."""
     text = (grid.ROOT / "README.md").read_text()
     published = collect(published=grid.ROOT / "results/published")
-    assert render.readme(groups(published), text) == text
+    assert render.readme(published, text) == text
 
 
 def test_the_command_of_a_run_asks_for_the_same_run():
