@@ -10,12 +10,13 @@ from workflows import grid
 
 try:
     suite = configs.suite(config)
+    runs = configs.runs(suite)
 except configs.ConfigError as error:
     raise WorkflowError(str(error)) from None
 
 plan = grid.Plan(
     suite,
-    configs.runs(suite),
+    runs,
     data_dir=configs.data_dir(suite),
     cores=workflow.cores,
 )

@@ -8,7 +8,8 @@ import argparse
 import ast
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    FiniteFloat,
+    NonNegativeInt,
     PositiveInt,
     TypeAdapter,
     ValidationError,
@@ -31,9 +34,13 @@ from bench.record import Config, Record, build, radius, write_json
 from workflows import grid
 
 
+def _each(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
 def _listed(value: Any) -> Any:
     """Let ``--config methods=sora`` mean a list of one, not a list of letters."""
-    return value if isinstance(value, list) or value is None else [value]
+    return None if value is None else _each(value)
 
 
 def _named(what: str, allowed: Callable[[], Iterable[str]]) -> AfterValidator:
@@ -110,8 +117,11 @@ class Suite(BaseModel):
     )
     method_args: Annotated[
         dict[MethodName, dict[str, Any]],
-        AfterValidator(lambda given: {name: settings(name, given[name]) for name in given}),
-    ] = Field(default_factory=dict, description="Hyperparameters other than published, by method.")
+        AfterValidator(lambda given: {name: variants(name, given[name]) for name in given}),
+    ] = Field(
+        default_factory=dict,
+        description="Hyperparameters other than published, by method; a list means a run of each.",
+    )
     data_dir: str | None = Field(
         default=None, description="Where official files are; null: $ONESTEP_DATA or .data."
     )
@@ -180,7 +190,11 @@ def suite(given: Mapping[str, Any]) -> Suite:
 
 
 def runs(suite: Suite) -> list[Config]:
-    """Expand a suite into resolved runs, in the order of its lists."""
+    """Expand a suite into resolved runs, in the order of its lists.
+
+    Raises:
+        ConfigError: a method's own settings are none that a suite can have.
+    """
     axes: dict[str, list[Any]] = {
         "dataset": suite.datasets,
         "architecture": suite.architectures,
@@ -189,13 +203,17 @@ def runs(suite: Suite) -> list[Config]:
         "seed": suite.seeds,
     }
     known = {
-        (method, dataset): published(method, dataset) | suite.method_args.get(method, {})
+        (method, dataset): [
+            published(method, dataset) | given
+            for given in grid.product(suite.method_args.get(method, {}))
+        ]
         for method in suite.methods
         for dataset in suite.datasets
     }
     return [
-        _resolved(suite, settings=known[cell["method"], cell["dataset"]], **cell)
+        _resolved(suite, settings=given, **cell)
         for cell in grid.product(axes)
+        for given in known[cell["method"], cell["dataset"]]
     ]
 
 
@@ -237,10 +255,8 @@ def run(text: str) -> Config:
     except ValueError as error:
         raise ConfigError(f"the configuration is not one: {error}") from None
     _own_name(protocol)
-    if config.width < 1:
-        raise ConfigError(
-            f"width is {config.width}; give the channels of the first layer, 1 or more"
-        )
+    if wrong := list(_unsound(config, protocol)):
+        raise ConfigError("; ".join(wrong))
     try:
         known = 0 < radius(config.eps) < 1
     except ValueError:
@@ -256,8 +272,15 @@ def run(text: str) -> Config:
 
 
 def published(method: str, dataset: str) -> dict[str, Any]:
-    """A method's hyperparameters on a data set, as published."""
-    return grid.settings(method) | grid.presets(method).get(dataset, {})
+    """A method's hyperparameters on a data set, as published.
+
+    Raises:
+        ConfigError: the method's file has a default that is no literal, or not of its type.
+    """
+    try:
+        return settings(method, grid.settings(method) | grid.presets(method).get(dataset, {}))
+    except ValueError as error:
+        raise ConfigError(f"methods/{method}.py: {error}") from None
 
 
 def _completed(raw: dict[str, Any]) -> dict[str, Any]:
@@ -295,6 +318,27 @@ def _own_name(protocol: Protocol) -> None:
             )
 
 
+def _unsound(config: Config, protocol: Protocol) -> Iterator[str]:
+    """Say which numbers no run can have."""
+    least = {
+        "width": (config.width, 1),
+        "seed": (config.seed, 0),
+        "train_images": (config.train_images, 1),
+        "protocol.epochs": (protocol.epochs, 1),
+        "protocol.batch": (protocol.batch, 1),
+        "protocol.validation": (protocol.validation, 0),
+        "protocol.weight_decay": (protocol.weight_decay, 0),
+        "protocol.lr_start": (protocol.lr_start, 0),
+        "protocol.lr_peak": (protocol.lr_peak, 0),
+        "protocol.lr_end": (protocol.lr_end, 0),
+    }
+    for name, (value, low) in least.items():
+        if value is not None and not low <= value < math.inf:
+            yield f"{name} is {value}; give {low} or more"
+    if protocol.nesterov:
+        yield "protocol.nesterov is true, and no optimiser here has it; leave it out"
+
+
 def published_width(architecture: str) -> int:
     """Channels of an architecture's first layer as published, read off its syntax tree."""
     return int(grid.constant(f"bench/models/{architecture}.py", "WIDTH"))
@@ -328,15 +372,45 @@ def settings(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
         except ValidationError as error:
             said = error.errors()[0]["msg"]
             wrong.append(f"{method}.{name} = {value!r} is no {kind}: {said}")
+        except ValueError as error:
+            wrong.append(f"{method}.{name}: {error}")
     if wrong:
         raise ValueError("; ".join(wrong))
     return checked
 
 
+def variants(method: str, given: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Check hyperparameters as ``settings`` does, where a list names several values of one.
+
+    Raises:
+        ValueError: lists every unknown name and every wrong value.
+    """
+    found, wrong = {}, []
+    for name, values in given.items():
+        try:
+            found[name] = [settings(method, {name: value})[name] for value in _each(values)]
+            _unique(found[name])
+        except ValueError as error:
+            wrong.append(str(error))
+        if values == []:
+            wrong.append(f"{method}.{name} is an empty list; give a value, or leave it out")
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return found
+
+
 def _type(kind: str) -> Any:
+    """Turn a field's annotation into the type that values are checked against."""
+    if kind.endswith(" | None"):
+        return _type(kind.removesuffix(" | None")) | None
     if kind.startswith("Literal["):
         return Literal[ast.literal_eval(f"({kind[8:-1]},)")]
-    return {"float": float, "int": int, "bool": bool, "str": str}[kind]
+    known = {"float": FiniteFloat, "int": NonNegativeInt, "bool": bool, "str": str}
+    if kind not in known:
+        raise ValueError(
+            f"{kind} is no type of a setting: {', '.join(known)}, Literal[...], | None"
+        )
+    return known[kind]
 
 
 def _said(mistake: Any) -> str:

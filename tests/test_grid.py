@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import shutil
 
 import pytest
@@ -12,6 +13,7 @@ from bench.config import ConfigError
 from bench.record import Config, Record, build, radius, write_bytes, write_json
 from workflows import grid
 
+MINE = {"name": "mine", "epochs": 2, "batch": 8, "lr_start": 0.0, "lr_peak": 0.1}
 DEFAULT = config.load(grid.ROOT / "workflows/config/default.yaml")
 SUITES = sorted((grid.ROOT / "workflows/config").glob("*.yaml"))
 SUITES = [path for path in SUITES if path.stem != "schema"]
@@ -115,7 +117,15 @@ def test_a_slice_of_a_suite_keeps_the_settings_of_those_left():
         ({"protocol": config.PROTOCOLS["digits-60"].as_dict() | {"epochs": 2}},
          "protocol 'digits-60' has epochs 60, not 2; give what is changed a name of its own"),
         ({"eps": 0.031}, "eps counts in 1/255"),
-        ({"width": 0}, "width is 0; give the channels"),
+        ({"width": 0}, "width is 0; give 1 or more"),
+        ({"seed": -1, "train_images": 0}, "seed is -1; give 0 or more; train_images is 0; give 1"),
+        ({"protocol": MINE | {"epochs": 0}}, r"protocol\.epochs is 0; give 1 or more"),
+        ({"protocol": MINE | {"batch": -3}}, r"protocol\.batch is -3; give 1 or more"),
+        ({"protocol": MINE | {"lr_peak": -0.1}}, r"lr_peak is -0\.1; give 0 or more"),
+        ({"protocol": MINE | {"lr_peak": math.inf}}, "lr_peak is inf"),
+        ({"protocol": MINE | {"validation": -5}}, "validation is -5"),
+        ({"protocol": MINE | {"nesterov": True}}, "no optimiser here has it"),
+        ({"settings": {"tau": math.nan}}, "sora.tau = nan is no float"),
         ({"architecture": "resnet", "width": None}, "unknown architecture 'resnet': did you mean"),
     ],
 )  # fmt: skip
@@ -126,9 +136,47 @@ def test_a_mistake_in_a_run_by_hand_is_told_with_its_remedy(change, said):
 
 
 def test_a_protocol_by_hand_is_completed_with_its_defaults():
-    run = config.runs(suite(methods=["sora"]))[0].as_dict()
-    run["protocol"] = {"name": "mine", "epochs": 2, "batch": 8, "lr_start": 0.0, "lr_peak": 0.1}
+    run = config.runs(suite(methods=["sora"]))[0].as_dict() | {"protocol": MINE}
     assert config.run(json.dumps(run)).protocol["momentum_start"] == 0.9
+
+
+def test_a_list_of_values_is_a_run_of_each():
+    args = {"sora": {"tau": [0.01, 0.02], "rule": ["paper", "code"], "theta": 0.1}}
+    runs = config.runs(suite(methods=["fgsm", "sora"], seeds=[0, 1], method_args=args))
+    assert len({grid.run_id(run) for run in runs}) == len(runs) == 2 * (1 + 2 * 2)
+    found = [(run.settings["tau"], run.settings["rule"], run.settings["theta"])
+             for run in runs if run.method == "sora" and run.seed == 0]  # fmt: skip
+    assert found == [(0.01, "paper", 0.1), (0.01, "code", 0.1),
+                     (0.02, "paper", 0.1), (0.02, "code", 0.1)]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("alpha: list[int] = 3", "list[int] is no type of a setting: float, int, bool, str"),
+        ("alpha: float = 2 / 255", "alpha"),
+        ("alpha: float = 'x'", "mine.alpha = 'x' is no float"),
+    ],
+)
+def test_a_methods_own_impossible_setting_is_told_before_anything_runs(
+    tmp_path, monkeypatch, source, said
+):
+    (tmp_path / "methods").mkdir()
+    stub = f"class Mine(Method):\n    {source}\n"
+    (tmp_path / "methods/mine.py").write_text(stub)
+    chosen = suite(methods=["fgsm"]).model_copy(update={"methods": ["mine"]})
+    monkeypatch.setattr(grid, "ROOT", tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        config.runs(chosen)
+    assert str(caught.value).startswith("methods/mine.py: ")
+    assert said in str(caught.value)
+
+
+def test_a_setting_may_be_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(grid, "annotation", lambda *_: "int | None")
+    monkeypatch.setattr(grid, "settings", lambda method: {"n": None})
+    assert config.settings("mine", {"n": None}) == {"n": None}
+    assert config.settings("mine", {"n": "3"}) == {"n": 3}
 
 
 def test_presets_are_taken_by_suites_and_by_hand(monkeypatch):
@@ -176,6 +224,11 @@ def test_without_a_suite_the_default_is_meant():
         ({"method_args": {"sora": {"taw": 1}}}, "unknown setting of sora 'taw': did you mean tau?"),
         ({"method_args": {"sora": {"tau": "x"}}}, "sora.tau = 'x' is no float"),
         ({"method_args": {"sora": {"rule": "cod"}}}, "Input should be 'code' or 'paper'"),
+        ({"method_args": {"sora": {"tau": [0.1, "x"]}}}, "sora.tau = 'x' is no float"),
+        ({"method_args": {"sora": {"tau": [0.1, 0.1]}}}, "names something twice"),
+        ({"method_args": {"sora": {"tau": []}}}, "sora.tau is an empty list"),
+        ({"method_args": {"sora": {"tau": math.inf}}}, "sora.tau = inf is no float"),
+        ({"method_args": {"pgd10": {"steps": -1}}}, "pgd10.steps = -1 is no int"),
     ],
 )
 def test_a_mistake_is_told_with_its_remedy(change, said):
