@@ -5,73 +5,53 @@ so that a machine that slows down slows both, and their ratio holds.
 """
 
 import dataclasses
+import gc
 import statistics
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench import job
 from bench.job import Job
-from bench.record import COST, Expense, Record
+from bench.record import COST, Data, Expense, Record
 from workflows import grid
+
+if TYPE_CHECKING:
+    from bench.data import Loaded
+    from bench.trainer import Trainer
 
 REFERENCE = "fgsm_rs"
 SECONDS = 0.2  # that a repetition should take at least
 
 
-def prepare(this: Job) -> Any:
-    """Load the data and compose both trainers' ingredients."""
+def prepare(this: Job) -> "tuple[Loaded, Data]":
+    """Load the data."""
     return job.data(this)
 
 
-def work(this: Job, ready: Any) -> dict[str, Any]:
-    """Count passes and operations once, then time and weigh updates."""
+def work(this: Job, ready: "tuple[Loaded, Data]") -> dict[str, Any]:
+    """Count passes and operations once, then weigh and time updates."""
     import torch
 
-    from bench.engine import WARM_UP
-    from bench.meter import Clock, Flops, Passes, Peak
     from bench.train import make_trainer
 
     loaded, data = ready
-    other = dataclasses.replace(this.config, method=REFERENCE, settings=grid.settings(REFERENCE))
-    peaks = {}
-    for one in (this, this._replace(config=other)):
-        peak = Peak(this.device)
-        alone = make_trainer(one, loaded, quiet=True)
-        alone.advance(WARM_UP)
-        peak.note()
-        peaks[one.config.method] = peak.bytes
-        del alone
-    mine = make_trainer(this, loaded, quiet=True)
-    reference = make_trainer(this._replace(config=other), loaded, quiet=True)
-    for trainer in (mine, reference):
-        trainer.advance(WARM_UP)
+    settings = grid.settings(REFERENCE)
+    other = this._replace(
+        config=dataclasses.replace(this.config, method=REFERENCE, settings=settings)
+    )
+    forward, backward, flops = _counts(this, loaded)
+    peaks = [_peak(one, loaded) for one in (this, other)]
+    mine, reference = (make_trainer(one, loaded, quiet=True) for one in (this, other))
+    updates, times = _times(mine, reference, this.args.repetitions)
     replays = mine.method.replays  # updates a step; so many fewer steps does a run have
-    images = mine.batches.batch * replays
-    plain = make_trainer(this, loaded, quiet=True, engine="eager")  # a recorded step shows nothing
-    with Passes(plain.net) as passes, Flops() as flops:
-        plain.advance(1)
-    del plain
-    once = Clock(this.device)
-    with once.running():
-        reference.advance(WARM_UP)
-    updates = max(3, round(SECONDS / (once.seconds / WARM_UP)))
-    times: dict[str, list[float]] = {"mine": [], "reference": [], "data": []}
-    for _ in range(this.args.repetitions):
-        before = mine.clocks["data"].seconds
-        for name, trainer in (("mine", mine), ("reference", reference)):
-            clock = Clock(this.device)
-            with clock.running():
-                trainer.advance(updates)
-            times[name].append(clock.seconds / updates / trainer.method.replays)
-        times["data"].append((mine.clocks["data"].seconds - before) / updates / replays)
     declared = mine.method.cost
     ratios = [a / b for a, b in zip(times["mine"], times["reference"], strict=True)]
     expense = Expense(
-        forward=passes.forward / images,
-        backward=passes.backward / images,
+        forward=forward,
+        backward=backward,
         declared_forward=declared.forward / replays,
         declared_backward=declared.backward / replays,
-        flops_per_image=flops.total / images,
+        flops_per_image=flops,
         update_seconds=statistics.median(times["mine"]),
         update_seconds_sd=statistics.stdev(times["mine"]),
         reference=REFERENCE,
@@ -80,13 +60,74 @@ def work(this: Job, ready: Any) -> dict[str, Any]:
         data_seconds=statistics.median(times["data"]),
         repetitions=this.args.repetitions,
         updates=updates,
-        peak_bytes=peaks[this.config.method],
-        reference_bytes=peaks[REFERENCE],
+        peak_bytes=peaks[0],
+        reference_bytes=peaks[1],
         state_bytes=mine.outcome.state_bytes,
         engine=mine.engine,
     )
     this.say(f"{expense.time_ratio:.2f} times {REFERENCE} on {torch.get_num_threads()} threads")
     return {"data": data, "expense": expense}
+
+
+def _counts(this: Job, loaded: "Loaded") -> tuple[float, float, float]:
+    """Count forward and backward passes and operations of an update, each per training image."""
+    from bench.meter import Flops, Passes
+    from bench.train import make_trainer
+
+    plain = make_trainer(this, loaded, quiet=True, engine="eager")  # a recorded step shows nothing
+    with Passes(plain.net) as passes, Flops() as flops:
+        plain.advance(1)
+    images = plain.batches.batch * plain.method.replays
+    return passes.forward / images, passes.backward / images, flops.total / images
+
+
+def _peak(this: Job, loaded: "Loaded") -> int | None:
+    """Weigh updates: bytes of device memory at their largest, with nothing else on the device.
+
+    Recording a step counts, since its buffers stay; compiling does not.
+    """
+    from bench.engine import WARM_UP
+    from bench.meter import Peak
+    from bench.train import make_trainer
+
+    gc.collect()  # compiled networks hold themselves
+    trainer = make_trainer(this, loaded, quiet=True)
+    trainer.advance(WARM_UP - 1)
+    peak = Peak(this.device)
+    trainer.advance(2)  # the last step of the warm-up, after which one is recorded, and one more
+    peak.note()
+    return peak.bytes
+
+
+def _times(
+    mine: "Trainer", reference: "Trainer", repetitions: int
+) -> tuple[int, dict[str, list[float]]]:
+    """Time both in turns.
+
+    Returns:
+        Steps of a repetition, and by "mine", "reference" and "data" (waiting for batches) the
+        seconds of an update in each.
+    """
+    from bench.engine import WARM_UP
+    from bench.meter import Clock
+
+    def seconds(trainer: "Trainer", steps: int) -> float:
+        clock = Clock(trainer.device)
+        with clock.running():
+            trainer.advance(steps)
+        return clock.seconds / steps / trainer.method.replays
+
+    for trainer in (mine, reference):
+        trainer.advance(WARM_UP)
+    steps = max(3, round(SECONDS / seconds(reference, WARM_UP)))
+    times: dict[str, list[float]] = {"mine": [], "reference": [], "data": []}
+    for _ in range(repetitions):
+        waited = mine.clocks["data"].seconds
+        times["mine"].append(seconds(mine, steps))
+        waited = mine.clocks["data"].seconds - waited
+        times["data"].append(waited / steps / mine.method.replays)
+        times["reference"].append(seconds(reference, steps))
+    return steps, times
 
 
 def main(words: Sequence[str] | None = None) -> None:

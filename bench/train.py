@@ -133,11 +133,19 @@ def make_trainer(
             best=this.folder / BEST,
             folder=this.folder / "state",
             interval=this.args.checkpoint_seconds,
-            identity=f"{grid.run_id(this.config)} {grid.method_fingerprint(this.config.method)}",
+            identity=_identity(this, loaded),
             say=this.say,
         )
     except ValueError as error:
         raise Refused(str(error)) from None
+
+
+def _identity(this: Job, loaded: "Loaded") -> str:
+    """Name all that a checkpoint's run depends on, so that none goes on with other code or data."""
+    config = this.config
+    method = grid.method_fingerprint(config.method)
+    bench = grid.bench_fingerprint(TRAIN, config.dataset, config.architecture)
+    return " ".join((grid.run_id(config), method, bench, loaded.checksum))
 
 
 def _probe(this: Job, loaded: "Loaded") -> "Probe":

@@ -60,14 +60,16 @@ class Trainer:
 
     Args:
         net: float32 images in [0, 1] to logits; trained in place.
+        method: whose steps are taken.
+        batches: of training images, on the device.
+        protocol: epochs, rates and what the optimiser is.
         engine: how steps are run; ``bench.engine.choose`` says what is possible.
         probe: called after every epoch, on a clock of its own.
-        eps: radius of the run, for the log.
         select: called after every epoch; the weights of its first maximum are kept.
         best: file for those.
         folder: where checkpoints go; None for none.
         interval: least seconds between checkpoints; 0 for one after every batch.
-        identity: names configuration and code; a checkpoint of another identity is not resumed.
+        identity: names configuration, code and data; no checkpoint of another one is resumed.
         say: called with one line an epoch.
     """
 

@@ -1,6 +1,8 @@
 """A stage of a run: what becomes a record, what ends the program, what is not done twice."""
 
+import dataclasses
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -112,7 +114,6 @@ def test_asking_for_a_gpu_where_there_is_none_is_refused(tmp_path):
 @pytest.mark.parametrize(("precision", "allowed"), [("fp32", False), ("tf32", True)])
 def test_tf32_is_used_only_where_it_is_asked_for(precision, allowed):
     import dataclasses
-    from types import SimpleNamespace
 
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = not allowed
@@ -128,7 +129,6 @@ def test_tf32_is_used_only_where_it_is_asked_for(precision, allowed):
 
 def test_tf32_on_a_cpu_is_refused(execute):
     import dataclasses
-    from types import SimpleNamespace
 
     run = dataclasses.replace(RUN, precision="tf32")
     with pytest.raises(ValueError, match="tf32 is a format of GPUs"):
@@ -193,14 +193,26 @@ def test_a_stage_is_done_again_when_asked_with_other_options(trained, program, s
     assert not trained(program.main, stage, *other.split())
 
 
-def test_the_seed_alone_decides_the_weights(execute):
-    from types import SimpleNamespace
+def test_a_checkpoint_belongs_to_a_configuration_code_and_data(monkeypatch):
+    def identity(checksum="c", **changes):
+        this = SimpleNamespace(config=dataclasses.replace(RUN, **changes))
+        return train._identity(this, SimpleNamespace(checksum=checksum))
 
+    one = identity()
+    assert one == identity()
+    others = [identity("d"), identity(seed=7)]
+    for name in ("bench_fingerprint", "method_fingerprint"):
+        with monkeypatch.context() as edited:
+            edited.setattr(grid, name, lambda *_: "edited")
+            others.append(identity())
+    assert one not in others
+    assert len(set(others)) == 4
+
+
+def test_the_seed_alone_decides_the_weights(execute):
     loaded = SimpleNamespace(info=data.info("digits"))
 
     def weights(seed):
-        import dataclasses
-
         this = SimpleNamespace(
             config=dataclasses.replace(RUN, seed=seed), device=torch.device("cpu")
         )
