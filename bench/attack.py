@@ -36,7 +36,7 @@ def prepare(this: Job) -> Any:
     if trained.status != "done":
         raise Skipped(f"training {trained.status}: {trained.reason}")
     loaded, data = job.data(this)
-    net = job.network(this, loaded)
+    net = job.exact(job.network(this, loaded))
     path = this.folder / "model.safetensors"
     try:
         content = path.read_bytes()
@@ -47,7 +47,7 @@ def prepare(this: Job) -> Any:
             f"{this.folder} and train the run again"
         ) from None
     # without weight gradients FAB takes a quarter less time, with the same output
-    net.requires_grad_(requires_grad=False).eval()
+    net.requires_grad_(requires_grad=False)
     return loaded, data, net, hashlib.sha256(content).hexdigest()
 
 
@@ -120,7 +120,7 @@ def main(words: Sequence[str] | None = None) -> None:
         "--mode",
         choices=("exact", "fast"),
         default="exact",
-        help="fast attacks in bf16; the network as trained judges what was found",
+        help="fast attacks in bf16; the network in fp32 judges what was found",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the attacks; changes the draws")
     args = parser.parse_args(words)

@@ -97,7 +97,7 @@ class Suite(BaseModel):
         default_factory=dict,
         description="Other protocols for some architectures or data sets; an architecture's first.",
     )
-    precision: Literal["fp32", "tf32", "bf16"] = Field(description="Of the network's insides.")
+    precision: Literal["fp32", "tf32", "bf16"] = Field(description="Of the network in training.")
     width: PositiveInt | None = Field(description="Channels of the first layer; null: published.")
     train_images: PositiveInt | None = Field(description="Fixed random subset; null: all.")
     test_images: PositiveInt | None = Field(
@@ -113,7 +113,7 @@ class Suite(BaseModel):
     attack_batch: PositiveInt = Field(description="Images AutoAttack takes at once; recorded.")
     attack_mode: Literal["exact", "fast"] = Field(
         default="exact",
-        description="fast: attacked in bf16, judged by the network as trained; recorded.",
+        description="fast: attacked in bf16, judged in fp32; recorded.",
     )
     method_args: Annotated[
         dict[MethodName, dict[str, Any]],

@@ -224,6 +224,20 @@ def network(job: Job, loaded: "Loaded") -> "Net":
     return net.to(job.device)
 
 
+def exact(net: "torch.nn.Module") -> "Net":
+    """Put a trained network into eval mode and fp32: what is claimed of it holds there.
+
+    Logits in bf16 come in steps in which attacks lose their way, which looks like robustness.
+    """
+    from bench.models import Net, allow
+
+    allow("fp32")
+    assert isinstance(net, Net), "a network without its shell"
+    net.precision = "fp32"
+    net.eval()
+    return net
+
+
 def method(job: Job) -> "Method":
     """Make the run's method with its settings, and seed the noise it will draw."""
     import torch

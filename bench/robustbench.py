@@ -43,7 +43,7 @@ Precision = str
 def network() -> nn.Module:
     """Make the network, with fresh weights."""
     inside = build(shape=SHAPE, classes=CLASSES, width=CHANNELS)
-    return Net(inside, mean=MEAN, std=STD, precision=PRECISION)
+    return Net(inside, mean=MEAN, std=STD)
 
 
 def load() -> nn.Module:
@@ -173,7 +173,7 @@ def _network(config: Config) -> Any:
     known = data.info(config.dataset)
     return models.build(
         config.architecture, shape=known.shape, classes=known.classes, width=config.width,
-        mean=known.mean, std=known.std, precision=config.precision,
+        mean=known.mean, std=known.std,
     )  # fmt: skip
 
 
@@ -185,7 +185,6 @@ def _module(config: Config, name: str) -> str:
     about = {
         "NAME": name, "DATASET": config.dataset, "SHAPE": tuple(known.shape),
         "CLASSES": known.classes, "CHANNELS": config.width, "MEAN": known.mean, "STD": known.std,
-        "PRECISION": config.precision,
     }  # fmt: skip
     body = (grid.ROOT / f"bench/models/{config.architecture}.py").read_text(encoding="utf-8")
     return MODEL.format(

@@ -39,7 +39,7 @@ def work(this: Job, ready: Any) -> dict[str, Any]:
 
     loaded, data, trainer = ready
     outcome = trainer.fit()
-    net = trainer.net.eval()
+    net = job.exact(trainer.net)
     checkpoint.keep_weights(this.folder / "model.safetensors", net)
     x, y = job.test_images(this, loaded, this.args.test_images)
     training = Training(

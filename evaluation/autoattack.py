@@ -7,7 +7,7 @@ batches. It also sets the number of target classes for data with fewer than ten,
 the library changes outside itself: the global generator and the tracer.
 
 Exact mode gives the library's own verdicts. Fast mode attacks the network in a lower precision,
-compiled on a GPU, and lets the network as trained judge what was found: an image counts as broken
+compiled on a GPU, and lets the network itself judge what was found: an image counts as broken
 only if that network errs on it. A weaker gradient can miss some images, so fast mode may call an
 image standing that exact mode breaks, never one broken that stands up to what it found.
 """

@@ -193,6 +193,35 @@ def test_a_stage_is_done_again_when_asked_with_other_options(trained, program, s
     assert not trained(program.main, stage, *other.split())
 
 
+@pytest.mark.parametrize("precision", ["bf16", "tf32"])
+def test_what_is_claimed_of_a_network_holds_in_fp32(precision, monkeypatch):
+    import bench.models
+
+    said = []
+    monkeypatch.setattr(bench.models, "allow", said.append)
+    body = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4))
+    net = bench.models.Net(body, mean=[0.5] * 3, std=[0.25] * 3, precision=precision).train()
+    x = torch.rand(2, 3, 8, 8)
+    exact = body(((x - 0.5) / 0.25).contiguous(memory_format=torch.channels_last))
+    judged = job.exact(net)
+    assert torch.equal(judged(x), exact)
+    assert not judged.training
+    assert said == ["fp32"]
+
+
+def test_a_bf16_run_is_evaluated_and_attacked_in_fp32(tmp_path, monkeypatch):
+    seen, exact = [], job.exact
+    monkeypatch.setattr(job, "exact", lambda net: seen.append(net) or exact(net))
+    data.prepare("digits", tmp_path, say=lambda line: None)
+    cut = config.load(grid.ROOT / "workflows/config/smoke.yaml") | {"train_images": 64}
+    run = config.runs(config.suite(cut | {"precision": "bf16"}))[0]
+    words = ["--config", json.dumps(run.as_dict()), "--out", str(tmp_path / "run")]
+    words += ["--data-dir", str(tmp_path), "--device", "cpu"]
+    train.main([*words, "--test-images", "8", "--probe-images", "4"])
+    attack.main([*words, "--images", "2"])
+    assert [net.precision for net in seen] == ["fp32", "fp32"]
+
+
 def test_a_checkpoint_belongs_to_a_configuration_code_and_data(monkeypatch):
     def identity(checksum="c", **changes):
         this = SimpleNamespace(config=dataclasses.replace(RUN, **changes))
