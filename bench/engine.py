@@ -18,6 +18,8 @@ from bench.record import Engine
 
 WARM_UP = 3  # steps that run as written before one is recorded: lazily made buffers, compilation
 
+VARIANTS = 256  # compiled forms of networks in a process: by method, precision and batch
+
 
 class Compiled(nn.Module):
     """A network whose passes are compiled; its weights are the network's.
@@ -30,6 +32,12 @@ class Compiled(nn.Module):
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
+        from torch._dynamo import config as dynamo
+        from torch._inductor import config as inductor
+
+        # one code object serves all networks of a process; beyond the limit torch gives up
+        dynamo.recompile_limit = VARIANTS
+        inductor.deterministic = True  # no choice by timing, which a resumed run might make anew
         self.net = net
         self._compiled = torch.compile(self._run, dynamic=False, fullgraph=True)
 
@@ -65,7 +73,8 @@ class Captured:
     def __init__(self, step: Callable[[Batch], None], example: Batch) -> None:
         self._batch: Batch = _like(example)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        # a thread that streams pictures may go on with its own work
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             step(self._batch)
 
     def __call__(self, batch: Batch) -> None:

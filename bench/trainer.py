@@ -196,7 +196,8 @@ class Trainer:
         self.net.train()
         full = max(len(self.batches.y) // self.batches.batch, 1)
         for i in range(steps):
-            self._count(0, 0)
+            self.update = self.row = 0
+            self.counters.zero_()  # without waiting for the device
             self._step(0, i % full)
 
     def descend(
@@ -245,8 +246,9 @@ class Trainer:
     def _capture(self, example: Batch) -> None:
         """Record the step, which does not take it."""
         update, row = self.update, self.row
+        self._count(update, 0)  # the log of an epoch may be full by now
         self.captured = Captured(lambda batch: self._take(batch, self.fast), example)
-        self.update, self.row = update, row
+        self._count(update, row)
 
     def _count(self, update: int, row: int) -> None:
         self.update, self.row = update, row

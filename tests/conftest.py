@@ -21,6 +21,7 @@ torch.set_num_threads(1)  # two threads on two busy cores are many times slower
 
 EPS = 8 / 255
 IMAGES, BATCH = 20, 8  # so the last of three batches is short
+CPU = torch.device("cpu")
 BRIEF = Protocol(name="brief", epochs=2, batch=BATCH, lr_start=0.01, lr_peak=0.1)
 
 
@@ -56,19 +57,21 @@ def tiny_data(channels=3, n=IMAGES):
     return x, torch.arange(n) % 4
 
 
-def tiny_trainer(method, *, channels=3, protocol=BRIEF, net=None, seed=0, **rest):
+def tiny_trainer(
+    method, *, channels=3, protocol=BRIEF, net=None, seed=0, images=IMAGES, device=CPU, **rest
+):
     """A trainer on 20 random images; ``method`` is a name or a Method."""
     if isinstance(method, str):
         method = load(method)(eps=EPS)
-    net = net or tiny_net(channels)
-    x, y = tiny_data(channels)
+    net = (net or tiny_net(channels)).to(device)
+    x, y = tiny_data(channels, images)
     batches = Batches(
         x,
         y,
         augment=Augment(pad=1, flip=True),
         batch=protocol.batch,
         seed=seed,
-        device=torch.device("cpu"),
+        device=device,
     )
     torch.manual_seed(7)
     return Trainer(net, method, batches, protocol, **rest)
@@ -93,7 +96,7 @@ def one_step(method, net, x, y, state=None):
 
 
 def weights(net):
-    return torch.cat([p.detach().flatten() for p in net.parameters()])
+    return torch.cat([p.detach().flatten() for p in net.parameters()]).cpu()
 
 
 @pytest.fixture

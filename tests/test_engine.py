@@ -8,6 +8,7 @@ import torch
 from bench import engine, trainer
 from bench.engine import choose, compiler
 from bench.method import Method
+from bench.models import allow
 from bench.optimizer import optimizer
 from methods import load, names
 
@@ -72,10 +73,10 @@ def ended(tiny, name, kind, **rest):
     return tiny.weights(one.net), outcome.curves
 
 
-def same(tiny, name, kind):
-    plain, curves = ended(tiny, name, "eager")
-    fast, others = ended(tiny, name, kind)
-    assert (plain - fast).abs().max() < TOLERANCE
+def same(tiny, name, kind, tolerance=TOLERANCE, **rest):
+    plain, curves = ended(tiny, name, "eager", **rest)
+    fast, others = ended(tiny, name, kind, **rest)
+    assert (plain - fast).abs().max() < tolerance
     for a, b in zip(curves, others, strict=True):
         assert a.loss == pytest.approx(b.loss, abs=1e-4)
         assert a.state == pytest.approx(b.state, abs=1e-4)
@@ -93,10 +94,75 @@ def test_every_method_trains_compiled_to_the_same_weights(tiny, which):
     same(tiny, which, "compiled")
 
 
+def brief(tiny, which):
+    """A protocol in which a method's step is replayed five times, short batches between."""
+    return dataclasses.replace(tiny.brief, epochs=4 * load(which)().replays)
+
+
+@pytest.fixture
+def gpu():
+    """The GPU, with kernels that repeat to the bit and no TF32."""
+    if not torch.cuda.is_available():
+        pytest.fail("torch finds no GPU, and this test is of one")
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    allow("fp32")
+    yield CUDA
+    torch.backends.cudnn.deterministic = before
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("which", [n for n in names() if load(n).graph])
-def test_every_method_trains_captured_to_the_same_weights(tiny, which):
-    same(tiny, which, "captured")
+def test_every_method_trains_captured_to_the_same_weights(tiny, which, gpu, monkeypatch):
+    monkeypatch.setattr(trainer, "compiler", lambda: None)  # the recording alone
+    replays = count_replays(monkeypatch)
+    same(tiny, which, "captured", device=gpu, protocol=brief(tiny, which))
+    assert len(replays) == 4 * 2 - trainer.WARM_UP
+
+
+@pytest.mark.gpu
+@needs_compiler
+@pytest.mark.parametrize("kind", ["compiled", "captured"])
+@pytest.mark.parametrize("which", ["sora", "trades", "free_at"])
+def test_compiling_and_capturing_together_change_no_more_than_rounding(tiny, which, kind, gpu):
+    # a gradient near 0 may change its sign, and moves one pixel of one image with it
+    same(tiny, which, kind, 1e-3, device=gpu, protocol=brief(tiny, which))
+
+
+@pytest.mark.gpu
+def test_a_captured_run_goes_on_as_if_it_had_not_been_cut_off(tiny, gpu, tmp_path):
+    kept = {"device": gpu, "protocol": brief(tiny, "sora"), "engine": "captured"}
+    whole, curves = ended(tiny, "sora", "captured", device=gpu, protocol=kept["protocol"])
+    first = tiny.trainer("sora", folder=tmp_path, interval=0, **kept)
+    take, taken = first._step, []
+
+    def cut(epoch, i):
+        if len(taken) == 9:
+            raise KeyboardInterrupt
+        taken.append(i)
+        take(epoch, i)
+
+    first._step = cut
+    with pytest.raises(KeyboardInterrupt):
+        first.fit()
+    second = tiny.trainer("sora", folder=tmp_path, interval=0, **kept)
+    second.resume()
+    assert second.update == 9
+    others = second.fit().curves
+    assert (whole - tiny.weights(second.net)).abs().max() < 1e-3
+    assert others[-1].loss == pytest.approx(curves[-1].loss, abs=1e-3)
+
+
+def count_replays(monkeypatch):
+    """A list that grows with every replay of a recorded step."""
+    replays, replay = [], engine.Captured.__call__
+
+    def counted(self, batch):
+        replays.append(1)
+        replay(self, batch)
+
+    monkeypatch.setattr(engine.Captured, "__call__", counted)
+    return replays
 
 
 class Replayed:
@@ -128,7 +194,7 @@ class Replayed:
 @pytest.mark.parametrize("which", [n for n in names() if load(n).graph])
 def test_a_step_on_fixed_inputs_is_the_step(tiny, which, monkeypatch):
     """All of capturing but the recording itself: copies, counters on the device, short batches."""
-    long = dataclasses.replace(tiny.brief, epochs=4 * load(which)().replays)
+    long = brief(tiny, which)
     plain = tiny.trainer(which, protocol=long)
     curves = plain.fit().curves
     monkeypatch.setattr(trainer, "Captured", Replayed)
@@ -141,6 +207,29 @@ def test_a_step_on_fixed_inputs_is_the_step(tiny, which, monkeypatch):
     assert torch.equal(tiny.weights(plain.net), tiny.weights(captured.net))
     assert curves == others
     assert captured.update == captured.updates
+
+
+def test_a_step_may_be_recorded_at_the_end_of_an_epoch(tiny, monkeypatch):
+    """With three full batches and no short one, the warm-up ends with the first epoch."""
+    monkeypatch.setattr(trainer, "Captured", Replayed)
+    monkeypatch.setattr(trainer, "compiler", lambda: None)
+    monkeypatch.setattr(Replayed, "steps", 0)
+    plain, curves = ended(tiny, "sora", "eager", images=24)
+    captured = tiny.trainer("sora", images=24, engine="captured")
+    monkeypatch.setattr(Replayed, "owner", captured, raising=False)
+    assert captured.fit().curves == curves
+    assert torch.equal(plain, tiny.weights(captured.net))
+    assert Replayed.steps == 3
+
+
+def test_networks_beyond_torchs_own_limit_are_compiled(monkeypatch):
+    """A campaign compiles for many methods and precisions in one process."""
+    from torch._dynamo import config
+
+    monkeypatch.setattr(engine.torch, "compile", lambda function, **_: function)
+    monkeypatch.setattr(config, "recompile_limit", 8)
+    engine.Compiled(torch.nn.Linear(2, 2))
+    assert config.recompile_limit == engine.VARIANTS
 
 
 def test_short_batches_run_as_written(tiny, monkeypatch):
