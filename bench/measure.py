@@ -2,14 +2,16 @@
 
 Every figure is the median of repetitions that take turns, so that a machine that slows down slows
 all of them; warm-up is left out. The baseline, in the same run, is the way the field's codes train:
-fp32, torch's own optimiser, pictures cropped one by one by two worker processes, one wait for the
-device a batch.
+torch's own settings (on a GPU, TF32 in convolutions), optimiser and memory layout, pictures cropped
+one by one by two worker processes, one wait for the device a batch. What cannot be measured is said
+and left out, and what has been is on disk.
 """
 
 import argparse
 import copy
 import dataclasses
 import functools
+import gc
 import json
 import platform
 import statistics
@@ -63,8 +65,13 @@ def speeds(args: argparse.Namespace, device: "torch.device") -> Iterator[Speed]:
     for architecture in args.architectures:
         for method in args.methods:
             ways = [(engine, precision) for precision in args.precisions for engine in args.engines]
-            ways = [(BASELINE, "fp32"), *ways]
+            ways = [(BASELINE, _usual(device)), *ways]
             yield from _taking_turns(args, device, loaded, architecture, method, ways)
+
+
+def _usual(device: "torch.device") -> str:
+    """Precision of the baseline: what torch does unless told otherwise."""
+    return "tf32" if device.type == "cuda" else "fp32"
 
 
 def made_up(name: str) -> "Loaded":
@@ -89,22 +96,25 @@ def _taking_turns(
     ways: list[tuple[str, str]],
 ) -> Iterator[Speed]:
     from bench.engine import WARM_UP
-    from bench.meter import Clock, Flops, Peak
-    from bench.models import allow
+    from bench.meter import Clock, Flops, Peak, in_use
 
     runs: dict[tuple[str, str], tuple[Job, Callable[[int], None], int | None]] = {}
     flops = 0.0
     for engine, precision in ways:
         this = _job(args, device, architecture, method, precision)
-        peak = Peak(device)
+        gc.collect()
+        before, peak = in_use(device), Peak(device)
+        _set(device, engine, precision)
         try:
             steps = _stepper(this, loaded, engine)
-        except (ValueError, ImportError) as error:  # the baseline needs torchvision
-            print(f"{method}, {engine}: left out: {error}", file=sys.stderr)
+            steps(WARM_UP)
+        except Exception as error:  # noqa: BLE001  # one way that fails does not cost the others
+            reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            print(f"{method}, {engine}, {precision}: left out: {reason}", file=sys.stderr)
             continue
-        steps(WARM_UP)
         peak.note()
-        runs[engine, precision] = this, steps, peak.bytes
+        used = None if peak.bytes is None else peak.bytes - before
+        runs[engine, precision] = this, steps, used
         if not flops:
             plain = _trainer(this, loaded, "eager")
             with Flops() as counted:
@@ -112,13 +122,13 @@ def _taking_turns(
             flops = counted.total / plain.batches.batch
     seconds: dict[tuple[str, str], list[float]] = {way: [] for way in runs}
     for _ in range(args.repetitions):
-        for way, (this, steps, _) in runs.items():
-            allow(this.config.precision)
+        for way, (_, steps, _) in runs.items():
+            _set(device, *way)
             clock = Clock(device)
             with clock.running():
                 steps(args.steps)
             seconds[way].append(clock.seconds / args.steps)
-    base = seconds.get((BASELINE, "fp32"))
+    base = seconds.get((BASELINE, _usual(device)))
     for way, (this, _, bytes_used) in runs.items():
         engine, precision = way
         batch = this.config.protocol["batch"]
@@ -139,6 +149,16 @@ def _taking_turns(
             ratio=None if base is None else statistics.median(base) / median,
             repetitions=args.repetitions,
         )
+
+
+def _set(device: "torch.device", engine: str, precision: Any) -> None:
+    """Set what holds for a whole process as a way has it."""
+    import torch
+
+    from bench.models import allow
+
+    allow(precision)
+    torch.backends.cudnn.deterministic = engine != BASELINE
 
 
 @functools.cache
@@ -219,8 +239,10 @@ def _baseline(this: Job, loaded: "Loaded") -> Callable[[int], None]:
         Pictures(), protocol["batch"], shuffle=True, num_workers=2, drop_last=True,
         persistent_workers=True,
     )  # fmt: skip
-    net, method = job.network(this, loaded), job.method(this)
-    net.body.to(memory_format=torch.contiguous_format)
+    inside = job.network(this, loaded)
+    body = inside.body.to(memory_format=torch.contiguous_format)
+    net = torch.nn.Sequential(transforms.Normalize(inside.mean, inside.std), body)
+    method = job.method(this)
     sgd = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     trainer = _trainer(this, loaded, "eager")  # for the method's state
     corner = torch.zeros(protocol["batch"], dtype=torch.int64, device=this.device)
@@ -271,7 +293,7 @@ def trained(run: Path, args: argparse.Namespace, device: "torch.device") -> tupl
     return this, attack.prepare(this)
 
 
-def attacks(this: Job, ready: Any) -> list[dict[str, Any]]:
+def attacks(this: Job, ready: Any) -> Iterator[dict[str, Any]]:
     """Time AutoAttack on a trained run: the library called directly, exact mode and fast mode."""
     from bench import attack
     from evaluation.autoattack import autoattack, library, unpack
@@ -280,14 +302,13 @@ def attacks(this: Job, ready: Any) -> list[dict[str, Any]]:
     loaded, _, net, _ = ready
     x, y = job.test_images(this, loaded, args.attack_images)
     classes = loaded.info.classes
-    rows = []
     for turn in range(args.attack_repetitions):
         plain = copy.deepcopy(net).requires_grad_(requires_grad=True)  # as users call it
         direct_attack = library(plain, device, eps=this.eps, classes=classes, seed=0)
         start = time.perf_counter()
         _, found = direct_attack.run_standard_evaluation(x, y, batch_size=args.attack_batch)
         direct, verdicts = time.perf_counter() - start, (found == y).cpu()
-        rows.append({"turn": turn, "mode": "library", "seconds": direct, "images": len(y)})
+        yield {"turn": turn, "mode": "library", "seconds": direct, "images": len(y)}
         for mode in ("exact", "fast"):
             start = time.perf_counter()
             fast = attack.fast_network(this, loaded, net) if mode == "fast" else None
@@ -299,12 +320,11 @@ def attacks(this: Job, ready: Any) -> list[dict[str, Any]]:
             seconds = time.perf_counter() - start
             robust = unpack(ours.robust["square"], len(y))
             by_attack = _durations(start, marks)
-            rows.append(
-                {"turn": turn, "mode": mode, "seconds": seconds, "images": len(y),
-                 "standing": int(robust.sum()), "by_attack": by_attack,
-                 "differ": int((robust != verdicts).sum()), "ratio": direct / seconds}
-            )  # fmt: skip
-    return rows
+            yield {
+                "turn": turn, "mode": mode, "seconds": seconds, "images": len(y),
+                "standing": int(robust.sum()), "by_attack": by_attack,
+                "differ": int((robust != verdicts).sum()), "ratio": direct / seconds,
+            }  # fmt: skip
 
 
 def _note(marks: dict[str, float], now: Any) -> None:
@@ -353,33 +373,36 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, default=grid.data_folder())
     parser.add_argument("--out", type=Path, required=True, help="file for the record, .json")
     args = parser.parse_args()
-    found = []
     try:
         device = job.device(args)
         run = trained(args.attack_run, args, device) if args.attack_run else None
+        record: dict[str, Any] = {
+            "benchmark": 1,
+            "device": job.device_name(device),
+            "threads": args.threads,
+            "torch": version("torch"),
+            "python": platform.python_version(),
+            "commit": job.git("rev-parse", "HEAD"),
+            "dirty": job.dirty(),
+            "dataset": args.dataset,
+            "ceilings": {},
+            "start_up": start_up(3),
+            "speeds": [],
+            "attacks": [],
+        }
         for speed in speeds(args, device):
-            found.append(dataclasses.asdict(speed))
-            print(line(speed))
+            record["speeds"].append(dataclasses.asdict(speed))
+            record["ceilings"][speed.precision] = ceiling(speed.precision, device)
+            print(line(speed), flush=True)
+            write_json(args.out, record)
     except (ValueError, Skipped) as error:
         sys.exit(f"measure: {error}")
-    record = {
-        "benchmark": 1,
-        "device": job.device_name(device),
-        "threads": args.threads,
-        "torch": version("torch"),
-        "python": platform.python_version(),
-        "commit": job.git("rev-parse", "HEAD"),
-        "dirty": job.dirty(),
-        "dataset": args.dataset,
-        "ceilings": {p: ceiling(p, device) for p in sorted({row["precision"] for row in found})},
-        "start_up": start_up(3),
-        "speeds": found,
-        "attacks": attacks(*run) if run else [],
-    }
-    for row in (row for row in record["attacks"] if row["mode"] != "library"):
-        print(f"AutoAttack {row['mode']}: {row['seconds']:.1f} s, {row['ratio']:.2f} times the "
-              f"library, {row['differ']} verdicts differ")  # fmt: skip
-    write_json(args.out, record)
+    for row in attacks(*run) if run else ():
+        record["attacks"].append(row)
+        if row["mode"] != "library":
+            print(f"AutoAttack {row['mode']}: {row['seconds']:.1f} s, {row['ratio']:.2f} times the "
+                  f"library, {row['differ']} verdicts differ", flush=True)  # fmt: skip
+        write_json(args.out, record)
 
 
 def line(speed: Speed) -> str:

@@ -109,6 +109,11 @@ class Peak:
             self.bytes = max(self.bytes or 0, torch.cuda.max_memory_allocated(self._device))
 
 
+def in_use(device: torch.device) -> int:
+    """Bytes of device memory that tensors take now; 0 without a GPU."""
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+
+
 def wait(device: torch.device) -> None:
     """Let the device finish what it was given."""
     if device.type == "cuda":

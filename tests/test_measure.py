@@ -40,6 +40,25 @@ def test_a_folder_without_a_trained_run_is_said_before_anything_is_measured(tmp_
         measure.main()
 
 
+def test_a_way_that_fails_is_left_out_and_said_and_the_others_stay(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "record.json"
+    words = "--architectures small_cnn --dataset digits --methods fgsm --precisions fp32,bf16"
+    words += " --engines eager --width 4 --steps 1 --repetitions 2 --device cpu"
+    make = measure._stepper
+
+    def fragile(this, loaded, engine):
+        if this.config.precision == "bf16":
+            raise RuntimeError("CUDA error: boom")
+        return make(this, loaded, engine)
+
+    monkeypatch.setattr(measure, "_stepper", fragile)
+    monkeypatch.setattr(sys, "argv", ["measure", *words.split(), "--out", str(out)])
+    measure.main()
+    record = json.loads(out.read_text())
+    assert [row["engine"] for row in record["speeds"]] == ["baseline", "eager"]
+    assert "fgsm, eager, bf16: left out: RuntimeError: CUDA error: boom" in capsys.readouterr().err
+
+
 def test_figures_follow_from_the_times(record):
     for row in record["speeds"]:
         low, high = row["spread"]
