@@ -6,7 +6,8 @@ device: every configuration with the first seed before any with the second, in t
 suites and their lists, each trained and then attacked. A record is written as soon as a stage is
 done; what is there already is not done again, but for attacks on fewer images than are asked for.
 Nothing is begun that should not fit; what takes longer than it should is cut off when the time is
-over, and the next campaign goes on from its checkpoint.
+over, and the next campaign goes on from its checkpoint. A GPU that does not answer after a failure
+ends the campaign, and the failure leaves no record: it is the process's, not the method's.
 """
 
 import argparse
@@ -19,19 +20,29 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from bench import attack, cost, estimate, evaluate, job, train
 from bench import config as configs
-from bench.record import AUTOATTACK, COST, TRAIN, Config, Record, read_status, write_bytes
+from bench.record import (
+    AUTOATTACK,
+    COST,
+    TRAIN,
+    Config,
+    Engine,
+    Record,
+    read_status,
+    write_bytes,
+)
 from workflows.grid import MEASURE, ROOT, Plan
 
 STAGES = {TRAIN: train.main, AUTOATTACK: attack.main, COST: cost.main}  # others: evaluate.main
 PART = 15 * 2**20  # bytes of one part of an archive
+ROOM = 45 * 2**20  # bytes of weights in one
 
 
-class TimeOver(BaseException):
-    """The campaign's time is over; no Exception, so that no stage takes it for its own failure."""
+class Over(BaseException):
+    """The campaign ends here; no Exception, so that no stage takes it for its own failure."""
 
 
 class Work(NamedTuple):
@@ -72,16 +83,18 @@ def _with_seed(plan: Plan, i: int) -> Iterator[Work]:
 
 
 def left(works: Iterable[Work]) -> list[Work]:
-    """Leave out what has a record; one of an attack on fewer images than asked for is none."""
+    """Leave out what has a record; one of an attack on fewer images than asked for is none.
+
+    A record of failure is one, unless the suite says ``retry_failed``.
+    """
     return [work for work in works if not _recorded(work)]
 
 
 def _recorded(work: Work) -> bool:
     path = _file(work, f"{work.stage}.json")
-    if work.stage != AUTOATTACK:
-        return read_status(path)[0] != "missing"
-    if not path.is_file():
-        return False
+    status, _ = read_status(path)
+    if status != "done" or work.stage != AUTOATTACK:
+        return status == "done" or not (status == "missing" or work.plan.suite.retry_failed)
     record = Record.read(path)
     return record.attack is None or record.attack.n >= job.count(
         work.plan.suite.attack_images, record
@@ -102,12 +115,12 @@ def campaign(
 
     Args:
         works: in the order in which to try them.
-        run: does one piece of work; leaves a record, or raises SystemExit, or TimeOver.
+        run: does one piece of work; leaves a record, or raises SystemExit, or Over.
         seconds: that there are.
         clock: seconds, monotonic.
     """
     end = clock() + seconds
-    pace: dict[str, float] = {}  # seconds by estimated hour, the slowest seen of a stage
+    pace: dict[str, float] = {}  # seconds by estimated hour, as last seen of a stage
     for work in left(works):
         if work.stage not in (TRAIN, COST) and not _file(work, f"{TRAIN}.json").is_file():
             continue  # its training did not fit
@@ -121,44 +134,57 @@ def campaign(
         except SystemExit as error:
             print(f"{work.folder}, {work.stage}: {error}", file=sys.stderr)
             continue
-        except TimeOver:
-            print(f"{work.folder}, {work.stage}: cut off; the next campaign goes on")
+        except Over as why:
+            print(f"{work.folder}, {work.stage}: {why}")
             return
-        pace[work.stage] = max(pace.get(work.stage, 0.0), (clock() - start) / size)
+        # not the slowest: the first run of a process compiles
+        pace[work.stage] = (clock() - start) / size
         yield work
 
 
-def archive(plans: Sequence[Plan], path: Path) -> list[Path]:
-    """Pack all records of suites, and half-precision weights of runs still to be attacked.
+def archive(plans: Sequence[Plan], path: Path) -> None:
+    """Pack all records of suites."""
+    runs = [plan.results / "runs" / folder for plan in plans for folder in plan.runs]
+    records = sorted({record for run in runs for record in run.glob("*.json")})
+    write_bytes(path, _packed((_inside(record), record.read_bytes()) for record in records))
 
-    In parts of 15 MiB if it is larger than that: PATH.000 and so on.
+
+def archive_weights(plans: Sequence[Plan], path: Path) -> list[Path]:
+    """Pack half-precision weights of runs still to be attacked, as many as ROOM holds.
+
+    Returns:
+        Parts of at most PART bytes: PATH.000 and so on; none if there are no such weights.
     """
     from safetensors.torch import load, save
 
-    waiting = {work.folder for work in left(order(plans)) if work.stage == AUTOATTACK}
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        folders = {folder: plan.results / "runs" / folder for plan in plans for folder in plan.runs}
-        for folder, run in folders.items():
-            for record in sorted(run.glob("*.json")):
-                tar.add(record, arcname=_inside(record))
-            weights = run / "model.safetensors"
-            if folder in waiting and weights.is_file():
-                half = {k: v.half() if v.is_floating_point() else v
-                        for k, v in load(weights.read_bytes()).items()}  # fmt: skip
-                content = save(half)
-                entry = tarfile.TarInfo(_inside(weights))
-                entry.size = len(content)
-                tar.addfile(entry, io.BytesIO(content))
-    content = buffer.getvalue()
-    if len(content) <= PART:
-        write_bytes(path, content)
-        return [path]
+    waiting = [work for work in left(order(plans)) if work.stage == AUTOATTACK]
+    files = dict.fromkeys(_file(work, "model.safetensors") for work in waiting)
+    entries, size = [], 0
+    for file in files:
+        if file.is_file():
+            half = {k: v.half() if v.is_floating_point() else v
+                    for k, v in load(file.read_bytes()).items()}  # fmt: skip
+            content = save(half)
+            size += len(content)
+            if size > ROOM:
+                break
+            entries.append((_inside(file), content))
+    content = _packed(entries) if entries else b""
     parts = []
     for i in range(0, len(content), PART):
         parts.append(path.with_name(f"{path.name}.{i // PART:03d}"))
         write_bytes(parts[-1], content[i : i + PART])
     return parts
+
+
+def _packed(entries: Iterable[tuple[str, bytes]]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, content in entries:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
 
 
 def _inside(path: Path) -> str:
@@ -174,7 +200,7 @@ def do(args: argparse.Namespace, end: float) -> Callable[[Work], None]:
     """
 
     def over(*_: object) -> None:
-        raise TimeOver
+        raise Over("cut off; the next campaign goes on")
 
     signal.signal(signal.SIGALRM, over)
 
@@ -186,14 +212,36 @@ def do(args: argparse.Namespace, end: float) -> Callable[[Work], None]:
         words += shlex.split(plan.job(MEASURE if optional else work.stage)(wildcards))
         words += ["--out", str(_file(work, "")), "--data-dir", plan.data_dir]
         words += ["--device", args.device, "--threads", str(args.threads)]
+        if args.engine and work.stage in (TRAIN, COST):
+            words += ["--engine", args.engine]
         words += ["--log", str(plan.results / "logs" / work.folder / f"{work.stage}.log")]
-        signal.setitimer(signal.ITIMER_REAL, max(end - time.monotonic(), 1e-3))
+        # again after some seconds: the first may fall into code that swallows everything
+        signal.setitimer(signal.ITIMER_REAL, max(end - time.monotonic(), 1e-3), 5.0)
         try:
             STAGES.get(work.stage, evaluate.main)(words)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
+        record = _file(work, f"{work.stage}.json")
+        if read_status(record)[0] == "failed" and not answers():
+            record.unlink()
+            raise Over(
+                "the GPU does not answer any more; see its log, and start the campaign again"
+            )
 
     return run
+
+
+def answers() -> bool:
+    """Does the GPU still compute and draw numbers in this process; True where there is none."""
+    import torch
+
+    if not torch.cuda.is_initialized():
+        return True
+    try:
+        torch.rand(8, device="cuda").sum().item()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _file(work: Work, name: str) -> Path:
@@ -202,6 +250,7 @@ def _file(work: Work, name: str) -> Path:
 
 def main() -> None:
     """Run a campaign and say what is left."""
+    start = time.monotonic()
     parser = argparse.ArgumentParser(
         prog="python -m bench.campaign", description="Run what fits of a suite in a time."
     )
@@ -213,9 +262,14 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--engine", choices=get_args(Engine), help="how steps are run; auto")
     parser.add_argument(
-        "--archive", type=Path, help="pack records, and weights not attacked yet, here at the end"
+        "--retry-failed", action="store_true", help="try again what failed or ran out of memory"
     )
+    parser.add_argument(
+        "--archive", type=Path,
+        help="pack records here after every stage, and at the end weights still to be attacked",
+    )  # fmt: skip
     args = parser.parse_args()
     if args.minutes <= 0:
         parser.error("--minutes must be more than 0")
@@ -227,23 +281,26 @@ def main() -> None:
         sys.exit(str(error))
     works = order(plans)
     done = 0
-    start = time.monotonic()
     run = do(args, start + 60 * args.minutes)
-    for work in campaign(works, run, seconds=60 * args.minutes, clock=time.monotonic):
+    remain = start + 60 * args.minutes - time.monotonic()
+    for work in campaign(works, run, seconds=remain, clock=time.monotonic):
         done += 1
         spent = (time.monotonic() - start) / 60
         print(f"{spent:.1f} min: {work.folder}, {work.stage}", flush=True)
+        if args.archive:  # in case this process does not see the end
+            archive(plans, args.archive)
     print(f"{done} done now, {len(left(works))} of {len(works)} left")
     print(f"the page: python -m report.render --results {args.results}")
     if args.archive:
-        parts = archive(plans, args.archive)
-        source = args.archive if parts == [args.archive] else f"{args.archive}.*"
-        print(f"packed; to unpack: cat {source} | tar xz -C results")
+        archive(plans, args.archive)
+        print(f"packed; to unpack: tar xzf {args.archive} -C results")
+        if archive_weights(plans, args.archive):
+            print(f"and weights: cat {args.archive}.* | tar xz -C results")
 
 
 def _plan(suite: Path, args: argparse.Namespace) -> Plan:
     path = suite if suite.suffix else ROOT / f"workflows/config/{suite}.yaml"
-    checked = configs.suite(configs.load(path))
+    checked = configs.suite(configs.load(path) | {"retry_failed": args.retry_failed})
     folder = args.data_dir or configs.data_dir(checked)
     return Plan(checked, configs.runs(checked), data_dir=folder, results=args.results)
 

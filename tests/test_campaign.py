@@ -4,6 +4,8 @@ import io
 import json
 import sys
 import tarfile
+import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -118,7 +120,7 @@ def test_when_the_time_is_over_work_is_cut_off_and_the_campaign_ends(plan, capsy
 
     def slow(work):
         if work.config.method == "sora":
-            raise campaign.TimeOver
+            raise campaign.Over
         machine(work)
 
     works = campaign.order([plan])
@@ -142,6 +144,12 @@ def test_work_that_cannot_start_does_not_stop_the_rest(plan, capsys):
     assert "no such thing" in capsys.readouterr().err
 
 
+def unpacked(*parts):
+    content = io.BytesIO(b"".join(part.read_bytes() for part in parts))
+    with tarfile.open(fileobj=content) as tar:
+        return {name: tar.extractfile(name).read() for name in tar.getnames()}
+
+
 def test_an_archive_holds_all_records_and_half_precision_weights_of_what_is_left(
     plan, tmp_path, monkeypatch
 ):
@@ -149,25 +157,66 @@ def test_an_archive_holds_all_records_and_half_precision_weights_of_what_is_left
     monkeypatch.setattr(campaign, "PART", 1000)
     works = [work for work in campaign.order([plan]) if work.stage == "train"]
     weights = {"w": torch.randn(2000), "n": torch.tensor(3)}
-    for work in works[:2]:
+    for work in works[:3]:
         machine(work)
         save_file(weights, plan.results / "runs" / work.folder / "model.safetensors")
     (attacked,) = [w for w in campaign.order([plan])
                    if w.folder == works[0].folder and w.stage == "autoattack"]  # fmt: skip
     machine(attacked)
-    parts = campaign.archive([plan], tmp_path / "out.tgz")
+    monkeypatch.setattr(campaign, "ROOM", 5000)  # of one of the two that are left
+    path = tmp_path / "out.tgz"
+    campaign.archive([plan], path)
+    parts = campaign.archive_weights([plan], path)
+    records = unpacked(path)
+    assert sum(name.endswith("train.json") for name in records) == 3
+    assert records[f"runs/{attacked.folder}/autoattack.json"]
     assert len(parts) > 2
     assert max(part.stat().st_size for part in parts) == 1000
-    content = io.BytesIO(b"".join(part.read_bytes() for part in parts))
-    with tarfile.open(fileobj=content) as tar:
-        names = set(tar.getnames())
-        (kept,) = [name for name in names if name.endswith("safetensors")]
-        half = load(tar.extractfile(kept).read())
+    ((kept, content),) = unpacked(*parts).items()
     assert kept == f"runs/{works[1].folder}/model.safetensors"
-    assert sum(name.endswith("train.json") for name in names) == 2
+    half = load(content)
     assert half["w"].dtype == torch.float16
     assert torch.allclose(half["w"].float(), weights["w"], atol=2e-3)
     assert half["n"] == 3
+
+
+def test_a_failure_is_tried_again_only_when_asked(plan, tmp_path):
+    machine = Machine(plan)
+    machine.go(1e12)
+    works = campaign.order([plan])
+    for work, status in zip(works, ("failed", "oom", "skipped"), strict=False):
+        record = Record(stage=work.stage, run="r", config=work.config, status=status, reason="x")
+        record.write(plan.results / "runs" / work.folder)
+    assert campaign.left(works) == []
+    again = Plan(plan.suite.model_copy(update={"retry_failed": True}), plan.runs.values(),
+                 data_dir="x", results=tmp_path)  # fmt: skip
+    assert campaign.left(campaign.order([again])) == works_of(again, works[:3])
+
+
+def works_of(plan, works):
+    return [work._replace(plan=plan) for work in works]
+
+
+def test_a_gpu_that_does_not_answer_ends_the_campaign_and_leaves_no_record(
+    plan, monkeypatch, tmp_path
+):
+    work = campaign.order([plan])[0]
+
+    def fails(words):
+        record = Record(
+            stage="train", run="r", config=work.config, status="failed", reason="CUDA error"
+        )
+        record.write(plan.results / "runs" / work.folder)
+
+    monkeypatch.setitem(campaign.STAGES, "train", fails)
+    args = SimpleNamespace(device="cpu", threads=1, engine="eager")
+    path = plan.results / "runs" / work.folder / "train.json"
+    campaign.do(args, time.monotonic() + 60)(work)
+    assert path.is_file(), "a failure of the method's own is a record"
+    monkeypatch.setattr(campaign, "answers", lambda: False)
+    with pytest.raises(campaign.Over, match="does not answer"):
+        campaign.do(args, time.monotonic() + 60)(work)
+    assert not path.exists()
 
 
 def test_a_real_campaign_leaves_real_records_in_one_process(tmp_path, monkeypatch, capsys):
@@ -176,14 +225,15 @@ def test_a_real_campaign_leaves_real_records_in_one_process(tmp_path, monkeypatc
     path = tmp_path / "tiny.yaml"
     path.write_text(json.dumps(config.load(ROOT / "workflows/config/smoke.yaml") | suite))
     words = ["--suite", str(path), "--minutes", "5", "--results", str(tmp_path / "results")]
-    words += ["--data-dir", str(tmp_path), "--device", "cpu"]
+    words += ["--data-dir", str(tmp_path), "--device", "cpu", "--engine", "eager"]
+    words += ["--archive", str(tmp_path / "records.tgz")]
     monkeypatch.setattr(sys, "argv", ["campaign", *words])
     campaign.main()
     assert "0 of" in capsys.readouterr().out
     records = sorted((tmp_path / "results/runs").rglob("*.json"))
     assert {record.stem for record in records} >= {"train", "autoattack", "cost"}
     assert {read_status(record) for record in records} == {("done", 1)}
-    assert sys.argv[0] == "campaign"
+    assert sum(name.endswith("autoattack.json") for name in unpacked(tmp_path / "records.tgz")) == 1
 
 
 def test_a_run_that_is_cut_off_ends_as_if_it_had_not_been(tmp_path, monkeypatch, capsys):
