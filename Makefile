@@ -11,6 +11,9 @@ OPTIONS = --cores $(CORES) --configfile $(SUITE_FILE)
 # An activated environment for every program below, without asking the user to activate one.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
+# What `make plan` lays over a suite: keys and values as for `snakemake --config`, without spaces inside.
+CONFIG =
+
 # What `make benchmark` times AutoAttack on; any folder of results/runs will do.
 RUN ?=
 
@@ -37,10 +40,10 @@ format: $(READY)  ## bring all files into the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/snakefmt Snakefile workflows
 
-plan: $(READY) $(SUITE_FILE)  ## what would run: make plan SUITE=cifar10
-	@said=$$($(BIN)/snakemake $(OPTIONS) --dry-run --quiet rules host reason 2>&1) || { echo "$$said"; exit 1; }; \
+plan: $(READY) $(SUITE_FILE)  ## what would run: make plan SUITE=cifar10 CONFIG='seeds=[0]'
+	@said=$$($(BIN)/snakemake $(OPTIONS) --dry-run --quiet rules host reason --config $(CONFIG) 2>&1) || { echo "$$said"; exit 1; }; \
 	echo "$$said" | sed -n -e '/^Nothing/p' -e '/^job  /,/^total/p' | sed '/^total/q'
-	@$(BIN)/python -m bench.estimate --configfile $(SUITE_FILE) --total
+	@$(BIN)/python -m bench.estimate --plan --configfile $(SUITE_FILE) --config $(CONFIG)
 
 benchmark: $(READY)  ## how fast training and AutoAttack are here: make benchmark RUN=results/runs/...
 	$(BIN)/python -m bench.measure --threads $$(nproc) $(if $(RUN),--attack-run $(RUN)) \

@@ -1,22 +1,28 @@
-"""Estimate what a suite takes on GPUs, cell by cell: python -m bench.estimate --configfile SUITE
+"""Estimate what a suite takes, cell by cell: python -m bench.estimate --configfile SUITE
 
-From counted operations and one stated rate, before anything has run. What did run says in its
-cost.json what it took.
+From counted operations and one stated rate of a GPU, before anything has run. --plan says what is
+left, at the pace of the suite's runs that this machine has finished, once there are any.
 """
 
 import argparse
 import functools
 import math
+import statistics
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import yaml
+
 from bench import config as configs
-from bench.record import Config, between_marks, write_bytes
+from bench import job
+from bench.record import AUTOATTACK, TRAIN, Config, Record, between_marks, write_bytes
+from workflows import grid
 
 RATE = 20e12  # operations a second: about a third of an H200's 67e12 in fp32; assumed, not measured
 SURVIVING = 0.5  # share of images that stand up to AutoAttack's first attacks; assumed
+STAGES = (TRAIN, AUTOATTACK)
 MARK = "costs"
 
 
@@ -30,20 +36,36 @@ class Cell(NamedTuple):
     runs: int
 
 
+class Work(NamedTuple):
+    """One run: the hours that its stages should take, and the records that need no other try."""
+
+    config: Config
+    hours: dict[str, float]
+    done: dict[str, Record]
+
+
 def cells(suite: configs.Suite, runs: Iterable[Config]) -> list[Cell]:
     """Estimate each pair of data set and architecture, in the order of the suite."""
-    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    found: dict[tuple[str, str], list[dict[str, float]]] = {}
     for run in runs:
-        if _refused(run):
-            continue
-        hours = train_hours(run), attack_hours(run, suite.attack_images)
-        found.setdefault((run.dataset, run.architecture), []).append(hours)
+        if hours := stage_hours(run, suite.attack_images):
+            found.setdefault((run.dataset, run.architecture), []).append(hours)
     return [
         Cell(
-            *pair, train=sum(h[0] for h in hours), attack=sum(h[1] for h in hours), runs=len(hours)
+            *pair,
+            train=sum(hours[TRAIN] for hours in of_runs),
+            attack=sum(hours[AUTOATTACK] for hours in of_runs),
+            runs=len(of_runs),
         )
-        for pair, hours in found.items()
+        for pair, of_runs in found.items()
     ]
+
+
+def stage_hours(run: Config, images: int | None) -> dict[str, float]:
+    """Hours by stage on one GPU; none if the method declines the data."""
+    if _refused(run):
+        return {}
+    return {TRAIN: train_hours(run), AUTOATTACK: attack_hours(run, images)}
 
 
 def train_hours(run: Config) -> float:
@@ -93,8 +115,10 @@ def table(suite: configs.Suite, found: Iterable[Cell]) -> str:
     head = ["data set", "download", "on disk", *suite.architectures]
     lines = [_row(head), _row(["---", *["---:"] * (len(head) - 1)])]
     for name in suite.datasets:
-        cost = [hours[name, other] for other in suite.architectures]
-        each = [f"{_h(c.train / c.runs)} + {_h(c.attack / c.runs)}" for c in cost]
+        cost = [hours.get((name, other)) for other in suite.architectures]
+        each = [
+            "-" if c is None else f"{_h(c.train / c.runs)} + {_h(c.attack / c.runs)}" for c in cost
+        ]
         download = info(name).download
         lines.append(_row([name, _size(download), _size(disk([name])), *each]))
     return "\n".join(lines)
@@ -114,9 +138,110 @@ def total(suite: configs.Suite, found: Iterable[Cell]) -> str:
     )
 
 
+def works(suite: configs.Suite, runs: Iterable[Config], results: Path) -> list[Work]:
+    """Look up what of a suite is done already.
+
+    Raises:
+        ValueError: a record cannot be read; says which.
+    """
+    code = {name: grid.method_fingerprint(name) for name in suite.methods}
+    found = []
+    for run in runs:
+        folder, done = results / "runs" / grid.folder(run), {}
+        for stage in STAGES:
+            path = folder / f"{stage}.json"
+            record = Record.read(path) if path.is_file() else None
+            if record and _stands(record, suite, code[run.method]):
+                done[stage] = record
+        found.append(Work(run, stage_hours(run, suite.attack_images), done))
+    return found
+
+
+def plan(suite: configs.Suite, found: Sequence[Work], device: str) -> str:
+    """Say in three lines what is left of a suite, and what it takes from nothing.
+
+    Args:
+        found: its runs; see ``works``.
+        device: this machine's, as records name it.
+    """
+    from bench.data import info
+
+    ratios = _ratios(found, device)
+    pace = {stage: statistics.median(known) for stage, known in ratios.items() if known}
+    # the same operations: until an attack has finished, training tells how fast the machine is
+    pace = dict.fromkeys(STAGES, pace.get(TRAIN, 1.0)) | pace
+    left = [work for work in found if len(work.done) < len(STAGES)]
+    whole = {_cell(work) for work in found} - {_cell(work) for work in left}
+    finished = f"; finished: {', '.join(sorted(whole))}" if whole and left else ""
+    download = sum(info(name).download for name in suite.datasets)
+    return (
+        f"left: {len(left)} of {len(found)} runs, {_takes(map(_rest, left), pace)}; "
+        f"from nothing: {_takes((work.hours for work in found), pace)}\n"
+        f"{_basis(len(ratios[TRAIN]), device)}\n"
+        f"data: {_size(download) if download else 'nothing'} to download, "
+        f"{_size(disk(suite.datasets))} decoded{finished}"
+    )
+
+
 def readme(suite: configs.Suite, found: list[Cell]) -> str:
     """Make what the README says."""
     return f"{table(suite, found)}\n\n{total(suite, found)}\n"
+
+
+def _stands(record: Record, suite: configs.Suite, code: str) -> bool:
+    """Does a record stand for a run as it is asked for now."""
+    current = record.origin is None or record.origin.method_code == code
+    again = (suite.retry_failed or suite.strict) and record.status != "done"
+    images = record.attack and record.attack.n
+    return current and not again and images in (None, job.count(suite.attack_images, record))
+
+
+def _ratios(found: Iterable[Work], device: str) -> dict[str, list[float]]:
+    """List by stage how many times the estimated hours a device took."""
+    ratios: dict[str, list[float]] = {stage: [] for stage in STAGES}
+    for work in found:
+        for stage, record in work.done.items():
+            if record.status == "done" and record.origin and record.origin.device == device:
+                ratios[stage].append(_seconds(record) / 3600 / work.hours[stage])
+    return ratios
+
+
+def _seconds(record: Record) -> float:
+    """Seconds that a finished stage took."""
+    if record.training:
+        return record.training.train_seconds + record.training.probe_seconds
+    assert record.attack, "a finished stage without a body"
+    return record.attack.attack_seconds
+
+
+def _basis(finished: int, device: str) -> str:
+    """Say whose hours these are."""
+    rate = f"an assumed {RATE / 1e12:.0f} TFLOP/s"
+    if finished:
+        runs = f"{finished} finished run{'s' if finished > 1 else ''}"
+        return f"one job after the other, at the pace of {runs} on this machine's {device}"
+    if device.startswith("CPU"):
+        return (
+            f"these are hours of a GPU at {rate}, not of this machine: it has none, and has "
+            "finished no run of the suite yet"
+        )
+    return f"on one GPU at {rate}; this machine has finished no run of the suite yet"
+
+
+def _rest(work: Work) -> dict[str, float]:
+    """Hours of the stages that a run has before it."""
+    return {stage: hours for stage, hours in work.hours.items() if stage not in work.done}
+
+
+def _takes(hours: Iterable[Mapping[str, float]], pace: Mapping[str, float]) -> str:
+    """Add up the hours of runs by stage."""
+    listed = list(hours)
+    train, attack = (pace[stage] * sum(h.get(stage, 0.0) for h in listed) for stage in STAGES)
+    return f"{_h(train)} of training and {_h(attack)} of AutoAttack"
+
+
+def _cell(work: Work) -> str:
+    return f"{work.config.dataset} {work.config.architecture}"
 
 
 def _refused(run: Config) -> bool:
@@ -168,34 +293,56 @@ def _row(parts: Iterable[str]) -> str:
 
 def _h(hours: float) -> str:
     if hours < 1:
-        return f"{hours * 60:.0f} min" if hours >= 1 / 60 else "< 1 min"
+        return f"{hours * 60:.0f} min" if hours >= 1 / 60 or not hours else "< 1 min"
     return f"{hours:.3g} h" if hours < 1000 else f"{hours:,.0f} h"
 
 
 def _size(count: int) -> str:
-    return "-" if not count else f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
+    if not count:
+        return "-"
+    if count < 1e9:
+        return f"{count / 1e6:.0f} MB" if count >= 1e6 else "< 1 MB"
+    return f"{count / 1e9:.1f} GB"
 
 
 def main() -> None:
     """Print the estimate, or put it into the README."""
     parser = argparse.ArgumentParser(
-        prog="python -m bench.estimate", description="Estimate what a suite takes on GPUs."
+        prog="python -m bench.estimate", description="Estimate what a suite takes."
     )
     parser.add_argument("--configfile", type=Path, required=True, help="a suite")
-    parser.add_argument("--total", action="store_true", help="one line for the whole suite")
+    parser.add_argument(
+        "--config", nargs="*", default=[], metavar="KEY=VALUE", help="laid over it, as by Snakemake"
+    )
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--plan", action="store_true", help="what is left, at this machine's pace")
     parser.add_argument("--readme", type=Path, help="write the table into this file")
     args = parser.parse_args()
+    given = (pair.partition("=") for pair in args.config)
     try:
-        suite = configs.suite(configs.load(args.configfile))
-    except configs.ConfigError as error:
+        over = {key: yaml.safe_load(value) for key, _, value in given}
+        suite = configs.suite(configs.load(args.configfile) | over)
+        runs = configs.runs(suite)
+        known = works(suite, runs, args.results) if args.plan else []
+    except (ValueError, yaml.YAMLError) as error:
         sys.exit(str(error))
-    found = cells(suite, configs.runs(suite))
+    if args.plan:
+        print(plan(suite, known, _device()))
+        return
+    found = cells(suite, runs)
     if args.readme:
         body = readme(suite, found)
         text = between_marks(args.readme.read_text(encoding="utf-8"), MARK, body)
         write_bytes(args.readme, text.encode())
     else:
-        print(total(suite, found) if args.total else table(suite, found))
+        print(table(suite, found))
+
+
+def _device() -> str:
+    """Name the device that a job would run on."""
+    import torch
+
+    return job.device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ devices are chosen before torch is imported.
 """
 
 import fcntl
+import math
 import os
 import re
 import tempfile
@@ -16,8 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TypeVar
 
-PATIENCE = 24 * 3600.0  # seconds to wait for a lock before giving up
+PATIENCE = 24 * 3600.0  # seconds to wait for a run before giving up
 POLL = 0.2  # seconds between two looks
+REMIND = 3600.0  # seconds after which a job says again that it waits
 
 
 def held(path: Path, *, shared: bool = False) -> IO[str] | None:
@@ -86,13 +88,13 @@ def lease(
     *,
     folder: Path | None = None,
     say: Callable[[str], None] = print,
-    patience: float = PATIENCE,
+    patience: float = math.inf,
 ) -> Iterator[list[str]]:
     """Own ``count`` of this host's GPUs for the length of the block, and see only them.
 
     Sets CUDA_VISIBLE_DEVICES. Leases inside an existing CUDA_VISIBLE_DEVICES. Does nothing where
     there is no GPU or none is asked for, and nothing where a scheduler already gave this job just
-    as many as it asked for.
+    as many as it asked for. By default it waits without end: in a long grid that takes days.
 
     Raises:
         ValueError: the machine has fewer GPUs than asked for.
@@ -141,13 +143,14 @@ Lock = TypeVar("Lock", IO[str], _Slots)
 def _wait(
     take: Callable[[], Lock | None], busy: str, say: Callable[[str], None], patience: float
 ) -> Iterator[Lock]:
-    until, told = time.monotonic() + patience, False
+    until, remind = time.monotonic() + patience, -math.inf
     while (lock := take()) is None:
-        if time.monotonic() > until:
+        now = time.monotonic()
+        if now > until:
             raise TimeoutError(f"gave up after {patience:.0f} s: {busy}")
-        if not told:
+        if now >= remind:
             say(busy)
-            told = True
+            remind = now + REMIND
         time.sleep(POLL)
     with ExitStack() as stack:
         stack.callback(lock.close)

@@ -1,11 +1,14 @@
 """What a suite is said to take follows from counted operations."""
 
 import dataclasses
+import sys
 
+import made_up
 import pytest
 
 from bench import config, estimate
-from bench.record import between_marks
+from bench.record import Record, between_marks
+from workflows import grid
 from workflows.grid import ROOT
 
 PAPER = config.suite(config.load(ROOT / "workflows/config/paper.yaml"))
@@ -38,6 +41,138 @@ def test_what_will_be_refused_costs_nothing():
     suite = PAPER.model_copy(update=cut)
     (cell,) = estimate.cells(suite, config.runs(suite))
     assert cell.runs == 15  # all but ATAS
+
+
+def test_a_cell_without_runs_has_a_dash_in_the_table():
+    cut = {"methods": ["atas"], "datasets": ["imagenet100", "cifar10"]}
+    suite = PAPER.model_copy(update=cut | {"architectures": ["resnet18"], "seeds": [0]})
+    lines = estimate.table(suite, estimate.cells(suite, config.runs(suite))).splitlines()
+    assert lines[2].endswith(" | - |")
+    assert lines[3].endswith(" min |")
+
+
+SMOKE = config.suite(config.load(ROOT / "workflows/config/smoke.yaml") | {"seeds": [0, 1]})
+RUNS = config.runs(SMOKE)
+HERE = made_up.ORIGIN.device
+
+
+def finish(results, run, stage, *, slower=1.0, images=4, **origin):
+    """Write a record of a stage that took so many times the estimated hours."""
+    seconds = slower * 3600 * estimate.stage_hours(run, 4)[stage]
+    body = {
+        "train": {
+            "training": dataclasses.replace(
+                made_up.training(), train_seconds=0.75 * seconds, probe_seconds=0.25 * seconds
+            )
+        },
+        "autoattack": {
+            "attack": dataclasses.replace(made_up.attack(50.0, images), attack_seconds=seconds)
+        },
+    }[stage]
+    made = {"method_code": grid.method_fingerprint(run.method)} | origin
+    Record(
+        stage=stage, run=grid.run_id(run), config=run, status="done", data=made_up.DATA,
+        origin=dataclasses.replace(made_up.ORIGIN, **made), **body,
+    ).write(results / "runs" / grid.folder(run))  # fmt: skip
+
+
+def planned(results, suite=SMOKE):
+    return estimate.plan(suite, estimate.works(suite, config.runs(suite), results), HERE)
+
+
+def takes(train, attack):
+    return f"{estimate._h(train)} of training and {estimate._h(attack)} of AutoAttack"
+
+
+def test_what_has_its_records_is_not_left(tmp_path):
+    assert planned(tmp_path).startswith("left: 4 of 4 runs")
+    for run in RUNS[:2]:
+        finish(tmp_path, run, "train")
+    assert planned(tmp_path).startswith("left: 4 of 4 runs")
+    finish(tmp_path, RUNS[0], "autoattack")
+    assert planned(tmp_path).startswith("left: 3 of 4 runs")
+    for run in RUNS:
+        finish(tmp_path, run, "train")
+        finish(tmp_path, run, "autoattack")
+    assert planned(tmp_path).startswith("left: 0 of 4 runs, 0 min of training and 0 min of Auto")
+
+
+@pytest.mark.parametrize("other", [{"images": 3}, {"method_code": "of another day"}])
+def test_a_record_of_other_images_or_code_does_not_count(tmp_path, other):
+    finish(tmp_path, RUNS[0], "train")
+    finish(tmp_path, RUNS[0], "autoattack", **other)
+    assert planned(tmp_path).startswith("left: 4 of 4 runs")
+
+
+def test_what_failed_is_left_only_if_it_is_tried_again(tmp_path):
+    for stage in ("train", "autoattack"):
+        folder = tmp_path / "runs" / grid.folder(RUNS[0])
+        Record(stage=stage, run="", config=RUNS[0], status="failed", reason="x").write(folder)
+    assert planned(tmp_path).startswith("left: 3 of 4 runs")
+    again = SMOKE.model_copy(update={"retry_failed": True})
+    assert planned(tmp_path, again).startswith("left: 4 of 4 runs")
+
+
+def test_hours_are_at_the_median_pace_of_this_machines_runs(tmp_path):
+    hours = [estimate.stage_hours(run, 4) for run in RUNS]
+    train, attack = (sum(one[stage] for one in hours) for stage in estimate.STAGES)
+    for run, slower in zip(RUNS[:3], (1e6, 9e6, 1e3), strict=True):
+        finish(tmp_path, run, "train", slower=slower)
+    finish(tmp_path, RUNS[3], "train", slower=1e9, device="another")
+    said = planned(tmp_path)
+    assert f"from nothing: {takes(1e6 * train, 1e6 * attack)}" in said
+    assert f"at the pace of 3 finished runs on this machine's {HERE}" in said
+    assert "TFLOP/s" not in said
+    finish(tmp_path, RUNS[0], "autoattack", slower=2e6)
+    said = planned(tmp_path)
+    rest = takes(0.0, 2e6 * (attack - hours[0]["autoattack"]))
+    assert f"left: 3 of 4 runs, {rest}; from nothing: {takes(1e6 * train, 2e6 * attack)}" in said
+
+
+def test_a_gpus_hours_are_not_said_to_be_this_machines(tmp_path):
+    finish(tmp_path, RUNS[0], "train", device="another")
+    said = planned(tmp_path)
+    assert "hours of a GPU at an assumed 20 TFLOP/s, not of this machine: it has none" in said
+    gpu = estimate.plan(SMOKE, estimate.works(SMOKE, RUNS, tmp_path), "NVIDIA H200")
+    assert "on one GPU at an assumed 20 TFLOP/s; this machine has finished no run" in gpu
+
+
+def test_finished_cells_are_named(tmp_path):
+    two = SMOKE.model_copy(update={"architectures": ["small_cnn", "resnet18"]})
+    assert "finished:" not in planned(tmp_path, two)
+    for run in RUNS:
+        finish(tmp_path, run, "train")
+        finish(tmp_path, run, "autoattack")
+    assert planned(tmp_path, two).endswith("decoded; finished: digits small_cnn")
+    assert "finished:" not in planned(tmp_path)
+
+
+def command(monkeypatch, *words):
+    file = ROOT / "workflows/config/smoke.yaml"
+    monkeypatch.setattr(sys, "argv", ["estimate", "--plan", "--configfile", str(file), *words])
+    estimate.main()
+
+
+def test_a_plan_takes_what_is_laid_over_its_suite(tmp_path, monkeypatch, capsys):
+    command(monkeypatch, "--results", str(tmp_path), "--config", "seeds=[0,1,2]", "methods=sora")
+    assert capsys.readouterr().out.startswith("left: 3 of 3 runs")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [("seedz=[0]", "did you mean seeds?"), ("seeds", "seeds"), ("seeds=[", "flow node")],
+)
+def test_a_mistake_in_what_is_laid_over_is_said_without_a_traceback(monkeypatch, given, said):
+    with pytest.raises(SystemExit, match=said):
+        command(monkeypatch, "--config", given)
+
+
+def test_a_record_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "runs" / grid.folder(RUNS[0]) / "train.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    with pytest.raises(SystemExit, match=r"train\.json is no JSON"):
+        command(monkeypatch, "--results", str(tmp_path))
 
 
 def test_disk_is_one_byte_a_pixel():

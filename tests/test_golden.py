@@ -11,6 +11,7 @@ from methods import names
 
 # method: (sum of the weights, sum of their squares, loss of the third step)
 GOLDEN = {
+    # no attack lowers a loss here, so this is N-FGSM; AAER's terms stand in test_limits_state.py
     "aaer": (2.81566402, 9.54430394, 1.49081731),
     "atas": (2.83996226, 9.55046326, 1.48907626),
     "elle": (2.82765836, 9.54271535, 1.49652708),

@@ -5,10 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from bench import locks
 from bench.locks import held, lease, run_lock, visible
 from workflows.grid import ROOT
 
@@ -168,6 +171,39 @@ def test_two_devices_are_leased_at_once_or_not_at_all(tmp_path):
             pass
         with lease(1, other, folder=tmp_path):  # the third was not held on to
             assert other["CUDA_VISIBLE_DEVICES"] == "2"
+
+
+def half_hours(monkeypatch, then):
+    """Let each look at a lock be half an hour after the last; call then(hours) between them."""
+    hours = [0.0]
+
+    def sleep(_):
+        hours[0] += 0.5
+        then(hours[0])
+
+    clock = SimpleNamespace(monotonic=lambda: 3600 * hours[0], sleep=sleep)
+    monkeypatch.setattr(locks, "time", clock)
+
+
+def test_a_device_is_waited_for_without_end_and_that_is_said_every_hour(tmp_path, monkeypatch):
+    said, first = [], ExitStack()
+    first.enter_context(lease(1, {"CUDA_VISIBLE_DEVICES": "0"}, folder=tmp_path))
+    half_hours(monkeypatch, lambda hours: first.close() if hours == 72 else None)
+    environ = {"CUDA_VISIBLE_DEVICES": "0"}
+    with lease(1, environ, folder=tmp_path, say=said.append) as mine:
+        assert mine == ["0"]
+    assert len(said) == 72
+    assert set(said) == {f"all of GPUs 0 are leased; waiting for 1 (locks in {tmp_path})"}
+
+
+def test_a_run_is_waited_for_a_day(tmp_path, monkeypatch):
+    half_hours(monkeypatch, lambda hours: None)
+    with (
+        run_lock(tmp_path, "train"),
+        pytest.raises(TimeoutError, match=r"gave up after 86400 s: .* belongs to another"),
+        run_lock(tmp_path, "train", say=lambda line: None),
+    ):
+        pass
 
 
 def test_asking_for_more_devices_than_there_are_is_refused(tmp_path):

@@ -21,6 +21,7 @@ PROJECT = ("Snakefile", "bench", "evaluation", "methods", "profiles", "report", 
 SMOKE = ("--configfile", "workflows/config/smoke.yaml")
 JOBS = {"train": 1, "autoattack": 1, "cost": 1, "measure": 2}  # of a run in the smoke suite
 FULL = (*SMOKE, "--config", "evaluations=[pgd50_10,eps_sweep]")
+SLURM = ("--workflow-profile", "profiles/slurm")
 SNAKEMAKE = (sys.executable, "-m", "snakemake", "--cores", "2")
 
 
@@ -304,11 +305,11 @@ def undisturbed(smoke, tmp_path_factory):
     return numbers(folder)
 
 
-def held_run(project):
+def held_run(project, *words):
     """Start Snakemake and wait until training holds in the middle."""
     (project / "methods/slow.py").write_text(SLOW)
     (project / "hold").touch()
-    snakemake = started(project, *ONE)
+    snakemake = started(project, *ONE, *words)
     until(lambda: steps(project) == 2)
     return snakemake
 
@@ -336,6 +337,21 @@ def test_a_killed_job_is_done_again_by_the_same_command(project, undisturbed):
     (project / "hold").unlink()  # the measurement of costs, which comes next, waits for it, too
     assert first.wait(60) == 1
     snakemake(project, *ONE)
+    assert numbers(project) == undisturbed
+
+
+def test_a_job_that_a_cluster_cuts_off_goes_on_from_its_checkpoint(project, undisturbed):
+    """The cluster's profile, with jobs run here: SLURM ends a job at its time limit by signals."""
+    path = project / "bench/train.py"
+    code = path.read_text()
+    assert "default=30.0" in code
+    path.write_text(code.replace("default=30.0", "default=0.0"))  # a checkpoint after every batch
+    first = held_run(project, *SLURM, "--executor", "local")
+    for pid in jobs_of(project):
+        os.kill(pid, signal.SIGTERM)
+    assert first.wait(60) == 0
+    assert "resumed at update 1 of 4" in log_of(project)
+    assert record(project, "slow").training.resumed == 1
     assert numbers(project) == undisturbed
 
 
@@ -483,8 +499,15 @@ def test_the_stub_is_no_file_twice_and_takes_no_odd_name(project):
 
 
 def test_slurm_profile_plans_one_gpu_a_job(smoke):
-    text = snakemake(smoke, *SMOKE, "--workflow-profile", "profiles/slurm", "-n", "--forceall")
+    text = snakemake(smoke, *SMOKE, *SLURM, "-n", "--forceall")
     assert re.search(r"resources: .*gpu=1", text)
+
+
+@pytest.mark.parametrize(("attempt", "minutes"), [(1, 240), (3, 720), (11, 1440)])
+def test_slurm_gives_a_job_that_was_cut_off_more_time_up_to_a_day(smoke, attempt, minutes):
+    words = ("-n", "--forceall", "--attempt", str(attempt))
+    text = snakemake(smoke, *SMOKE, *SLURM, *words)
+    assert set(re.findall(r"runtime=(\d+)", text)) == {str(minutes)}
 
 
 def test_slurm_turns_gpu_into_one_gpu_a_job():

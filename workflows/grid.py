@@ -1,6 +1,8 @@
-"""The grid as pure functions: names, settings, products, paths and fingerprints.
+"""The grid: names, settings, products, paths and fingerprints, and the plan that Snakemake asks.
 
-Standard library only, because Snakemake reads it before every run and, on clusters, in every job.
+Functions of source files and arguments, but for two: the environment says where data are and which
+GPUs there are, and ``Plan.write`` writes. Standard library only, because Snakemake reads it before
+every run and, on clusters, in every job.
 """
 
 import ast
