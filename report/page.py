@@ -12,14 +12,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.record import AUTOATTACK, COST, TRAIN, Epoch, Record, Training
+from bench.record import AUTOATTACK, COST, MEASURES, TRAIN, Epoch, Expense, Record, Training
 from report import sources
 from report.outside import Outside
 from report.table import Cell, Group, Row, Run
+from workflows import grid
 
 CURVE_POINTS = 100_000  # of all runs together; a run gets its share of them,
 MOST, LEAST = 60, 12  # within these bounds
-LOG_LINES, LOG_CHARACTERS = 30, 4_000  # of one run
+STAGES = (TRAIN, AUTOATTACK, COST, *MEASURES)
+LOG_LINES, LOG_CHARACTERS = 30, 4_000  # of one stage
 LOG_BUDGET = 2_000_000  # characters of all runs together, those that are not done first
 
 # which facts of a group a reader may filter by
@@ -93,6 +95,7 @@ def details(runs: Sequence[Run], logs: Path) -> dict[str, Any]:
     configs, origins, codes = Shared(), Shared(), Shared()
     points = max(LEAST, min(MOST, CURVE_POINTS // max(len(runs), 1)))
     tails = _tails(runs, logs)
+    expenses = {_unseeded(run): run.stages[COST].expense for run in runs if run.has(COST)}
     found = {}
     for run in runs:
         config = run.config.as_dict()
@@ -112,10 +115,13 @@ def details(runs: Sequence[Run], logs: Path) -> dict[str, Any]:
             one["training"] = _training(training)
             one["source"] = codes.place(training.method_source)
             one["curves"] = curves(training.curves, points, training.verdict.onset_epoch)
+            expense = expenses.get(_unseeded(run))  # measured for one seed
+            if expense and (total := passes(run.stages[TRAIN], expense)):
+                one["passes"] = total
         if sweep := _sweep(run):
             one["sweep"] = sweep
         if run.folder in tails:
-            one["log"] = tails[run.folder]
+            one["logs"] = tails[run.folder]
         found[run_key(run)] = one
     return {
         "configs": configs.values, "origins": origins.values, "sources": codes.values,
@@ -130,22 +136,56 @@ def run_key(run: Run) -> str:
 
 def command(run: Run) -> str:
     """Say the shell commands that repeat what a run's records hold, one a line."""
-    config = shlex.quote(json.dumps(run.config.as_dict(), separators=(",", ":")))
+    config = json.dumps(run.config.as_dict(), separators=(",", ":"))
     lines = [f"python -m bench.data {shlex.quote(run.config.dataset)}"]
-    training = run.stages[TRAIN].training if run.has(TRAIN) else None
-    options = ""
-    if training:
-        options = f" --test-images {training.clean.n} --probe-images {training.probe_images}"
-        options += f" --engine {training.engine}"
-    lines.append(f"python -m bench.train --config {config} --out again{options}")
-    attack = run.stages[AUTOATTACK].attack if run.has(AUTOATTACK) else None
-    if attack:
-        options = f" --images {attack.n} --batch {attack.batch} --seed {attack.seed}"
-        options += f" --mode {attack.mode}"
-        lines.append(f"python -m bench.attack --config {config} --out again{options}")
-    if run.has(COST):
-        lines.append(f"python -m bench.cost --config {config} --out again")
+    # the others read what training wrote
+    for stage in (stage for stage in STAGES if stage == TRAIN or run.has(stage)):
+        record = run.stages[stage] if run.has(stage) else None
+        said = {"config": config, "out": "again"} | (_options(record) if record else {})
+        options = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in said.items())
+        lines.append(f"python -m {grid.program(stage)} {options}")
     return "\n".join(lines)
+
+
+def _options(record: Record) -> dict[str, Any]:
+    """What a stage that is done was told; device and threads decide a number's last bits."""
+    said: dict[str, Any] = {}
+    if made := record.origin:
+        said = {"device": "cuda" if made.cuda else "cpu", "threads": made.threads}
+    if training := record.training:
+        said |= {"test-images": training.clean.n, "probe-images": training.probe_images,
+                 "engine": training.engine}  # fmt: skip
+    if attack := record.attack:
+        said |= {"images": attack.n, "batch": attack.batch, "seed": attack.seed,
+                 "mode": attack.mode}  # fmt: skip
+    if expense := record.expense:
+        said |= {"repetitions": expense.repetitions, "engine": expense.engine}
+    if measure := record.measure:
+        images = min((score.n for score in measure.scores.values()), default=0)
+        said |= {"measure": record.stage, "images": images, "seed": measure.settings.get("seed", 0)}
+    return said
+
+
+def passes(record: Record, expense: Expense) -> dict[str, float | None] | None:
+    """Count a whole run's passes, in units of one pass over all its training images.
+
+    An update takes one batch, and so many updates as an epoch has batches take each image once. A
+    method that replays its batches, as Free-AT, makes several updates of each: ``updates`` counts
+    them all, and the cost record's passes are those of one.
+
+    Args:
+        record: of a training that is done.
+        expense: what an update costs, in passes per image, counted in one step.
+
+    Returns:
+        None where the record does not say how large a batch is.
+    """
+    training, data, batch = record.training, record.data, record.config.protocol.get("batch")
+    if training is None or data is None or batch is None:
+        return None
+    rounds = training.updates / math.ceil(data.train_images / batch)
+    return {"forward": _short(expense.forward * rounds),
+            "backward": _short(expense.backward * rounds)}  # fmt: skip
 
 
 def curves(
@@ -171,6 +211,10 @@ def curves(
     for name in dict.fromkeys(name for e in kept for name in e.state):
         said[f"state: {name}"] = [_short(e.state.get(name)) for e in kept]
     return {name: values for name, values in said.items() if any(v is not None for v in values)}
+
+
+def _unseeded(run: Run) -> str:
+    return json.dumps(run.config.as_dict() | {"seed": None}, sort_keys=True)
 
 
 def _row(row: Row, columns: Sequence[str], whys: Shared) -> dict[str, Any]:
@@ -253,19 +297,21 @@ def _sweep(run: Run) -> dict[str, list[list[float | None]]]:
     return found
 
 
-def _tails(runs: Sequence[Run], logs: Path) -> dict[str, str]:
-    """Read the ends of the logs, until the budget is spent."""
-    found: dict[str, str] = {}
+def _tails(runs: Sequence[Run], logs: Path) -> dict[str, dict[str, str]]:
+    """Read the ends of the logs there are, by run and stage, until the budget is spent."""
+    found: dict[str, dict[str, str]] = {}
     left = LOG_BUDGET
-    for run in sorted(runs, key=lambda run: run.has(TRAIN)):
-        path = logs / run.folder / f"{TRAIN}.log"
+    here = [(run, stage) for run in runs if not run.published for stage in STAGES]
+    for run, stage in sorted(here, key=lambda one: one[0].has(one[1])):
+        path = logs / run.folder / f"{stage}.log"
         if left <= 0:
             break
-        if run.published or not path.is_file():
+        if not path.is_file():
             continue
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        found[run.folder] = "\n".join(lines[-LOG_LINES:])[-LOG_CHARACTERS:]
-        left -= len(found[run.folder])
+        tail = "\n".join(lines[-LOG_LINES:])[-LOG_CHARACTERS:]
+        found.setdefault(run.folder, {})[stage] = tail
+        left -= len(tail)
     return found
 
 

@@ -36,6 +36,7 @@ def student(degrees: Matrix) -> Matrix:
 
 def unpack(mask: str, n: int) -> NDArray[np.bool_]:
     """Read the verdicts on n images, (n,); the first image is the highest bit of the mask."""
+    # evaluation.autoattack reads them too, but into torch, which would take a report seconds
     digits = mask + "0" * (len(mask) % 2)
     return np.unpackbits(np.frombuffer(bytes.fromhex(digits), dtype=np.uint8))[:n].astype(bool)
 

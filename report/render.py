@@ -5,6 +5,7 @@ Writes leaderboard.html, .md and .csv and a LaTeX table a group, from 0 to 100 %
 
 import argparse
 import datetime
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,17 +16,17 @@ from markupsafe import Markup
 
 from bench.record import between_marks, write_bytes
 from report import figures
-from report.columns import COLUMNS
+from report.columns import SHORT
 from report.environment import templates
+from report.latex import latex
 from report.outside import Outside, read
 from report.page import details, view
 from report.papers import comparisons
-from report.table import Group, Run, collect, frame, groups
+from report.table import Group, Now, Run, collect, frame, groups
 from workflows import grid
 
 TOP = 8  # rows of each group that a terminal is shown
 MARK = "leaderboard"  # in the README
-SHORT = ("autoattack", "clean", "fgsm", "pgd10", "time_ratio")  # columns of Markdown and LaTeX
 
 
 def render(results: Path) -> list[Group]:
@@ -44,7 +45,8 @@ def render(results: Path) -> list[Group]:
     for old in (results / "tables").glob("*.tex"):
         old.unlink()
     for group in found:
-        write_bytes(results / "tables" / f"{file_name(group)}.tex", latex(group).encode())
+        name = file_name(group)
+        write_bytes(results / "tables" / f"{name}.tex", latex(group, SHORT, name).encode())
     return found
 
 
@@ -53,7 +55,18 @@ def gather(results: Path) -> tuple[list[Group], list[Run]]:
     runs = collect(
         published=results / "published", runs=results / "runs", plan=results / "plan.json"
     )
-    return groups(runs, code=grid.bench_fingerprint), runs
+    now = Now(bench=grid.bench_fingerprint, method=functools.cache(_method_code))
+    return groups(runs, now=now), runs
+
+
+def _method_code(method: str) -> str | None:
+    """Fingerprint a method as it is now; None if it is gone, or half written."""
+    if method not in grid.names("methods"):
+        return None
+    try:
+        return grid.method_fingerprint(method)
+    except SyntaxError:
+        return None
 
 
 def reported(folder: Path) -> tuple[list[Outside], str]:
@@ -104,35 +117,18 @@ def page(
 
 def markdown(found: list[Group]) -> str:
     """Make the Markdown tables."""
-    columns = [column for column in COLUMNS if column.key in SHORT]
-    return templates().get_template("leaderboard.md.j2").render(groups=found, columns=columns)
+    return templates().get_template("leaderboard.md.j2").render(groups=found, columns=SHORT)
 
 
 def readme(runs: list[Run], text: str) -> str:
     """Put the tables of published records between the marks of the README."""
-    columns = [column for column in COLUMNS if column.key in SHORT]
     papers = comparisons(runs)
     total = sum(paper.counts.total() for paper in papers)
+    comparable = sum(paper.comparable for paper in papers)
     body = templates().get_template("readme.md.j2").render(
-        groups=groups(runs), columns=columns, papers=papers, total=total
+        groups=groups(runs), columns=SHORT, papers=papers, total=total, comparable=comparable
     )  # fmt: skip
     return between_marks(text, MARK, body)
-
-
-def latex(group: Group) -> str:
-    """Make a group's LaTeX table, for booktabs."""
-    columns = [column for column in COLUMNS if column.key in SHORT]
-    table = pd.DataFrame(
-        [
-            {"Method": row.label}
-            | {c.title: row.cells[c.key].text.replace("±", "+-") for c in columns}
-            | {"Collapsed": row.collapse}
-            for row in group.rows
-        ]
-    )
-    caption = ", ".join(f"{key} {value}" for key, value in list(group.facts.items())[:8])
-    text: str = table.to_latex(index=False, escape=True, caption=_tex(caption), position="t")
-    return text.replace("+-", r"$\pm$")
 
 
 def file_name(group: Group) -> str:
@@ -175,12 +171,6 @@ def _script_safe(value: Any) -> Markup:
     for char in "<>&":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return Markup(text)  # noqa: S704  # no tag is left in it
-
-
-def _tex(text: str) -> str:
-    for char in "&%$#_{}":
-        text = text.replace(char, f"\\{char}")
-    return text
 
 
 def main() -> None:

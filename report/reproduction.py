@@ -4,19 +4,19 @@ A number is compared with runs of the same data set, network, norm, radius, meth
 with no others; in what else those runs depart is said.
 """
 
+import functools
 import json
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.record import AUTOATTACK, TRAIN, Config, Record, Score, radius
 from report.printed import Choice, Paper, Printed
 from report.table import Run, interval
+from workflows import grid
 
-# Channels of the first layer as published, by architecture: those that are here and in a table.
-WIDTHS = {"preact_resnet18": 64, "resnet18": 64, "resnet10_nobn": 64}
 ACCURACY = "%"  # the only unit that our numbers have
 
 
@@ -49,6 +49,7 @@ class Cell:
     printed: Printed
     ours: Ours | None = None
     why: str | None = None
+    comparable: bool = True  # could any record stand beside it
 
     @property
     def difference(self) -> float | None:
@@ -123,6 +124,11 @@ class Comparison:
     def counts(self) -> Counter[str]:
         """Cells by verdict."""
         return sum((block.counts for block in self.blocks), Counter())
+
+    @property
+    def comparable(self) -> int:
+        """Cells that a record could stand beside, if it were made."""
+        return sum(cell.comparable for block in self.blocks for cell in block.cells)
 
 
 Find = Callable[[Record], Score | None]
@@ -205,7 +211,7 @@ def _place(of: Config | Printed, eps: str) -> tuple[Any, ...]:
 def _cell(paper: Paper, number: Printed, runs: dict[tuple[Any, ...], list[Run]]) -> Cell:
     why = _incomparable(number)
     if why:
-        return Cell(number, why=why)
+        return Cell(number, why=why, comparable=False)
     found: dict[str, list[Run]] = defaultdict(list)
     for run in runs.get(_place(number, number.eps), ()):
         if number.settings.items() <= run.config.settings.items():
@@ -225,13 +231,27 @@ def _incomparable(number: Printed) -> str | None:
     reasons = (
         (number.unit != ACCURACY, "no accuracy"),
         (number.attack not in ATTACKS, "attack not run here"),
-        (not number.method, "method not here"),
-        (number.architecture not in WIDTHS, "network not here"),
+        (not _is_method(number.method), "method not here"),
+        (_width(number.architecture) is None, "network not here"),
         (not number.eps, "the table names no radius"),
         (number.norm != "Linf", f"norm {number.norm} not run here"),
         (number.checkpoint != "last", f"of the {number.checkpoint} epoch; ours is the last"),
     )
     return next((why for holds, why in reasons if holds), None)
+
+
+@functools.cache
+def _is_method(name: str) -> bool:
+    return name in grid.names("methods")
+
+
+@functools.cache
+def _width(architecture: str) -> int | None:
+    """Channels of a network's first layer as published; None if it has no file here."""
+    if architecture not in grid.names("bench/models"):
+        return None
+    width: int = grid.constant(f"bench/models/{architecture}.py", "WIDTH")
+    return width
 
 
 def _ours(paper: Paper, number: Printed, runs: list[Run]) -> Ours | None:
@@ -255,12 +275,12 @@ def _ours(paper: Paper, number: Printed, runs: list[Run]) -> Ours | None:
         images=images,
         settings=settings,
         chosen=", ".join(f"{key}={settings[key]}" for key in left_open if key in settings),
-        departures=tuple(_departures(paper, number, run, images)),
+        departures=tuple(_departures(paper, number, [run for run, _ in scores], images)),
     )
 
 
-def _departures(paper: Paper, number: Printed, run: Run, images: int) -> Iterable[str]:
-    config = run.config
+def _departures(paper: Paper, number: Printed, runs: Sequence[Run], images: int) -> Iterable[str]:
+    run, config = runs[0], runs[0].config
     data = next((record.data for record in run.stages.values() if record.data), None)
     name, epochs = config.protocol["name"], config.protocol.get("epochs")
     if name not in paper.protocols:
@@ -268,8 +288,9 @@ def _departures(paper: Paper, number: Printed, run: Run, images: int) -> Iterabl
         yield f"protocol {name}{own}"
     if number.epochs and str(epochs) != number.epochs:
         yield f"{epochs} epochs, not {number.epochs}"
-    if config.width != WIDTHS[config.architecture]:
-        yield f"width {config.width}, not {WIDTHS[config.architecture]}"
+    published = _width(config.architecture)
+    if config.width != published:
+        yield f"width {config.width}, not {published}"
     if config.train_images is not None:
         yield f"{config.train_images} training images"
     if config.precision != "fp32":
@@ -278,10 +299,17 @@ def _departures(paper: Paper, number: Printed, run: Run, images: int) -> Iterabl
         yield "unofficial data"
     if data and images < data.test_images:
         yield f"{number.attack} on {images} of {data.test_images} test images"
+    if ATTACKS[number.attack][0] == AUTOATTACK and any(map(_is_fast, runs)):
+        yield "AutoAttack in fast mode"
     stated = paper.settings.get(config.method, {}) | number.settings
     for key, value in stated.items():
         if config.settings.get(key) != value:
             yield f"{key} {config.settings.get(key)}, not {value}"
+
+
+def _is_fast(run: Run) -> bool:
+    attack = run.stages[AUTOATTACK].attack
+    return attack is not None and attack.mode == "fast"
 
 
 def _score(run: Run, attack: str) -> Score | None:

@@ -1,6 +1,7 @@
 """Records to rows: mean and spread over seeds, and why a cell is empty."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -9,20 +10,31 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from bench.record import AUTOATTACK, COST, MEASURES, TRAIN, Config, Record, build, radius
+from evaluation.masking import doubts
 from report import ranks
 from report.columns import COLUMNS, Column, measured
 from report.sources import family
+from workflows import grid
 
-Code = Callable[[str, str, str], str]
+INDICATIVE = "indicative (n = 1)"
+UNOFFICIAL = "unofficial data"
+FAST = "AutoAttack in fast mode: may call an image robust that is not"
 # What two runs must share to be compared; the rest of a row is its method.
 GROUP = ("dataset", "architecture", "width", "norm", "eps", "protocol", "precision", "train_images")
+
+
+class Now(NamedTuple):
+    """Fingerprints of the code as it is, to mark what older code made."""
+
+    bench: Callable[[str, str, str], str]  # of a stage, a data set and an architecture
+    method: Callable[[str], str | None]  # of a method; None where it cannot be read any more
 
 
 @dataclass
@@ -100,6 +112,7 @@ class Row:
     status: str = "done"
     why: str = ""
     notes: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)  # of evaluation.masking; among the notes too
 
     @property
     def rank_text(self) -> str:
@@ -151,12 +164,11 @@ def collect(*, published: Path, runs: Path | None = None, plan: Path | None = No
     return sorted(found.values(), key=lambda run: run.folder)
 
 
-def groups(runs: Iterable[Run], *, code: Code | None = None) -> list[Group]:
+def groups(runs: Iterable[Run], *, now: Now | None = None) -> list[Group]:
     """Sort runs into comparable groups, those of the last plan first, each ranked by AutoAttack.
 
     Args:
-        code: fingerprint of the code as it is now by stage, data set and architecture, to mark
-            what older code made.
+        now: to mark what older code made; None marks nothing.
     """
     runs = list(runs)
     columns = (*COLUMNS, *measured(r for run in runs for r in run.stages.values()))
@@ -169,7 +181,7 @@ def groups(runs: Iterable[Run], *, code: Code | None = None) -> list[Group]:
         seen.setdefault(key, checksum)
         by_group[*key, checksum].append(run)
     ordered = sorted(by_group.items(), key=lambda item: (not _planned(item[1]), item[0]))
-    return [_group(i, members, code, columns) for i, (_, members) in enumerate(ordered)]
+    return [_group(i, members, now, columns) for i, (_, members) in enumerate(ordered)]
 
 
 def frame(group: Group) -> pd.DataFrame:
@@ -270,7 +282,7 @@ def _key(run: Run) -> tuple[str, ...]:
     )
 
 
-def _group(i: int, members: list[Run], code: Code | None, columns: Sequence[Column]) -> Group:
+def _group(i: int, members: list[Run], now: Now | None, columns: Sequence[Column]) -> Group:
     config = members[0].config
     records = [record for run in members for record in run.stages.values()]
     data = next((record.data for record in records if record.data), None)
@@ -302,7 +314,7 @@ def _group(i: int, members: list[Run], code: Code | None, columns: Sequence[Colu
         settings = json.dumps(run.config.settings, sort_keys=True)
         by_method[run.config.method, settings].append(run)
     unofficial = data is not None and not data.official
-    rows = [_row(runs, by_method.keys(), unofficial, code, columns) for runs in by_method.values()]
+    rows = [_row(runs, by_method.keys(), unofficial, now, columns) for runs in by_method.values()]
     apart = _rank(rows)
     sizes = sorted({n for row in rows for n in row.cells["autoattack"].images})
     for row in rows:
@@ -320,7 +332,7 @@ def _row(
     runs: list[Run],
     variants: Iterable[tuple[str, str]],
     unofficial: bool,
-    code: Code | None,
+    now: Now | None,
     columns: Sequence[Column],
 ) -> Row:
     config = runs[0].config
@@ -348,19 +360,60 @@ def _row(
             declared = f"{expense.declared_forward:g} / {expense.declared_backward:g}"
             row.notes.append(f"declares {declared} passes, makes {counted[0]:g} / {counted[1]:g}")
     if cells["autoattack"].n == 1:
-        row.notes.append("indicative (n = 1)")
+        row.notes.append(INDICATIVE)
     attacks = [run.stages[AUTOATTACK].attack for run in runs if run.has(AUTOATTACK)]
     if any(attack and attack.mode == "fast" for attack in attacks):
-        row.notes.append("AutoAttack in fast mode: may call an image robust that is not")
+        row.notes.append(FAST)
+    row.doubts = _doubts(runs)
+    row.notes += row.doubts
     if any(run.published for run in runs):
         row.notes.append("published record")
     if unofficial:
-        row.notes.append("unofficial data")
-    made = {(r.origin.bench_code, r.stage) for run in runs for r in run.stages.values() if r.origin}
-    where = config.dataset, config.architecture
-    if code and any(old != code(stage, *where) for old, stage in made):
-        row.notes.append("older code")
+        row.notes.append(UNOFFICIAL)
+    if now:
+        row.notes += _older(runs, now)
     return row
+
+
+def _older(runs: Iterable[Run], now: Now) -> Iterable[str]:
+    """Say which code has changed since the records of a row, one method's, were made."""
+    made = {(r.origin, r.stage, r.config.dataset, r.config.architecture, r.config.method)
+            for run in runs for r in run.stages.values() if r.origin}  # fmt: skip
+    if any(origin.bench_code != now.bench(*where) for origin, *where, _ in made):
+        yield "older code"
+    current = {method: now.method(method) for *_, method in made}
+    if None in current.values():
+        yield "no method code to compare with"
+    elif any(origin.method_code != current[method] for origin, *_, method in made):
+        yield "older method code"
+
+
+def _doubts(runs: Sequence[Run]) -> list[str]:
+    """Say what is doubtful about any seed: its numbers, the first seed's, and how many have it."""
+    found: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    trained = [run for run in runs if run.has(TRAIN)]
+    for run in trained:
+        training = run.stages[TRAIN].training
+        assert training is not None, "a training that is done has numbers"
+        attack = run.stages[AUTOATTACK].attack if run.has(AUTOATTACK) else None
+        said = doubts(training, attack, classes=_classes(run.config.dataset))
+        for what, sentence in said.items():
+            found[what].append((run.config.seed, sentence))
+    if len(trained) == 1:
+        return [sentence for ((_, sentence),) in found.values()]
+    return [
+        f"{seeds[0][1]} (seed {seeds[0][0]}; {len(seeds)} of {len(trained)} seeds)"
+        for seeds in found.values()
+    ]
+
+
+@functools.cache
+def _classes(dataset: str) -> int | None:
+    """Count a data set's classes; None if it has no file here."""
+    if dataset not in grid.names("bench/data"):
+        return None
+    count: int = grid.argument(f"bench/data/{dataset}.py", "INFO", "classes")
+    return count
 
 
 def _cell(runs: Sequence[Run], column: Column) -> Cell:

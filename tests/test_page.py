@@ -44,13 +44,14 @@ def results(tmp_path_factory):
     """Two tables of whole runs, and one with a hostile name, a failure and its log."""
     root = tmp_path_factory.mktemp("results")
     suite(root / "runs", RUNS, images=200)
-    hostile = config(HOSTILE, settings={"note": HOSTILE})
+    hostile = config(HOSTILE, settings={"note": HOSTILE}, protocol={"name": "smoke", "batch": 50})
     done(root / "runs", hostile, aa=10.0)
     write(root / "runs", config("sora"), "train", status="failed", reason=HOSTILE)
     write(root / "runs", config("sora"), "autoattack", status="oom", reason="too large")
     run = "digits/small_cnn/sora/" + "sora-0-[]-51_255"
     (root / "logs" / run).mkdir(parents=True)
     (root / "logs" / run / "train.log").write_text("\n".join([HOSTILE] * 40 + ["the last line"]))
+    (root / "logs" / run / "autoattack.log").write_text("the attack's last line")
     render.render(root)
     return root
 
@@ -192,12 +193,16 @@ def test_text_of_records_never_becomes_markup(opened):
     assert HOSTILE in methods(page)[0]
     page.locator("tbody [data-row] th button").first.click()
     assert HOSTILE in page.get_by_role("dialog").inner_text()
+    # two updates of two passes each are one epoch of two batches
+    assert "2 forward, 2 backward" in page.get_by_role("dialog").inner_text()
     page.keyboard.press("Escape")
     failed = opened("#status=failed")
     assert HOSTILE in failed.locator("td.notes").inner_text()
     failed.locator("tbody [data-row] th button").click()
     log = failed.locator("#drawer pre").filter(has_text="the last line").inner_text()
     assert log.count(HOSTILE) == 29
+    assert "the attack's last line" in failed.locator("#drawer").inner_text()
+    assert failed.locator("#drawer h4").filter(has_text="autoattack.log").count() == 1
     for one in (page, failed):
         assert one.locator("#page script, dialog script").count() == 0
 
@@ -218,6 +223,8 @@ def test_exports_hold_the_view_and_escape_it(opened):
     page.locator('select[data-key="format"]').select_option("latex")
     said = text.input_value()
     assert said.count(r"\end{table}") == 1
+    assert "AutoAttack on the first 40 test images" in said
+    assert "100 training images" in said
     assert r"\textless{}script\textgreater{}" in said
     assert r"50 \% \$x\_1\$ \textbackslash{}end\{table\}" in said
     page.locator('select[data-key="format"]').select_option("bibtex")

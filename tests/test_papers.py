@@ -14,7 +14,7 @@ from bench.record import Attack, Config, Data, Epoch, Measure, Record, Score, Tr
 from report import render
 from report.papers import page
 from report.printed import Choice, Paper, Printed, papers, printed
-from report.reproduction import ATTACKS, WIDTHS, compare, effects
+from report.reproduction import ATTACKS, compare, effects
 from report.table import Run, groups
 from workflows import grid
 
@@ -39,7 +39,10 @@ def record(stage, config, status="done", reason=None, data=DATA, **body):
     )
 
 
-def run(aa=40.0, *, n=10_000, seed=0, data=DATA, settings=None, protocol="sora-paper", **changes):
+def run(
+    aa=40.0, *, n=10_000, seed=0, data=DATA, settings=None, protocol="sora-paper", mode="exact",
+    **changes,
+):  # fmt: skip
     """A run whose every accuracy is the same."""
     config = Config(**{
         "dataset": "cifar10", "architecture": "preact_resnet18", "width": 64, "method": "sora",
@@ -56,6 +59,7 @@ def run(aa=40.0, *, n=10_000, seed=0, data=DATA, settings=None, protocol="sora-p
     attack = Attack(
         version="standard", library="x", seed=0, batch=8, n=n, accuracy=aa,
         after={"clean": aa, "apgd-ce": aa + 1, "square": aa}, robust={}, attack_seconds=1.0,
+        mode=mode,
     )  # fmt: skip
     measure = Measure(settings={}, scores={"pgd50_10": score}, measure_seconds=1.0)
     return Run(folder=f"{seed}", config=config, published=False, stages={
@@ -111,11 +115,6 @@ def test_papers_and_choices_name_what_exists():
                 assert choice.field in grid.settings(choice.method)
 
 
-def test_published_widths_are_the_networks_own():
-    for name, width in WIDTHS.items():
-        assert width == grid.constant(f"bench/models/{name}.py", "WIDTH")
-
-
 def test_a_line_that_is_no_number_is_named(tmp_path, monkeypatch):
     shutil.copytree(grid.ROOT / "report/papers", tmp_path / "papers")
     text = (tmp_path / "papers/sora.csv").read_text()
@@ -149,6 +148,7 @@ def test_a_row_with_settings_is_compared_with_runs_that_have_them():
     [
         ({"attack": "pgd20"}, "attack not run here"),
         ({"method": ""}, "method not here"),
+        ({"method": "seat"}, "method not here"),
         ({"architecture": "CNN6"}, "network not here"),
         ({"norm": "L2"}, "norm L2 not run here"),
         ({"eps": "", "norm": ""}, "the table names no radius"),
@@ -231,6 +231,21 @@ def test_every_departure_is_said(changes, said):
 def test_a_paper_whose_protocol_is_not_here_says_so():
     found = cell(run(), paper=dataclasses.replace(PAPER, protocols=[]))
     assert found.ours.departures == ("protocol sora-paper, not the paper's",)
+
+
+def test_any_network_that_is_here_is_compared_at_its_own_width():
+    wide = {"architecture": "wide_resnet28_10"}
+    assert cell(run(width=16, **wide), **wide).ours.departures == ()
+    assert cell(run(width=64, **wide), **wide).ours.departures == ("width 64, not 16",)
+
+
+@pytest.mark.parametrize(("attack", "is_one"), [("autoattack", True), ("apgd_ce", True),
+                                                ("pgd10", False)])  # fmt: skip
+def test_fast_mode_departs_where_the_number_is_autoattacks(attack, is_one):
+    runs = [run(), run(seed=1, mode="fast")]
+    said = ("AutoAttack in fast mode",) if is_one else ()
+    assert cell(*runs, attack=attack).ours.departures == said
+    assert cell(runs[0], attack=attack).ours.departures == ()
 
 
 def test_a_failed_run_says_so_in_its_cell():
@@ -339,8 +354,18 @@ def test_what_compares_stands_in_the_readme_with_its_difference():
 
 def test_a_readme_without_anything_to_compare_says_so():
     text = render.readme([run(45.0, eps="12/255")], README)
-    assert "None of the 723 numbers" in text
+    assert "Of the 723 numbers" in text
+    possible = re.search(r"(\d+) are of methods, networks, norms and attacks that are here", text)
+    assert 0 < int(possible[1]) < 723 / 2  # most are of attacks that are not
     assert "https://" not in text
+
+
+def test_only_numbers_that_a_record_could_stand_beside_are_counted_as_such():
+    possible = [NUMBER, dataclasses.replace(NUMBER, method="fgsm", printed="FGSM")]
+    other = [dataclasses.replace(NUMBER, method="seat", printed="SEAT"),
+             dataclasses.replace(NUMBER, attack="pgd20")]  # fmt: skip
+    found = compare(PAPER, [*possible, *other], [run()])
+    assert (found.counts.total(), found.comparable, len(found.compared)) == (4, 2, 1)
 
 
 def test_what_compares_stands_on_the_page():

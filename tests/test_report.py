@@ -1,6 +1,7 @@
 """From records to rows and pages: what is ranked, said of an empty cell, and escaped."""
 
 import dataclasses
+import importlib
 import json
 import math
 import re
@@ -8,15 +9,29 @@ import shlex
 from pathlib import Path
 
 import pytest
-from made_up import DATA, HOSTILE, ORIGIN, attack, config, done, expense, training, write
+from made_up import (
+    DATA,
+    HOSTILE,
+    ORIGIN,
+    attack,
+    config,
+    done,
+    expense,
+    training,
+    write,
+)
 
 from bench.config import run as config_of
 from bench.record import Best, Measure, Score
 from report import figures, render, sources
-from report.columns import COLUMNS
-from report.page import command, curves, view
-from report.table import collect, frame, groups, interval, wilson
+from report.columns import COLUMNS, REFERENCE, SHORT
+from report.page import command, curves, details, passes, view
+from report.table import Now, collect, frame, groups, interval, wilson
 from workflows import grid
+
+
+def unchanged(method):
+    return ORIGIN.method_code
 
 
 def table(tmp_path, **rest):
@@ -113,7 +128,7 @@ def test_a_working_record_goes_before_the_published_one(tmp_path):
 def test_unofficial_data_and_older_code_are_marked(tmp_path):
     copy = dataclasses.replace(DATA, official=False)
     write(tmp_path / "runs", config(), "train", data=copy, training=training())
-    (group,) = table(tmp_path, code=lambda *what: " ".join(what))
+    (group,) = table(tmp_path, now=Now(bench=lambda *what: " ".join(what), method=unchanged))
     assert group.facts["data"] == "UNOFFICIAL DATA"
     assert {"unofficial data", "older code"} <= set(group.rows[0].notes)
 
@@ -124,12 +139,42 @@ def test_code_is_compared_stage_by_stage(tmp_path):
     now = {"train": made, "autoattack": made, "cost": made}
 
     def notes():
-        ((row,),) = (group.rows for group in table(tmp_path, code=lambda stage, *_: now[stage]))
+        code = Now(bench=lambda stage, *_: now[stage], method=unchanged)
+        ((row,),) = (group.rows for group in table(tmp_path, now=code))
         return row.notes
 
     assert "older code" not in notes()
     now["autoattack"] = "new"
     assert "older code" in notes()
+
+
+def test_an_older_method_file_is_marked_apart_from_older_bench_code(tmp_path):
+    for method in ("fgsm", "sora", "gone"):
+        done(tmp_path / "runs", config(method), aa=10.0)
+    methods = {"fgsm": ORIGIN.method_code, "sora": "new"}
+    now = Now(bench=lambda *_: ORIGIN.bench_code, method=methods.get)
+    notes = {row.method: row.notes for group in table(tmp_path, now=now) for row in group.rows}
+    marks = {"older code", "older method code", "no method code to compare with"}
+    assert {method: marks & set(said) for method, said in notes.items()} == {
+        "fgsm": set(),
+        "sora": {"older method code"},
+        "gone": {"no method code to compare with"},
+    }
+
+
+def test_the_page_compares_methods_with_their_files_and_stands_a_broken_one(tmp_path, monkeypatch):
+    for method in ("fgsm", "gone", "../bench/ops"):
+        done(tmp_path / "runs", config(method), aa=10.0)
+
+    def notes():
+        found, _ = render.gather(tmp_path)
+        return {row.method: " ".join(row.notes) for group in found for row in group.rows}
+
+    assert "older method code" in notes()["fgsm"]
+    assert "no method code" in notes()["gone"]
+    assert "no method code" in notes()["../bench/ops"]  # a file, and no method
+    monkeypatch.setattr(grid, "method_fingerprint", lambda method: compile("def", method, "exec"))
+    assert "no method code" in notes()["fgsm"]
 
 
 def test_a_run_that_never_saw_its_data_stands_with_those_that_did(tmp_path):
@@ -197,7 +242,7 @@ def test_what_comes_from_records_is_escaped(page):
     row = next(
         line for line in (page / "leaderboard.md").read_text().splitlines() if "alert" in line
     )
-    assert len(re.findall(r"(?<!\\)\|", row)) == 6 + len(render.SHORT)
+    assert len(re.findall(r"(?<!\\)\|", row)) == 6 + len(SHORT)
 
 
 def test_a_chart_cannot_end_its_script(tmp_path):
@@ -362,6 +407,182 @@ def test_the_command_of_a_run_asks_for_the_same_run():
     run, *_ = collect(published=grid.ROOT / "results/published")
     words = shlex.split(command(run))
     assert config_of(words[words.index("--config") + 1]) == run.config
+
+
+def test_the_commands_of_a_run_are_those_that_its_records_fit(tmp_path, monkeypatch):
+    made = dataclasses.replace(ORIGIN, threads=3, cuda="13.0")
+    score = Score(accuracy=12.5, n=30)
+    bodies = {
+        "train": {"training": dataclasses.replace(training(), engine="compiled")},
+        "autoattack": {"attack": dataclasses.replace(attack(10.0), mode="fast")},
+        "cost": {"expense": dataclasses.replace(expense(1.0), engine="captured")},
+        "pgd50_10": {"measure": Measure(
+            settings={"seed": 4}, scores={"pgd50_10": score}, measure_seconds=1.0)},
+        "eps_sweep": {"measure": Measure(
+            settings={"seed": 5}, scores={"fgsm 8/255": score}, measure_seconds=1.0)},
+    }  # fmt: skip
+    for stage, body in bodies.items():
+        write(tmp_path / "runs", config(), stage, **body)
+    (run,) = collect(published=tmp_path / "published", runs=tmp_path / "runs")
+    run.stages = {k: dataclasses.replace(r, origin=made) for k, r in run.stages.items()}
+    _, *lines = command(run).splitlines()
+    asked = {}
+    monkeypatch.setattr(
+        "bench.job.execute",
+        lambda stage, args, *_, fits, **__: asked.update({stage: (args, fits)}),
+    )
+    for line in lines:
+        _, _, program, *words = shlex.split(line)
+        importlib.import_module(program).main(words)
+    assert list(asked) == list(bodies)
+    for stage, (args, fits) in asked.items():
+        assert fits(run.stages[stage]), stage
+        assert (args.threads, args.device) == (3, "cuda")
+    assert asked["train"][0].engine == "compiled"
+    assert asked["cost"][0].engine == "captured"
+
+
+def test_a_command_runs_nothing_that_a_record_smuggles_in(tmp_path):
+    sly = Measure(settings={"seed": "0; reboot"}, scores={}, measure_seconds=1.0)
+    write(tmp_path / "runs", config(settings={"note": "'; reboot"}), "pgd50_10", measure=sly)
+    (run,) = collect(published=tmp_path / "published", runs=tmp_path / "runs")
+    for line in command(run).splitlines():
+        words = shlex.shlex(line, posix=True, punctuation_chars=True)
+        words.whitespace_split = True
+        assert not {";", "reboot"} & set(words), line
+
+
+def test_the_end_of_every_stages_log_is_there_and_what_is_not_done_comes_first(tmp_path):
+    done(tmp_path / "runs", config(), aa=10.0)
+    write(tmp_path / "runs", config(), "autoattack", status="failed", reason="x")
+    runs = collect(published=tmp_path / "published", runs=tmp_path / "runs")
+    folder = tmp_path / "logs" / runs[0].folder
+    folder.mkdir(parents=True)
+    for stage in ("train", "autoattack", "cost", "eps_sweep", "data"):
+        (folder / f"{stage}.log").write_text(f"first of {stage}\n" + "line\n" * 40 + f"of {stage}")
+    (shown,) = details(runs, tmp_path / "logs")["runs"].values()
+    assert list(shown["logs"]) == ["autoattack", "eps_sweep", "train", "cost"]
+    for stage, end in shown["logs"].items():
+        assert end.endswith(f"of {stage}")
+        assert "first" not in end
+    (plain,) = details(runs, tmp_path / "nowhere")["runs"].values()
+    assert "logs" not in plain
+
+
+def test_a_whole_runs_passes_count_each_image_once_an_epoch_and_replays_too(tmp_path):
+    protocol = {
+        "name": "p",
+        "epochs": 16,
+        "batch": 32,
+    }  # 100 images: the last of 4 batches is short
+    runs = tmp_path / "runs"
+    for method, updates, forward in (("fgsm", 16 * 4, 2), ("free_at", 2 * 4 * 8, 1)):
+        for seed in (0, 1):
+            body = dataclasses.replace(training(), updates=updates)
+            cfg = config(method, seed, protocol=protocol)
+            write(runs, cfg, "train", training=body)
+            counted = dataclasses.replace(expense(1.0), forward=forward, backward=forward / 2)
+            if seed == 0:  # the count holds for the other seed as well
+                write(runs, cfg, "cost", expense=counted)
+    found = collect(published=tmp_path / "published", runs=runs)
+    shown = details(found, tmp_path / "logs")["runs"].values()
+    said = [(one["folder"].split("/")[2], one["passes"]) for one in shown]
+    fgsm, free = {"forward": 32.0, "backward": 16.0}, {"forward": 16.0, "backward": 8.0}
+    assert said == [("fgsm", fgsm)] * 2 + [("free_at", free)] * 2
+
+
+def test_passes_are_left_out_where_the_batch_is_not_known(tmp_path):
+    done(tmp_path / "runs", config(), aa=10.0)  # its protocol is a name alone
+    (run,) = collect(published=tmp_path / "published", runs=tmp_path / "runs")
+    assert passes(run.stages["train"], expense(1.0)) is None
+
+
+def test_the_reference_of_the_time_column_is_what_costs_are_measured_against():
+    assert grid.constant("bench/cost.py", "REFERENCE") == REFERENCE
+
+
+# LaTeX.
+
+
+def tex(tmp_path):
+    (group,) = table(tmp_path)
+    return render.latex(group, SHORT, render.file_name(group))
+
+
+def test_a_latex_table_says_its_images_seeds_and_ranks(tmp_path):
+    for seed in (0, 1):
+        done(tmp_path / "runs", config("sora", seed), aa=50.0)
+        done(tmp_path / "runs", config("n_fgsm", seed), aa=45.0)
+        done(tmp_path / "runs", config("fgsm", seed), aa=0.0)
+    text = tex(tmp_path)
+    assert "AutoAttack on the first 40 test images" in text
+    assert "100 training images, official data" in text
+    assert "in units of fgsm\\_rs's" in text
+    rows = [line.removesuffix(r" \\").split(" & ") for line in text.splitlines() if " & " in line]
+    assert (rows[0][1], rows[0][-1]) == ("Method", "$n$")
+    bold = r"\textbf{{{} $\pm$ 0.00}}".format
+    assert [(row[0], row[1], row[2], row[-1]) for row in rows[1:]] == [
+        ("1=", "sora", bold("50.00"), "2"),
+        ("1=", r"n\_fgsm", bold("45.00"), "2"),
+        ("3", "fgsm", r"0.00 $\pm$ 0.00", "2"),
+    ]
+    assert len({len(row) for row in rows}) == 1
+    assert re.search(r"\\caption\{.*\}\n\\label\{tab:[\w.-]+\}\n", text)
+    assert "indicative" not in text
+
+
+def test_a_latex_table_says_what_is_absent_and_what_holds_of_some_rows(tmp_path):
+    runs, copy = tmp_path / "runs", dataclasses.replace(DATA, official=False)
+    body = {"training": training(pgd10=30.0), "data": copy}
+    write(runs, config("sora"), "train", **body)
+    fast = dataclasses.replace(attack(30.0), mode="fast")
+    write(runs, config("sora"), "autoattack", attack=fast, data=copy)
+    for method in ("fgsm", "atas"):
+        write(runs, config(method), "train", status="failed", reason="100 % of it", data=copy)
+    text = tex(tmp_path)
+    assert "unofficial data" in text
+    assert "sora: indicative (n = 1)." in text
+    assert "sora: AutoAttack in fast mode" in text
+    assert "sora: -- in Time: not run." in text
+    assert r"atas, fgsm: -- in Clean, FGSM, PGD-10: failed: 100 \% of it." in text
+    assert "atas, fgsm: -- in AutoAttack, Time: not run." in text
+    assert r"-- & atas & -- & -- & -- & -- & -- & -- & 0 \\" in text
+    assert "in doubt" not in text
+
+
+def test_a_latex_table_names_rows_in_doubt_and_other_numbers_of_images(tmp_path):
+    done(tmp_path / "runs", config("fgsm"), aa=10.0, pgd10=30.0)
+    done(tmp_path / "runs", config("sora"), aa=20.0, pgd10=99.0)
+    fewer = dataclasses.replace(attack(20.0), n=8)
+    write(tmp_path / "runs", config("fgsm"), "autoattack", attack=fewer)
+    text = tex(tmp_path)
+    assert "sora: in doubt, see the page." in text
+    assert "AutoAttack on the first 8 or 40 test images" in text
+    assert "fgsm: AutoAttack on 8 images, other rows on others." in text
+
+
+# Doubts: what they are is tested in test_masking.py.
+
+
+def test_doubts_stand_among_the_notes_and_say_how_many_seeds_have_them(tmp_path):
+    for seed, pgd10 in enumerate((30.0, 80.0, 90.0)):
+        done(tmp_path / "runs", config("sora", seed), aa=20.0, pgd10=pgd10, fgsm=90.0)
+    done(tmp_path / "runs", config("fgsm"), aa=20.0, pgd10=80.0, fgsm=90.0)
+    done(tmp_path / "runs", config("atas"), aa=20.0, pgd10=30.0, clean=15.0)
+    rows = {row.method: row for group in table(tmp_path) for row in group.rows}
+    said = ("AutoAttack takes 60.0 points more than PGD-10: gradients may be masked, or PGD-10 is "
+            "weak here")  # fmt: skip
+    assert rows["fgsm"].doubts == [said]
+    assert rows["sora"].doubts == [f"{said} (seed 1; 2 of 3 seeds)"]
+    assert rows["atas"].doubts[0].startswith("did not learn: 15.0 % right")
+    for row in rows.values():
+        assert set(row.doubts) <= set(row.notes)
+
+
+def test_what_a_data_set_that_is_not_here_learned_is_not_judged(tmp_path):
+    done(tmp_path / "runs", config(dataset="gone"), aa=0.0, pgd10=0.0, fgsm=0.0, clean=0.0)
+    ((row,),) = (group.rows for group in table(tmp_path))
+    assert row.doubts == []
 
 
 def test_published_records_are_whole_and_official():

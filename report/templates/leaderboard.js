@@ -304,6 +304,8 @@ function results(run) {
     ["on the first test images", attack?.images], ["epochs", training.epochs],
     ["updates", training.updates], ["parameters", training.parameters],
     ["seconds of training", training.train_seconds], ["peak device bytes", training.peak_bytes],
+    ["passes over all training images", run.passes && `${run.passes.forward} forward, `
+      + `${run.passes.backward} backward`],
     ["resumed", training.resumed],
     ...run.stages.filter(stage => stage.why).map(stage => [stage.stage, stage.why]),
   ]);
@@ -353,8 +355,9 @@ function drawDrawer() {
     part("Where it was made", ...provenance(run)),
     part("Method as run", code(run.source === undefined
       ? "not kept: training is not done" : details().sources[run.source])),
-    part("End of the training log", code(run.log ?? `not on this page; results/logs/${run.folder}/`
-      + "train.log on the machine that ran it")),
+    part("Ends of the logs", ...(run.logs
+      ? Object.entries(run.logs).flatMap(([stage, end]) => [el("h4", {}, `${stage}.log`), code(end)])
+      : [el("p", {}, `not on this page; results/logs/${run.folder}/ on the machine that ran it`)])),
     part("Cite", code(cited ? view.bibtex[cited] : `no BibTeX entry for ${row.method}`)));
   if (!drawer.open) drawer.showModal();
   if (run.curves) drawRun($("run-curves"), row, state.run);
@@ -411,7 +414,10 @@ function latex() {
     .replace(/\s+/g, " ");
   const written = fields => `${fields.map(safe).join(" & ")} \\\\`;
   const shape = `rll${"r".repeat(view.columns.length)}rl`;
-  return texts().map(([group, rows]) => [`\\begin{table}[t]`, `\\caption{${safe(group.name)}}`,
+  const caption = ({name, facts}) => `${name}; ${facts["training images"]} training images, data: `
+    + `${facts.data}, AutoAttack on the first ${facts["attacked images"] || "no"} test images; `
+    + `mean ± standard deviation over n seeds; ranks by ${title(rankKey())}`;
+  return texts().map(([group, rows]) => [`\\begin{table}[t]`, `\\caption{${safe(caption(group))}}`,
     `\\begin{tabular}{${shape}}`, "\\toprule", written(columnTitles()), "\\midrule",
     ...rows.map(written), "\\bottomrule", "\\end{tabular}", "\\end{table}", ""].join("\n")).join("\n");
 }
