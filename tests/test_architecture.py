@@ -9,7 +9,8 @@ from workflows.grid import ROOT
 
 METHOD = {"torch", "bench.method", "bench.ops", "dataclasses", "typing", "math"}
 # the only place where a method meets the bench
-PROGRAMS = {"train", "attack", "evaluate", "cost", "estimate", "measure", "campaign", "job"}
+PROGRAMS = {"train", "attack", "evaluate", "cost", "estimate", "measure", "campaign", "reproduce",
+            "job"}  # fmt: skip
 ALLOWED = {
     "workflows/grid.py": {"bench.record", "bench.locks"},
     "bench/record.py": set(),

@@ -1,0 +1,388 @@
+"""A recorded run is made again: what is the same is said to be, and what is not is named."""
+
+import dataclasses
+import json
+import shutil
+import tempfile
+
+import pytest
+import torch
+
+import evaluation.autoattack
+from bench import attack, config, data, reproduce, train
+from bench.record import Attack, Record, Score, write_json
+from evaluation.autoattack import ATTACKS, pack, unpack
+from evaluation.clean import correct
+from report.table import wilson
+from workflows import grid
+
+IMAGES = 48  # to test on, and attacked
+CUT = {"methods": ["fgsm"], "seeds": [0, 1], "eps": [16], "width": 8, "train_images": 1024}
+
+
+def quick(net, x, y, *, seed, batch, **rest):
+    """Stand in for AutoAttack, which takes 20 s on any number of images: brighten them."""
+    masks = {
+        name: pack(correct(net, (x + 0.1 * i).clamp(0, 1), y))
+        for i, name in enumerate(("clean", *ATTACKS))
+    }
+    after = {key: 100 * unpack(mask, len(y)).double().mean().item() for key, mask in masks.items()}
+    return Attack(
+        version="standard", library="quick", seed=seed, batch=batch, n=len(y),
+        accuracy=after["square"], after=after, robust=masks, attack_seconds=torch.rand(()).item(),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation.autoattack, "autoattack", quick)
+        yield
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    data.prepare("digits", folder, lambda line: None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, data_dir):
+    """Two runs of the smoke suite that differ in their seed; by seed."""
+    suite = config.load(grid.ROOT / "workflows/config/smoke.yaml")
+    folders = {}
+    for run in config.runs(config.suite(suite | CUT)):
+        held_out = run.protocol | {"name": "held-out", "validation": 64}
+        run = dataclasses.replace(run, protocol=held_out)
+        folders[run.seed] = tmp_path_factory.mktemp("run")
+        words = ["--config", json.dumps(run.as_dict()), "--out", str(folders[run.seed])]
+        words += ["--data-dir", str(data_dir), "--device", "cpu", "--strict"]
+        train.main([*words, "--test-images", str(IMAGES), "--probe-images", "8"])
+        attack.main([*words, "--images", str(IMAGES), "--batch", "7", "--seed", "3"])
+    return folders
+
+
+@pytest.fixture
+def published(made, tmp_path):
+    """A run's records without weights, to change."""
+    for stage in reproduce.STAGES:
+        (tmp_path / "published").mkdir(exist_ok=True)
+        shutil.copy(made[0] / f"{stage}.json", tmp_path / "published")
+    return tmp_path / "published"
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """Where temporary folders are made."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    return tmp_path / "temporary"
+
+
+@pytest.fixture
+def again(published, temporary, data_dir, capsys):
+    """Make the run again; what the program exits with, and what it says."""
+
+    def program(*words, run=published):
+        with pytest.raises(SystemExit) as caught:
+            reproduce.main([str(run), "--data-dir", str(data_dir), *words])
+        said = capsys.readouterr()
+        return caught.value.code, said.err if caught.value.code == 2 else said.out
+
+    return program
+
+
+def rewrite(run, stage, change):
+    """Change a record and write it back."""
+    change(Record.read(run / f"{stage}.json")).write(run)
+
+
+def forge(run, stage, **changes):
+    """Change what a stage found."""
+    body = {"train": "training", "autoattack": "attack"}[stage]
+    rewrite(run, stage, lambda record: dataclasses.replace(
+        record, **{body: dataclasses.replace(getattr(record, body), **changes)}
+    ))  # fmt: skip
+
+
+def forge_origin(run, stage, **changes):
+    rewrite(run, stage, lambda record: dataclasses.replace(
+        record, origin=dataclasses.replace(record.origin, **changes)
+    ))  # fmt: skip
+
+
+def moved(accuracy, points):
+    """Move an accuracy towards the middle."""
+    return accuracy + points if accuracy < 50 else accuracy - points
+
+
+def test_an_honest_run_is_equal_to_the_last_bit_and_leaves_nothing(again, temporary):
+    code, said = again()
+    assert code == 0
+    train_line, attack_line, verdict = said.splitlines()
+    assert train_line.startswith("train: equal to the last bit (2 epochs, clean ")
+    assert f"of {IMAGES}, PGD-10 " in train_line
+    assert attack_line.startswith("autoattack: equal to the last bit (AutoAttack ")
+    assert verdict == "reproduced"
+    assert list(temporary.iterdir()) == []
+
+
+def test_training_alone_can_be_made_again(again, published):
+    (published / "autoattack.json").unlink()
+    code, said = again()
+    assert (code, said.count("equal to the last bit")) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("title", "field"), [("clean", "clean"), ("FGSM", "fgsm"), ("PGD-10", "pgd10")]
+)
+@pytest.mark.parametrize(("points", "code", "place"), [(40, 1, "outside"), (4, 0, "within")])
+def test_a_moved_accuracy_is_judged_by_its_interval_and_named(
+    again, published, temporary, title, field, points, code, place
+):
+    score = getattr(Record.read(published / "train.json").training, field)
+    forged = moved(score.accuracy, points)
+    forge(published, "train", **{field: Score(accuracy=forged, n=IMAGES)})
+    found, said = again()
+    assert found == code
+    assert f"; {title} {forged:.2f} recorded, {score.accuracy:.2f} now: {place}" in said
+    assert said.count(" in both") == 3
+    assert said.splitlines()[-1] == ("not reproduced" if code else "reproduced")
+    (kept,) = temporary.iterdir()
+    assert f"what was made is in {kept}" in said
+    assert (kept / "train.json").is_file()
+
+
+def test_the_best_epoch_is_judged_by_pgd10(again, published):
+    best = Record.read(published / "train.json").training.best
+    forged = Score(accuracy=moved(best.pgd10.accuracy, 40), n=IMAGES)
+    forge(published, "train", best=dataclasses.replace(best, pgd10=forged))
+    code, said = again()
+    assert code == 1
+    assert f"best PGD-10 {forged.accuracy:.2f} recorded, {best.pgd10.accuracy:.2f} now: out" in said
+
+
+def test_a_best_epoch_that_is_missing_is_no_reproduction(again, published):
+    forge(published, "train", best=None)
+    code, said = again()
+    assert (code, "best PGD-10 is there now alone" in said) == (1, True)
+
+
+@pytest.mark.parametrize(("points", "code", "place"), [(40, 1, "outside"), (4, 0, "within")])
+def test_a_moved_headline_is_judged_by_its_interval(again, published, points, code, place):
+    accuracy = Record.read(published / "autoattack.json").attack.accuracy
+    forge(published, "autoattack", accuracy=moved(accuracy, points))
+    found, said = again()
+    assert found == code
+    assert f"AutoAttack {moved(accuracy, points):.2f} recorded, {accuracy:.2f} now: {place}" in said
+    assert "train: equal to the last bit" in said
+
+
+def test_curves_of_another_seed_differ_from_the_first_epoch(again, published, made):
+    curves, mine = (Record.read(made[seed] / "train.json").training.curves for seed in (1, 0))
+    forge(published, "train", curves=curves, clean=Score(accuracy=50.0, n=IMAGES))
+    said = again()[1]
+    values = f"(loss {curves[0].loss:.9g} recorded, {mine[0].loss:.9g} now)"
+    assert said.startswith(f"train: first differs in epoch 1 {values}; clean ")
+
+
+def test_the_smallest_difference_in_a_later_epoch_is_found_and_seen(again, published):
+    first, last = Record.read(published / "train.json").training.curves
+    forged = dataclasses.replace(last, loss=last.loss * (1 + 2e-7))  # a float32's last digits
+    forge(published, "train", curves=[first, forged])
+    said = again()[1]
+    assert said.startswith("train: first differs in epoch 2 (loss ")
+    old, _, new = said.partition("(loss ")[2].split()[:3]
+    assert old != new
+
+
+def test_verdicts_that_differ_are_counted(again, published):
+    masks = Record.read(published / "autoattack.json").attack.robust
+    turned = f"{int(masks['apgd-t'], 16) ^ 0b101:0{IMAGES // 4}x}"
+    forge(published, "autoattack", robust=masks | {"apgd-t": turned})
+    code, said = again()
+    assert code == 0
+    assert "autoattack: first differs after apgd-t (on 2 images); AutoAttack " in said
+
+
+def test_another_judgement_of_collapse_is_no_reproduction(again, published):
+    verdict = Record.read(published / "train.json").training.verdict
+    other = dataclasses.replace(verdict, collapsed=not verdict.collapsed)
+    forge(published, "train", verdict=other)
+    code, said = again()
+    assert code == 1
+    assert "; collapse is judged otherwise; clean " in said
+
+
+def test_only_what_differs_in_where_it_was_made_is_said(again, published):
+    forge_origin(published, "train", torch="1.0", bench_code="abc")
+    now = Record.read(published / "autoattack.json").origin.torch
+    line = again()[1].splitlines()[1]
+    assert line.startswith(f"  made otherwise: torch 1.0 recorded, {now} now; bench code abc ")
+    assert line.count(" recorded, ") == 2
+
+
+def test_what_it_took_is_no_number_of_the_run(again, published):
+    forge(published, "train", train_seconds=1e6, peak_bytes=1, state_bytes=9, resumed=3)
+    assert "train: equal to the last bit" in again()[1]
+
+
+@pytest.fixture
+def words(monkeypatch):
+    """What the stages would be told; none is done."""
+    heard = []
+
+    def stage(given):
+        heard.append(dict(word.removeprefix("--").split("=", 1) for word in given))
+        raise SystemExit("heard")
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for name in reproduce.STAGES:
+        monkeypatch.setitem(reproduce.STAGES, name, stage)
+    return heard
+
+
+def test_a_run_is_made_again_as_it_was_made_unless_told_otherwise(again, published, words):
+    forge_origin(published, "train", threads=3)
+    assert again()[1].endswith(": heard\n")
+    forge_origin(published, "train", device="NVIDIA H200")
+    forge(published, "train", engine="captured")
+    again()
+    again("--device", "cpu", "--engine", "eager", "--threads", "2")
+    names = ("device", "threads", "engine", "test-images", "probe-images")
+    assert [tuple(given[name] for name in names) for given in words] == [
+        ("cpu", "3", "eager", str(IMAGES), "8"),
+        ("cuda", "3", "captured", str(IMAGES), "8"),
+        ("cpu", "2", "eager", str(IMAGES), "8"),
+    ]
+
+
+def test_an_attack_is_made_again_as_it_was_made(again, published, words, monkeypatch):
+    monkeypatch.setitem(reproduce.STAGES, "train", train.main)
+    forge(published, "autoattack", mode="fast")
+    again()
+    (given,) = words
+    names = ("images", "batch", "seed", "mode")
+    assert [given[name] for name in names] == [str(IMAGES), "7", "3", "fast"]
+
+
+def test_a_folder_of_ones_own_is_kept_and_never_taken_for_the_work(again, published, tmp_path):
+    code, said = again("--into", str(tmp_path / "mine"))
+    assert code == 0
+    assert f"what was made is in {tmp_path / 'mine'}" in said
+    assert (tmp_path / "mine/model.safetensors").is_file()
+    for folder in (tmp_path / "mine", published):
+        code, said = again("--into", str(folder))
+        assert (code, "has records already; name a new folder" in said) == (2, True)
+
+
+def no_record(run):
+    (run / "train.json").unlink()
+
+
+def failed(run):
+    rewrite(run, "train", lambda r: dataclasses.replace(
+        r, status="failed", reason="KeyError: 'd'"
+    ))  # fmt: skip
+
+
+def failed_attack(run):
+    rewrite(run, "autoattack", lambda r: dataclasses.replace(
+        r, status="oom", reason="memory is full", attack=None
+    ))  # fmt: skip
+
+
+def no_numbers(run):
+    rewrite(run, "autoattack", lambda r: dataclasses.replace(r, attack=None))
+
+
+def other_data(run):
+    rewrite(run, "train", lambda r: dataclasses.replace(
+        r, data=dataclasses.replace(r.data, checksum="0123456789abcdef" * 4, official=False)
+    ))  # fmt: skip
+
+
+def other_data_attacked(run):
+    rewrite(run, "autoattack", lambda r: dataclasses.replace(
+        r, data=dataclasses.replace(r.data, checksum="f" * 64)
+    ))  # fmt: skip
+
+
+def gone_method(run):
+    for stage in reproduce.STAGES:
+        rewrite(run, stage, lambda r: dataclasses.replace(
+            r, config=dataclasses.replace(r.config, method="fgsm_of_old"),
+            origin=dataclasses.replace(r.origin, commit="c0ffee"),
+        ))  # fmt: skip
+
+
+def two_configurations(run):
+    rewrite(run, "autoattack", lambda r: dataclasses.replace(
+        r, config=dataclasses.replace(r.config, seed=1)
+    ))  # fmt: skip
+
+
+def no_json(run):
+    (run / "train.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (no_record, "train.json; name a run's folder"),
+        (no_json, "train.json is no JSON"),
+        (failed, "train is failed in the record: KeyError: 'd'; only a run that is done has"),
+        (failed_attack, "autoattack is oom in the record: memory is full; only a run that is done"),
+        (no_numbers, "autoattack is done in the record: without numbers"),
+        (other_data, "train saw digits with checksum 0123456789ab (not official), in "),
+        (other_data, "it is 74d6251a2a78 (official); name a folder"),
+        (other_data_attacked, "autoattack saw digits with checksum ffffffffffff (official), in "),
+        (gone_method, "unknown method 'fgsm_of_old': choose from aaer, "),
+        (gone_method, "; the record is of commit c0ffee, check that out"),
+        (two_configurations, "its records are of two configurations"),
+    ],
+)
+def test_what_cannot_be_judged_here_is_said_before_anything_is_done(
+    again, published, temporary, change, reason
+):
+    change(published)
+    code, said = again()
+    assert code == 2
+    assert said.startswith(f"cannot judge {published}: ")
+    assert reason in said
+    assert list(temporary.iterdir()) == []
+
+
+def test_missing_data_cannot_be_judged_and_the_command_for_them_is_said(again, tmp_path):
+    code, said = again("--data-dir", str(tmp_path))
+    assert (code, "run: python -m bench.data digits" in said) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "said"),
+    [
+        ("diverged", 1, "train: done in the record, diverged now: loss is nan\n"),
+        ("oom", 2, "train is oom here: loss is nan; see "),
+    ],
+)
+def test_training_that_fails_now_is_judged_by_whose_fault_it_is(
+    again, published, temporary, monkeypatch, status, code, said
+):
+    def stage(words):
+        (into,) = temporary.iterdir()
+        raw = json.loads((published / "train.json").read_text())
+        write_json(into / "train.json", raw | {"status": status, "reason": "loss is nan",
+                                               "training": None})  # fmt: skip
+
+    monkeypatch.setitem(reproduce.STAGES, "train", stage)
+    found, heard = again()
+    assert found == code
+    assert said in heard
+    assert len(list(temporary.iterdir())) == 1
+
+
+@pytest.mark.parametrize(("share", "n"), [(0.5, 100), (0.0, 10), (1.0, 48), (0.4889, 360)])
+def test_the_interval_is_the_pages(share, n):
+    found = reproduce.interval(Score(accuracy=100 * share, n=n))
+    assert found == pytest.approx(wilson(share, n))
