@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from bench.record import write_bytes
 
 KEPT = 2
+BEST = "best.safetensors"  # weights of the best epoch, where images are held out
 
 
 class Checkpoint(NamedTuple):

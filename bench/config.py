@@ -108,7 +108,9 @@ class Suite(BaseModel):
         description="First test images for AutoAttack; null: all."
     )
     evaluations: Annotated[
-        list[Literal["pgd50_10", "eps_sweep"]], BeforeValidator(_listed), AfterValidator(_unique)
+        list[Literal["pgd50_10", "eps_sweep", "autoattack_best"]],
+        BeforeValidator(_listed),
+        AfterValidator(_unique),
     ] = Field(default_factory=list, description="Optional ones, on the images of AutoAttack.")
     attack_batch: PositiveInt = Field(description="Images AutoAttack takes at once; recorded.")
     attack_mode: Literal["exact", "fast"] = Field(

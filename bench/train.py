@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from bench.data import Loaded
     from bench.trainer import Outcome, Probe, Select, Trainer
 
-BEST = "best.safetensors"  # weights of the best epoch, where images are held out
 STEPS = 10  # of PGD
 EVALUATION_BATCH = 512  # images; verdicts do not depend on it
 EVALUATION_SEED = 0  # of PGD's random start, the same for every run
@@ -78,7 +77,7 @@ def _best(
         return None
     validation = outcome.curves[outcome.best].validation
     assert validation is not None, "a best epoch without a validation score"
-    net.load_state_dict(load((this.folder / BEST).read_bytes()))
+    net.load_state_dict(load((this.folder / checkpoint.BEST).read_bytes()))
     scores = _scores(net, x, y, eps=this.eps)
     return Best(epoch=outcome.best, validation=validation, **scores)
 
@@ -130,7 +129,7 @@ def make_trainer(
             engine=chosen,
             probe=_probe(this, loaded),
             select=_select(this, loaded, held_out) if protocol.validation else None,
-            best=this.folder / BEST,
+            best=this.folder / checkpoint.BEST,
             folder=this.folder / "state",
             interval=this.args.checkpoint_seconds,
             identity=_identity(this, loaded),

@@ -140,7 +140,13 @@ SHORT = tuple(  # of the README, of Markdown and of LaTeX
     for column in COLUMNS
     if column.key in ("autoattack", "clean", "fgsm", "pgd10", "time_ratio")
 )
-TITLES = {"pgd50_10": ("PGD-50-10", "% right under fifty steps of eps/4 from each of ten starts")}
+TITLES = {
+    "pgd50_10": ("PGD-50-10", "% right under fifty steps of eps/4 from each of ten starts"),
+    "autoattack_best": (
+        "best AutoAttack",
+        "% right under AutoAttack standard of the epoch that was best on validation images",
+    ),
+}
 
 
 def measured(records: Iterable[Record]) -> list[Column]:

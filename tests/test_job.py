@@ -222,6 +222,35 @@ def test_a_bf16_run_is_evaluated_and_attacked_in_fp32(tmp_path, monkeypatch):
     assert [net.precision for net in seen] == ["fp32", "fp32"]
 
 
+def test_the_best_epoch_is_attacked_where_one_was_chosen(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    data.prepare("digits", tmp_path, say=lambda line: None)
+    cut = config.load(grid.ROOT / "workflows/config/smoke.yaml") | {"train_images": 64}
+    run = config.runs(config.suite(cut))[0].as_dict()
+
+    def stage(main, name, protocol, *more):
+        words = ["--config", json.dumps(run | {"protocol": run["protocol"] | protocol})]
+        words += ["--out", str(tmp_path / str(len(protocol))), "--data-dir", str(tmp_path)]
+        main([*words, "--device", "cpu", *more])
+        return Record.read(tmp_path / str(len(protocol)) / f"{name}.json")
+
+    held_out = {"name": "held out", "validation": 16}
+    attacked = ["autoattack_best", held_out, "--measure", "autoattack_best", "--images", "30"]
+    assert stage(train.main, "train", held_out).training.best is not None
+    best = tmp_path / "2/best.safetensors"
+    # a network that always says class 0, which no attack changes
+    save_file({k: torch.zeros_like(v) for k, v in load_file(best).items()}, best)
+    score = stage(evaluate.main, *attacked).measure.scores["autoattack_best"]
+    y = data.load("digits", tmp_path).images.test_y[:30]
+    assert (score.accuracy, score.n) == (pytest.approx(100 * (y == 0).double().mean().item()), 30)
+    stage(train.main, "train", {})
+    attacked[1] = {}
+    refused = stage(evaluate.main, *attacked)
+    assert refused.status == "refused"
+    assert "protocol smoke holds no validation images out" in refused.reason
+
+
 def test_a_checkpoint_belongs_to_a_configuration_code_and_data(monkeypatch):
     def identity(checksum="c", **changes):
         this = SimpleNamespace(config=dataclasses.replace(RUN, **changes))
