@@ -101,6 +101,12 @@ def _recorded(work: Work) -> bool:
     )
 
 
+def failed(works: Iterable[Work]) -> int:
+    """Count work that ended without numbers, other than what makes no sense."""
+    statuses = [read_status(_file(work, f"{work.stage}.json"))[0] for work in works]
+    return sum(status in ("failed", "diverged", "oom", "skipped") for status in statuses)
+
+
 def campaign(
     works: Sequence[Work],
     run: Callable[[Work], None],
@@ -290,6 +296,8 @@ def main() -> None:
         if args.archive:  # in case this process does not see the end
             archive(plans, args.archive)
     print(f"{done} done now, {len(left(works))} of {len(works)} left")
+    if bad := failed(works):
+        print(f"{bad} failed, or follow what failed; --retry-failed tries them again")
     print(f"the page: python -m report.render --results {args.results}")
     if args.archive:
         archive(plans, args.archive)

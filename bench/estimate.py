@@ -42,6 +42,7 @@ class Work(NamedTuple):
     config: Config
     hours: dict[str, float]
     done: dict[str, Record]
+    published: dict[str, Record]  # of the same run; they tell a machine's pace too
 
 
 def cells(suite: configs.Suite, runs: Iterable[Config]) -> list[Cell]:
@@ -147,14 +148,21 @@ def works(suite: configs.Suite, runs: Iterable[Config], results: Path) -> list[W
     code = {name: grid.method_fingerprint(name) for name in suite.methods}
     found = []
     for run in runs:
-        folder, done = results / "runs" / grid.folder(run), {}
-        for stage in STAGES:
-            path = folder / f"{stage}.json"
-            record = Record.read(path) if path.is_file() else None
-            if record and _stands(record, suite, code[run.method]):
-                done[stage] = record
-        found.append(Work(run, stage_hours(run, suite.attack_images), done))
+        made = _records(results / "runs" / grid.folder(run))
+        done = {stage: record for stage, record in made.items()
+                if _stands(record, suite, code[run.method])}  # fmt: skip
+        sets = sorted((results / "published").glob(f"*/{grid.folder(run)}"))
+        published = _records(sets[0]) if sets else {}
+        published = {stage: record for stage, record in published.items()
+                     if _as_many(record, suite)}  # fmt: skip
+        found.append(Work(run, stage_hours(run, suite.attack_images), done, published))
     return found
+
+
+def _records(folder: Path) -> dict[str, Record]:
+    """Read a run's records by stage, as far as there are any."""
+    paths = {stage: folder / f"{stage}.json" for stage in STAGES}
+    return {stage: Record.read(path) for stage, path in paths.items() if path.is_file()}
 
 
 def plan(suite: configs.Suite, found: Sequence[Work], device: str) -> str:
@@ -192,15 +200,20 @@ def _stands(record: Record, suite: configs.Suite, code: str) -> bool:
     """Does a record stand for a run as it is asked for now."""
     current = record.origin is None or record.origin.method_code == code
     again = (suite.retry_failed or suite.strict) and record.status != "done"
+    return current and not again and _as_many(record, suite)
+
+
+def _as_many(record: Record, suite: configs.Suite) -> bool:
+    """Was a record's attack on as many images as a suite asks for; True of other stages."""
     images = record.attack and record.attack.n
-    return current and not again and images in (None, job.count(suite.attack_images, record))
+    return images in (None, job.count(suite.attack_images, record))
 
 
 def _ratios(found: Iterable[Work], device: str) -> dict[str, list[float]]:
     """List by stage how many times the estimated hours a device took."""
     ratios: dict[str, list[float]] = {stage: [] for stage in STAGES}
     for work in found:
-        for stage, record in work.done.items():
+        for stage, record in (work.published | work.done).items():
             if record.status == "done" and record.origin and record.origin.device == device:
                 ratios[stage].append(_seconds(record) / 3600 / work.hours[stage])
     return ratios

@@ -67,8 +67,8 @@ def _autoattack(training: Training, attack: Attack) -> str | None:
     if more <= max(WEAKER, ERRORS * error):
         return None
     return (
-        f"AutoAttack takes {more:.1f} points more than PGD-10: gradients may be masked, or PGD-10 "
-        "is weak here"
+        f"AutoAttack (on {attack.n} images) takes {more:.1f} points more than PGD-10 (on "
+        f"{pgd10.n}): gradients may be masked, or PGD-10 is weak here"
     )
 
 

@@ -68,6 +68,8 @@ def _caption(group: Group, columns: Iterable[Column]) -> str:
     data = UNOFFICIAL if facts["data"] == "UNOFFICIAL DATA" else f"{facts['data']} data"
     images = " or ".join(facts["attacked images"].split(", "))
     attacked = f"AutoAttack on the first {images} test images" if images else "AutoAttack not run"
+    if tested := " or ".join(facts["tested images"].split(", ")):
+        attacked += f", other accuracies on {tested}"
     costs = "".join(f" {c.title}: {c.meaning}." for c in columns if c.kind == "cost")
     return (
         f"{group.name}, {facts['precision']}; {facts['training images']} training images, {data}; "

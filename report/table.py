@@ -322,6 +322,8 @@ def _group(i: int, members: list[Run], now: Now | None, columns: Sequence[Column
             own = " or ".join(map(str, row.cells["autoattack"].images))
             row.notes.append(f"AutoAttack on {own} images, other rows on others")
     facts["attacked images"] = ", ".join(map(str, sizes))
+    tested = sorted({n for row in rows for n in row.cells["clean"].images})
+    facts["tested images"] = ", ".join(map(str, tested))
     name = f"{config.dataset}, {config.architecture}, {config.norm} {config.eps}"
     name += f", {config.protocol['name']}, width {config.width}"
     shown = [c for c in columns if not c.optional or any(row.cells[c.key].n for row in rows)]

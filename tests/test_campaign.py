@@ -191,6 +191,7 @@ def test_a_failure_is_tried_again_only_when_asked(plan, tmp_path):
     again = Plan(plan.suite.model_copy(update={"retry_failed": True}), plan.runs.values(),
                  data_dir="x", results=tmp_path)  # fmt: skip
     assert campaign.left(campaign.order([again])) == works_of(again, works[:3])
+    assert campaign.failed(works) == 3
 
 
 def works_of(plan, works):

@@ -129,6 +129,18 @@ def test_hours_are_at_the_median_pace_of_this_machines_runs(tmp_path):
     assert f"left: 3 of 4 runs, {rest}; from nothing: {takes(1e6 * train, 2e6 * attack)}" in said
 
 
+def test_published_runs_of_this_machine_tell_its_pace_and_are_left_all_the_same(tmp_path):
+    finish(tmp_path, RUNS[0], "train", slower=1e6)
+    finish(tmp_path, RUNS[0], "autoattack", slower=1e9, images=3)  # fewer than asked for
+    (tmp_path / "published").mkdir()
+    (tmp_path / "runs").rename(tmp_path / "published/set")
+    hours = [estimate.stage_hours(run, 4) for run in RUNS]
+    train, attack = (1e6 * sum(one[stage] for one in hours) for stage in estimate.STAGES)
+    said = planned(tmp_path)
+    assert said.startswith(f"left: 4 of 4 runs, {takes(train, attack)}")
+    assert f"at the pace of 1 finished run on this machine's {HERE}" in said
+
+
 def test_a_gpus_hours_are_not_said_to_be_this_machines(tmp_path):
     finish(tmp_path, RUNS[0], "train", device="another")
     said = planned(tmp_path)

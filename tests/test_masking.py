@@ -57,8 +57,8 @@ def test_many_steps_that_find_less_than_one_are_a_sign(fgsm, doubted):
 @pytest.mark.parametrize(("pgd10", "doubted"), [(60.5, True), (59.5, False)])
 def test_autoattack_far_below_pgd_is_doubted(pgd10, doubted):
     found = doubts(trained(fgsm=70.0, pgd10=pgd10), attacked())
-    said = ("AutoAttack takes 15.5 points more than PGD-10: gradients may be masked, or PGD-10 is "
-            "weak here")  # fmt: skip
+    said = ("AutoAttack (on 10000 images) takes 15.5 points more than PGD-10 (on 10000): gradients "
+            "may be masked, or PGD-10 is weak here")  # fmt: skip
     assert found == ({"autoattack": said} if doubted else {})
 
 

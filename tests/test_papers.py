@@ -354,8 +354,9 @@ def test_what_compares_stands_in_the_readme_with_its_difference():
 
 def test_a_readme_without_anything_to_compare_says_so():
     text = render.readme([run(45.0, eps="12/255")], README)
-    assert "Of the 723 numbers" in text
-    possible = re.search(r"(\d+) are of methods, networks, norms and attacks that are here", text)
+    assert "Nothing here can be compared" in text
+    assert "723 numbers of SORA" in text
+    possible = re.search(r"(\d+) could be, with the methods, networks, norms and attacks", text)
     assert 0 < int(possible[1]) < 723 / 2  # most are of attacks that are not
     assert "https://" not in text
 

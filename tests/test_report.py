@@ -570,8 +570,8 @@ def test_doubts_stand_among_the_notes_and_say_how_many_seeds_have_them(tmp_path)
     done(tmp_path / "runs", config("fgsm"), aa=20.0, pgd10=80.0, fgsm=90.0)
     done(tmp_path / "runs", config("atas"), aa=20.0, pgd10=30.0, clean=15.0)
     rows = {row.method: row for group in table(tmp_path) for row in group.rows}
-    said = ("AutoAttack takes 60.0 points more than PGD-10: gradients may be masked, or PGD-10 is "
-            "weak here")  # fmt: skip
+    said = ("AutoAttack (on 40 images) takes 60.0 points more than PGD-10 (on 50): gradients may "
+            "be masked, or PGD-10 is weak here")  # fmt: skip
     assert rows["fgsm"].doubts == [said]
     assert rows["sora"].doubts == [f"{said} (seed 1; 2 of 3 seeds)"]
     assert rows["atas"].doubts[0].startswith("did not learn: 15.0 % right")
