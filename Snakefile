@@ -6,6 +6,7 @@ min_version("9.0")
 
 
 from bench import config as configs
+from bench.record import MEASURES
 from workflows import grid
 
 try:

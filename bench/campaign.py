@@ -130,7 +130,7 @@ def campaign(
     for work in left(works):
         if work.stage not in (TRAIN, COST) and not _file(work, f"{TRAIN}.json").is_file():
             continue  # its training did not fit
-        size = work.hours or 1.0  # without an estimate, as long as the longest seen
+        size = work.hours or 1.0  # without an estimate, as long as the last seen
         expected = pace.get(work.stage, 0.0) * size
         if clock() >= end or clock() + expected > end:
             continue

@@ -30,7 +30,7 @@ from pydantic import (
 )
 
 from bench.protocol import PROTOCOLS, Protocol
-from bench.record import Config, Record, build, radius, write_json
+from bench.record import Config, Measured, Record, build, radius, write_json
 from workflows import grid
 
 
@@ -107,11 +107,9 @@ class Suite(BaseModel):
     attack_images: PositiveInt | None = Field(
         description="First test images for AutoAttack; null: all."
     )
-    evaluations: Annotated[
-        list[Literal["pgd50_10", "eps_sweep", "autoattack_best"]],
-        BeforeValidator(_listed),
-        AfterValidator(_unique),
-    ] = Field(default_factory=list, description="Optional ones, on the images of AutoAttack.")
+    evaluations: Annotated[list[Measured], BeforeValidator(_listed), AfterValidator(_unique)] = (
+        Field(default_factory=list, description="Optional ones, on the images of AutoAttack.")
+    )
     attack_batch: PositiveInt = Field(description="Images AutoAttack takes at once; recorded.")
     attack_mode: Literal["exact", "fast"] = Field(
         default="exact",

@@ -352,7 +352,7 @@ def main() -> None:
     """Measure, print a table, write a record."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.measure",
-        description="Measure how fast training and attacking are. Baseline: fp32, torch's own SGD, "
+        description="Measure how fast training and attacking are. Baseline: torch as it comes, "
         "pictures cropped one by one by two workers. Ceiling: a large matrix product here.",
     )
     listed = {"type": lambda text: text.split(","), "metavar": "A,B"}

@@ -17,7 +17,8 @@ from typing import Any, Literal, Self
 
 SCHEMA = 1
 TRAIN, AUTOATTACK, COST = "train", "autoattack", "cost"
-MEASURES = ("pgd50_10", "eps_sweep", "autoattack_best")  # optional stages, by suite
+Measured = Literal["pgd50_10", "eps_sweep", "autoattack_best"]
+MEASURES = typing.get_args(Measured)  # optional stages, by suite
 Status = Literal["done", "failed", "diverged", "oom", "refused", "skipped"]
 Engine = Literal["eager", "compiled", "captured"]  # how steps are run: bench/engine.py
 
@@ -193,7 +194,7 @@ class Expense:
 class Record:
     """The head that all stages share, and the body of one."""
 
-    stage: Literal["train", "autoattack", "cost", "pgd50_10", "eps_sweep", "autoattack_best"]
+    stage: Literal["train", "autoattack", "cost", Measured]
     run: str  # run id
     config: Config
     status: Status

@@ -8,7 +8,6 @@ cannot be judged here. Needs no weights; where there are some, evaluation.verify
 
 import argparse
 import json
-import math
 import os
 import shutil
 import sys
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple, get_args
 from bench import attack, job, train
 from bench import config as configs
 from bench.record import AUTOATTACK, TRAIN, Engine, Record, Score
+from evaluation.binomial import wilson
 from workflows import grid
 
 STAGES = {TRAIN: train.main, AUTOATTACK: attack.main}
@@ -154,10 +154,8 @@ def accuracies(record: Record) -> dict[str, Score]:
 
 
 def interval(score: Score) -> tuple[float, float]:
-    """95 % interval, in percent: Wilson's (JASA 22, 1927), the page's for one seed."""
-    z, p, n = 1.959964, score.accuracy / 100, score.n
-    middle, half = p + z * z / 2 / n, z * math.sqrt(p * (1 - p) / n + (z / 2 / n) ** 2)
-    return 100 * (middle - half) / (1 + z * z / n), 100 * (middle + half) / (1 + z * z / n)
+    """95 % interval, in percent: the page's for one seed."""
+    return wilson(score.accuracy / 100, score.n)
 
 
 def numbers(value: Any, name: str = "") -> dict[str, Any]:

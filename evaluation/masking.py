@@ -10,6 +10,7 @@ white-box attacks failed, and a stronger attack that finds much more than a weak
 import math
 
 from bench.record import Attack, Training
+from evaluation.binomial import standard_error
 
 ERRORS = 3.0  # standard errors, of a share or of a difference of two
 WEAKER = 15.0  # points by which AutoAttack may go below PGD-10
@@ -44,7 +45,7 @@ def doubts(
 def _learning(training: Training, classes: int | None) -> str | None:
     clean, n = training.clean.accuracy, training.clean.n
     chance = 100 / classes if classes else -math.inf
-    if classes is None or clean > chance + ERRORS * _error(chance, n):
+    if classes is None or clean > chance + ERRORS * standard_error(chance, n):
         return None
     return f"did not learn: {clean:.1f} % right on {n} clean images, chance is {chance:.1f} %"
 
@@ -54,7 +55,7 @@ def _fgsm(training: Training) -> str | None:
     fgsm, pgd10 = training.fgsm, training.pgd10
     less = pgd10.accuracy - fgsm.accuracy
     n = min(fgsm.n, pgd10.n)
-    if less <= ERRORS * math.hypot(_error(fgsm.accuracy, n), _error(pgd10.accuracy, n)):
+    if less <= ERRORS * _apart(fgsm.accuracy, pgd10.accuracy, n):
         return None
     return f"PGD-10 takes {less:.1f} points less than FGSM with its one step: a sign of masking"
 
@@ -63,7 +64,7 @@ def _autoattack(training: Training, attack: Attack) -> str | None:
     pgd10 = training.pgd10
     more = pgd10.accuracy - attack.accuracy
     n = min(pgd10.n, attack.n)
-    error = math.hypot(_error(pgd10.accuracy, n), _error(attack.accuracy, n))
+    error = _apart(pgd10.accuracy, attack.accuracy, n)
     if more <= max(WEAKER, ERRORS * error):
         return None
     return (
@@ -85,7 +86,6 @@ def _square(attack: Attack) -> str | None:
     )
 
 
-def _error(accuracy: float, n: int) -> float:
-    """Binomial standard error, in points, of a share of n images."""
-    share = accuracy / 100
-    return 100 * math.sqrt(share * (1 - share) / n)
+def _apart(one: float, other: float, n: int) -> float:
+    """Standard error, in points, of the difference of two accuracies on n images each."""
+    return math.hypot(standard_error(one, n), standard_error(other, n))

@@ -101,7 +101,7 @@ def page(
     script = _source("leaderboard.js") + _source("pictures.js")
     return templates().get_template("leaderboard.html.j2").render(
         groups=found,
-        papers=comparisons(runs),
+        papers=[paper for paper in comparisons(runs) if paper.compared],
         outside=outside,
         fault=fault,
         done=done,

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.record import AUTOATTACK, COST, MEASURES, TRAIN, Config, Record, build, radius
+from evaluation.binomial import wilson
 from evaluation.masking import doubts
 from report import ranks
 from report.columns import COLUMNS, Column, measured
@@ -199,15 +200,6 @@ def frame(group: Group) -> pd.DataFrame:
         flat |= {"collapsed": row.collapse, "status": row.status, "notes": "; ".join(row.notes)}
         rows.append(flat)
     return pd.DataFrame(rows)
-
-
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """95 % interval, in percent, of a share seen in n images; Wilson's score interval."""
-    z = 1.959964
-    middle = share + z * z / (2 * n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    return 100 * (middle - half) / scale, 100 * (middle + half) / scale
 
 
 def interval(values: Sequence[float], images: Sequence[int] = ()) -> tuple[float, float] | None:

@@ -23,10 +23,11 @@ from made_up import (
 
 from bench.config import run as config_of
 from bench.record import Best, Measure, Score
+from evaluation.binomial import wilson
 from report import figures, render, sources
 from report.columns import COLUMNS, REFERENCE, SHORT
 from report.page import command, curves, details, passes, view
-from report.table import Now, collect, frame, groups, interval, wilson
+from report.table import Now, collect, frame, groups, interval
 from workflows import grid
 
 

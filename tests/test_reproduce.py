@@ -12,8 +12,8 @@ import evaluation.autoattack
 from bench import attack, config, data, reproduce, train
 from bench.record import Attack, Record, Score, write_json
 from evaluation.autoattack import ATTACKS, pack, unpack
+from evaluation.binomial import wilson
 from evaluation.clean import correct
-from report.table import wilson
 from workflows import grid
 
 IMAGES = 48  # to test on, and attacked

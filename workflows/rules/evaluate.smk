@@ -23,7 +23,7 @@ rule measure:
     log:
         "results/logs/{run}/{measure}.log",
     wildcard_constraints:
-        measure="pgd50_10|eps_sweep|autoattack_best",
+        measure="|".join(MEASURES),
     threads: plan.threads
     resources:
         gpu=plan.suite.gpus,
