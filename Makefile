@@ -24,7 +24,7 @@ help:  ## list these commands
 
 leaderboard: $(READY) $(SUITE_FILE)  ## train, attack, cost and rank: the whole default suite, no download, no GPU
 	@if [ -t 2 ]; then quiet="rules host"; else quiet="rules progress host"; fi; \
-	$(BIN)/snakemake $(OPTIONS) --quiet $$quiet && $(BIN)/python -m report.render --summary
+	$(BIN)/snakemake $(OPTIONS) --quiet $$quiet && $(BIN)/python -m bench report --summary
 
 test: $(READY)  ## run all unmarked tests
 	$(BIN)/python -m pytest
@@ -43,27 +43,27 @@ format: $(READY)  ## bring all files into the project's format
 plan: $(READY) $(SUITE_FILE)  ## what would run: make plan SUITE=cifar10 CONFIG='seeds=[0]'
 	@said=$$($(BIN)/snakemake $(OPTIONS) --dry-run --quiet rules host reason --config $(CONFIG) 2>&1) || { echo "$$said"; exit 1; }; \
 	echo "$$said" | sed -n -e '/^Nothing/p' -e '/^job  /,/^total/p' | sed '/^total/q'
-	@$(BIN)/python -m bench.estimate --plan --configfile $(SUITE_FILE) --config $(CONFIG)
+	@$(BIN)/python -m bench plan --plan --configfile $(SUITE_FILE) --config $(CONFIG)
 
 benchmark: $(READY)  ## how fast training and AutoAttack are here: make benchmark RUN=results/runs/...
-	$(BIN)/python -m bench.measure --threads $$(nproc) $(if $(RUN),--attack-run $(RUN)) \
+	$(BIN)/python -m bench benchmark --threads $$(nproc) $(if $(RUN),--attack-run $(RUN)) \
 		--out results/published/benchmarks/$$(date +%Y-%m-%d-%H%M).json
 
 report: $(READY) $(SUITE_FILE)  ## render the page from whatever has finished
-	@$(BIN)/snakemake report $(OPTIONS) --quiet rules progress host && $(BIN)/python -m report.render --summary
+	@$(BIN)/snakemake report $(OPTIONS) --quiet rules progress host && $(BIN)/python -m bench report --summary
 
 readme: $(READY)  ## write the tables of published records and of costs into README.md
-	$(BIN)/python -m report.render --readme README.md
-	$(BIN)/python -m bench.estimate --configfile workflows/config/paper.yaml --readme README.md
+	$(BIN)/python -m bench report --readme README.md
+	$(BIN)/python -m bench plan --configfile workflows/config/paper.yaml --readme README.md
 
 docs: $(READY)  ## write docs/methods.md from the methods' docstrings
-	$(BIN)/python -m methods docs docs/methods.md
+	$(BIN)/python -m bench method docs docs/methods.md
 
 new-method: $(READY)  ## start a method: make new-method NAME=my_method
-	$(BIN)/python -m methods new $(NAME)
+	$(BIN)/python -m bench method new $(NAME)
 
 check-method: $(READY)  ## try a method against the laws, in seconds: make check-method NAME=my_method
-	$(BIN)/python -m methods check $(NAME)
+	$(BIN)/python -m bench method check $(NAME)
 
 lock: $(READY)  ## resolve requirements/*.in again
 	for name in lock uv; do $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
@@ -71,7 +71,7 @@ lock: $(READY)  ## resolve requirements/*.in again
 		requirements/$$name.in -o requirements/$$name.txt; done
 
 schema: $(READY)  ## write the schemas of suites and records from their types
-	$(BIN)/python -m bench.config
+	$(BIN)/python -m bench schema
 
 clean:  ## remove the environment and the working results; published records stay
 	rm -rf $(VENV) .snakemake results/runs results/logs results/tables results/leaderboard.* results/paper_report.* results/plan.json

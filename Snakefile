@@ -5,9 +5,9 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
-from bench import config as configs
-from bench.record import MEASURES
-from workflows import grid
+from bench.runs import suite as configs
+from bench.runs.record import MEASURES
+from workflows.plan import Plan
 
 try:
     suite = configs.suite(config)
@@ -15,7 +15,7 @@ try:
 except configs.ConfigError as error:
     raise WorkflowError(str(error)) from None
 
-plan = grid.Plan(
+plan = Plan(
     suite,
     runs,
     data_dir=configs.data_dir(suite),

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from bench.record import write_bytes
+from bench.runs.files import write_bytes
 
 KEPT = 2
 BEST = "best.safetensors"  # weights of the best epoch, where images are held out

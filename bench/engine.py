@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.method import Batch, Method
-from bench.record import Engine
+from bench.runs.record import Engine
 
 WARM_UP = 3  # steps that run as written before one is recorded: lazily made buffers, compilation
 

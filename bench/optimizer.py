@@ -6,7 +6,7 @@ from typing import Protocol as Interface
 import torch
 from torch import Tensor, nn
 
-from bench.protocol import Protocol
+from bench.runs.protocol import Protocol
 
 
 class Optimizer(Interface):

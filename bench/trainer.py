@@ -24,8 +24,8 @@ from bench.meter import Clock, Peak, state_bytes
 from bench.method import Batch, Loss, Method, Run, State
 from bench.ops import cosine
 from bench.optimizer import optimizer
-from bench.protocol import Protocol
-from bench.record import Engine, Epoch
+from bench.runs.protocol import Protocol
+from bench.runs.record import Engine, Epoch
 
 Probe = Callable[[nn.Module, int], dict[str, float]]  # (net, epoch) -> percent by name
 Select = Callable[[nn.Module], float]  # net -> percent, on images held out from training

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.record import Attack
+from bench.runs.record import Attack
 
 ATTACKS = ("apgd-ce", "apgd-t", "fab-t", "square")
 LIBRARY = f"pyautoattack {version('pyautoattack')}"

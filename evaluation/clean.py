@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from bench.record import Score
+from bench.runs.record import Score
 
 
 @torch.no_grad()

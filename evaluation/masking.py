@@ -9,7 +9,7 @@ white-box attacks failed, and a stronger attack that finds much more than a weak
 
 import math
 
-from bench.record import Attack, Training
+from bench.runs.record import Attack, Training
 from evaluation.binomial import standard_error
 
 ERRORS = 3.0  # standard errors, of a share or of a difference of two

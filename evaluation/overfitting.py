@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from bench.record import Verdict
+from bench.runs.record import Verdict
 
 DROP = 15.0  # points below its own maximum
 ERRORS = 3.0  # standard errors of a difference of two shares, which few images make larger

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from bench.ops import box, ce, grad, project
 from bench.ops import pgd as climb
-from bench.record import Score
+from bench.runs.record import Score
 from evaluation.clean import correct, score
 
 STEP = 0.25  # of PGD, in units of eps

@@ -6,7 +6,7 @@ FGSM accuracy that rises again near the training radius while PGD's falls to 0.
 
 from torch import Tensor, nn
 
-from bench.record import Score
+from bench.runs.record import Score
 from evaluation.pgd import fgsm, pgd
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from bench.record import AUTOATTACK, COST, TRAIN, Record
+from bench.runs.record import AUTOATTACK, COST, TRAIN, Record
 
 REFERENCE = "fgsm_rs"
 NO_BEST = "this protocol holds no validation images out"

@@ -1,4 +1,4 @@
-"""Rows that others report, from RobustBench's public files: python -m report.outside FOLDER
+"""Rows that others report, from RobustBench's public files: python -m bench outside FOLDER
 
 FOLDER is a copy of RobustBench's model_info, or a part of it:
 <data set>/<Linf or L2>/<name>.json. What is sound is copied below results/outside, from where the
@@ -9,11 +9,13 @@ import argparse
 import json
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.record import radius, write_bytes
+from bench.runs.files import write_bytes
+from bench.runs.record import radius
 
 NORMS = ("Linf", "L2")  # folders of other threat models, as "corruptions", are passed over
 REQUIRED = ("name", "dataset", "architecture", "eps")
@@ -133,20 +135,16 @@ def _check_radius(eps: str) -> None:
         raise ValueError(f"eps is {eps!r}, not a radius")
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Check a folder and copy it."""
     parser = argparse.ArgumentParser(
-        prog="python -m report.outside", description="Import rows from RobustBench's model_info."
+        prog="python -m bench outside", description="Import rows from RobustBench's model_info."
     )
     parser.add_argument("folder", type=Path, help="its model_info, or a part of it")
     parser.add_argument("--into", type=Path, default=Path("results/outside"))
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     try:
         count = copy(args.folder, args.into)
     except (ValueError, OSError) as error:
         sys.exit(f"report.outside: {error}")
     print(f"{count} outside rows in {args.into}; `snakemake report` shows them")
-
-
-if __name__ == "__main__":
-    main()

@@ -12,11 +12,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.record import AUTOATTACK, COST, MEASURES, TRAIN, Epoch, Expense, Record, Training
+from bench.runs import catalogue
+from bench.runs.record import AUTOATTACK, COST, MEASURES, TRAIN, Epoch, Expense, Record, Training
 from report import sources
 from report.outside import Outside
 from report.table import Cell, Group, Row, Run
-from workflows import grid
 
 CURVE_POINTS = 100_000  # of all runs together; a run gets its share of them,
 MOST, LEAST = 60, 12  # within these bounds
@@ -137,13 +137,13 @@ def run_key(run: Run) -> str:
 def command(run: Run) -> str:
     """Say the shell commands that repeat what a run's records hold, one a line."""
     config = json.dumps(run.config.as_dict(), separators=(",", ":"))
-    lines = [f"python -m bench.data {shlex.quote(run.config.dataset)}"]
+    lines = [f"python -m bench data {shlex.quote(run.config.dataset)}"]
     # the others read what training wrote
     for stage in (stage for stage in STAGES if stage == TRAIN or run.has(stage)):
         record = run.stages[stage] if run.has(stage) else None
         said = {"config": config, "out": "again"} | (_options(record) if record else {})
         options = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in said.items())
-        lines.append(f"python -m {grid.program(stage)} {options}")
+        lines.append(f"python -m bench {catalogue.program(stage)} {options}")
     return "\n".join(lines)
 
 

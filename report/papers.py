@@ -1,4 +1,4 @@
-"""Papers against reproduction, cell by cell: python -m report.papers
+"""Papers against reproduction, cell by cell: python -m bench papers
 
 Writes results/paper_report.html and .md from whatever records there are.
 """
@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.record import write_bytes
+from bench.runs.files import write_bytes
 from report.environment import templates
 from report.printed import papers, printed
 from report.reproduction import Comparison, compare
@@ -24,13 +24,13 @@ def page(found: list[Comparison], template: str = "paper_report.html.j2") -> str
     return templates().get_template(template).render(found=found)
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Render, and say how many numbers there are."""
     parser = argparse.ArgumentParser(
-        prog="python -m report.papers", description="Put our records beside the papers' tables."
+        prog="python -m bench papers", description="Put our records beside the papers' tables."
     )
     parser.add_argument("--results", type=Path, default=Path("results"))
-    results = parser.parse_args().results
+    results = parser.parse_args(words).results
     runs = collect(published=results / "published", runs=results / "runs")
     found = comparisons(runs)
     for kind in ("html", "md"):
@@ -41,7 +41,3 @@ def main() -> None:
         compared = counts.total() - counts["none"]
         print(f"{comparison.paper.title}: {compared} of {counts.total()} numbers compared")
     print(results / "paper_report.html")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Render the leaderboard from whatever records there are: python -m report.render
+"""Render the leaderboard from whatever records there are: python -m bench report
 
 Writes leaderboard.html, .md and .csv and a LaTeX table a group, from 0 to 100 % done.
 """
@@ -14,7 +14,8 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from bench.record import between_marks, write_bytes
+from bench.runs import catalogue, fingerprints
+from bench.runs.files import between_marks, write_bytes
 from report import figures
 from report.columns import SHORT
 from report.environment import templates
@@ -23,7 +24,6 @@ from report.outside import Outside, read
 from report.page import details, view
 from report.papers import comparisons
 from report.table import Group, Now, Run, collect, frame, groups
-from workflows import grid
 
 TOP = 8  # rows of each group that a terminal is shown
 MARK = "leaderboard"  # in the README
@@ -55,16 +55,16 @@ def gather(results: Path) -> tuple[list[Group], list[Run]]:
     runs = collect(
         published=results / "published", runs=results / "runs", plan=results / "plan.json"
     )
-    now = Now(bench=grid.bench_fingerprint, method=functools.cache(_method_code))
+    now = Now(bench=fingerprints.bench_fingerprint, method=functools.cache(_method_code))
     return groups(runs, now=now), runs
 
 
 def _method_code(method: str) -> str | None:
     """Fingerprint a method as it is now; None if it is gone, or half written."""
-    if method not in grid.names("methods"):
+    if method not in catalogue.names("methods"):
         return None
     try:
-        return grid.method_fingerprint(method)
+        return fingerprints.method_fingerprint(method)
     except SyntaxError:
         return None
 
@@ -173,17 +173,17 @@ def _script_safe(value: Any) -> Markup:
     return Markup(text)  # noqa: S704  # no tag is left in it
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Render, and say where."""
     parser = argparse.ArgumentParser(
-        prog="python -m report.render", description="Render the leaderboard from the records."
+        prog="python -m bench report", description="Render the leaderboard from the records."
     )
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument(
         "--summary", action="store_true", help="print the top of the tables, no more"
     )
     parser.add_argument("--readme", type=Path, help="write the published tables into this file")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     if args.readme:
         published = collect(published=args.results / "published")
         text = readme(published, args.readme.read_text(encoding="utf-8"))
@@ -194,7 +194,3 @@ def main() -> None:
         print(summary(args.results, found))
         return
     render(args.results)
-
-
-if __name__ == "__main__":
-    main()

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.record import AUTOATTACK, TRAIN, Config, Record, Score, radius
+from bench.runs import catalogue
+from bench.runs.record import AUTOATTACK, TRAIN, Config, Record, Score, radius
 from report.printed import Choice, Paper, Printed
 from report.table import Run, interval
-from workflows import grid
 
 ACCURACY = "%"  # the only unit that our numbers have
 
@@ -242,15 +242,15 @@ def _incomparable(number: Printed) -> str | None:
 
 @functools.cache
 def _is_method(name: str) -> bool:
-    return name in grid.names("methods")
+    return name in catalogue.names("methods")
 
 
 @functools.cache
 def _width(architecture: str) -> int | None:
     """Channels of a network's first layer as published; None if it has no file here."""
-    if architecture not in grid.names("bench/models"):
+    if architecture not in catalogue.names("bench/models"):
         return None
-    width: int = grid.constant(f"bench/models/{architecture}.py", "WIDTH")
+    width: int = catalogue.constant(f"bench/models/{architecture}.py", "WIDTH")
     return width
 
 

@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.record import AUTOATTACK, COST, MEASURES, TRAIN, Config, Record, build, radius
+from bench.runs import catalogue
+from bench.runs.record import AUTOATTACK, COST, MEASURES, TRAIN, Config, Record, build, radius
 from evaluation.binomial import wilson
 from evaluation.masking import doubts
 from report import ranks
 from report.columns import COLUMNS, Column, measured
 from report.sources import family
-from workflows import grid
 
 INDICATIVE = "indicative (n = 1)"
 UNOFFICIAL = "unofficial data"
@@ -404,9 +404,9 @@ def _doubts(runs: Sequence[Run]) -> list[str]:
 @functools.cache
 def _classes(dataset: str) -> int | None:
     """Count a data set's classes; None if it has no file here."""
-    if dataset not in grid.names("bench/data"):
+    if dataset not in catalogue.names("bench/data"):
         return None
-    count: int = grid.argument(f"bench/data/{dataset}.py", "INFO", "classes")
+    count: int = catalogue.argument(f"bench/data/{dataset}.py", "INFO", "classes")
     return count
 
 

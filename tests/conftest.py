@@ -12,7 +12,7 @@ from torch import nn
 from bench.batches import Batches
 from bench.method import Batch, State
 from bench.models import Net
-from bench.protocol import Protocol
+from bench.runs.protocol import Protocol
 from bench.trainer import Trainer
 from bench.view import Augment, Moved
 from methods import load, names

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 
-from bench.record import (
+from bench.runs.record import (
     Attack,
     Best,
     Config,

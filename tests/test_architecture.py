@@ -5,22 +5,21 @@ import sys
 
 import pytest
 
-from workflows.grid import ROOT
+from bench.runs.catalogue import ROOT
 
 METHOD = {"torch", "bench.method", "bench.ops", "dataclasses", "typing", "math"}
-# the only place where a method meets the bench
-PROGRAMS = {"train", "attack", "evaluate", "cost", "estimate", "measure", "campaign", "reproduce",
-            "job"}  # fmt: skip
-ALLOWED = {
-    "workflows/grid.py": {"bench.record", "bench.locks"},
-    "bench/record.py": set(),
-    "bench/locks.py": set(),
-    "bench/protocol.py": set(),
-    "bench/config.py": {"pydantic", "yaml", "bench.record", "bench.protocol", "workflows.grid"},
-    "evaluation": {"torch", "bench", "evaluation", "pyautoattack", "workflows.grid"},
-    "report": {"bench.record", "workflows.grid", "evaluation.binomial", "evaluation.masking",
-               "report", "jinja2", "markupsafe", "pandas", "numpy", "vl_convert"},
-}  # fmt: skip
+# Rooms, each with those that it may import from. A file belongs to the longest name that fits.
+ROOMS = {
+    "bench.runs": (),
+    "bench": ("bench.runs",),
+    "methods": ("bench",),
+    "evaluation": ("bench", "bench.runs"),
+    "workflows": ("bench.runs",),
+    "bench.stages": ("bench", "bench.runs", "methods", "evaluation"),
+    "bench.tools": ("bench", "bench.runs", "methods", "evaluation", "bench.stages", "workflows"),
+    "report": ("bench.runs", "evaluation"),
+}
+OURS = {room.partition(".")[0] for room in ROOMS}
 # heavy, and needed only inside the function that reads or downloads
 INSIDE_ONLY = {"torchvision", "sklearn", "medmnist", "timm", "pyautoattack"}
 
@@ -35,7 +34,7 @@ def imports(path, *, top_only=False):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             found.add(node.module)
-            if node.module in ("bench", "report", "workflows"):
+            if node.module.partition(".")[0] in OURS:  # a name may be a module
                 found |= {f"{node.module}.{alias.name}" for alias in node.names}
                 found.discard(node.module)
     return {name for name in found if name.partition(".")[0] not in sys.stdlib_module_names}
@@ -45,15 +44,28 @@ def within(names, allowed):
     return {n for n in names if not any(n == a or n.startswith(a + ".") for a in allowed)}
 
 
+def room_of(name):
+    """The room that a module is in; None for libraries."""
+    fitting = [room for room in ROOMS if f"{name}.".startswith(f"{room}.")]
+    return max(fitting, key=len, default=None)
+
+
 def files(room):
-    path = ROOT / room
-    return [path] if path.is_file() else sorted(path.rglob("*.py"))
+    """Files of a room, without those of rooms inside it."""
+    inside = sorted((ROOT / room.replace(".", "/")).rglob("*.py"))
+    return [path for path in inside if room_of(module(path)) == room]
 
 
-@pytest.mark.parametrize("room", ALLOWED)
+def module(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+@pytest.mark.parametrize("room", ROOMS)
 def test_imports_point_one_way(room):
+    assert files(room)
     for path in files(room):
-        assert not within(imports(path), ALLOWED[room]), f"{path.name} imports too much"
+        reached = {room_of(name) for name in imports(path)} - {None, room}
+        assert reached <= {*ROOMS[room]}, f"{module(path)} imports from {reached}"
 
 
 def test_methods_import_torch_and_the_contract_alone():
@@ -61,15 +73,8 @@ def test_methods_import_torch_and_the_contract_alone():
         assert not within(imports(path), METHOD), f"{path.name} imports too much"
 
 
-def test_the_bench_knows_no_method_and_no_evaluation():
-    programs = {ROOT / f"bench/{name}.py" for name in PROGRAMS}
-    for path in set(files("bench")) - programs:
-        wrong = {n for n in imports(path) if n.partition(".")[0] in ("methods", "evaluation")}
-        assert not wrong, f"{path.name} imports {wrong}"
-
-
 def test_heavy_libraries_are_imported_where_they_are_used():
-    for path in (*files("bench"), *files("evaluation"), *files("methods")):
+    for path in (path for room in ROOMS for path in files(room)):
         top = {name.partition(".")[0] for name in imports(path, top_only=True)}
         assert not top & INSIDE_ONLY, f"{path.name} imports {top & INSIDE_ONLY} at the top"
 
@@ -77,7 +82,8 @@ def test_heavy_libraries_are_imported_where_they_are_used():
 def test_what_snakemake_parses_imports_no_torch():
     import subprocess
 
-    code = "import sys; from bench import config; assert 'torch' not in sys.modules"
+    parsed = [module(path) for room in ("bench.runs", "workflows") for path in files(room)]
+    code = f"import sys, {', '.join(parsed)}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
@@ -87,7 +93,7 @@ def test_training_jobs_import_no_library_they_do_not_need():
 
     heavy = ("torchvision", "sklearn", "pandas", "vl_convert", "snakemake", "pyautoattack")
     code = (
-        "import sys, bench.train, bench.trainer, bench.batches, bench.data, evaluation.pgd; "
+        "import sys, bench.stages.train, bench.trainer, bench.batches, bench.data, evaluation.pgd; "
         f"assert not {heavy!r} & sys.modules.keys()"
     ).replace(f"{heavy!r} &", f"set({heavy!r}) &")
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
@@ -97,9 +103,9 @@ def test_training_jobs_import_no_library_they_do_not_need():
     ("source", "wrong"),
     [
         ("import pandas", {"pandas"}),
-        ("from methods.fgsm import FGSM", {"methods.fgsm"}),
-        ("def f():\n    from evaluation import pgd", {"evaluation"}),
-        ("from bench.trainer import Trainer", {"bench.trainer"}),
+        ("from methods.fgsm import FGSM", {"methods.fgsm.FGSM"}),
+        ("def f():\n    from evaluation import pgd", {"evaluation.pgd"}),
+        ("from bench.trainer import Trainer", {"bench.trainer.Trainer"}),
         ("from bench import trainer", {"bench.trainer"}),
         ("import torch.nn.functional as F", set()),
     ],

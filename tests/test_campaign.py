@@ -12,9 +12,11 @@ import torch
 from made_up import DATA, attack
 from safetensors.torch import load, save_file
 
-from bench import campaign, config
-from bench.record import Record, read_status
-from workflows.grid import ROOT, Plan
+from bench.runs import suite as config
+from bench.runs.catalogue import ROOT
+from bench.runs.record import Record, read_status
+from bench.tools import campaign
+from workflows.plan import Plan
 
 
 @pytest.fixture

@@ -127,7 +127,7 @@ def test_what_a_killed_job_left_half_written_is_removed(tmp_path):
 
 
 def said(monkeypatch, capsys, *words):
-    """What python -m bench.data prints, and how it ends."""
+    """What python -m bench data prints, and how it ends."""
     import sys
 
     from bench.data import __main__ as program
@@ -159,7 +159,7 @@ def test_a_set_that_fails_does_not_stop_the_others(tmp_path, monkeypatch, capsys
 
 
 def test_missing_prepared_data_say_how_to_prepare_them(tmp_path):
-    with pytest.raises(ValueError, match=r"is missing; run: python -m bench\.data digits"):
+    with pytest.raises(ValueError, match=r"is missing; run: python -m bench data digits"):
         data.load("digits", tmp_path)
 
 

@@ -34,7 +34,7 @@ from bench.data import (
 )
 from bench.data._files import fetch
 from bench.data._pictures import Pictures
-from workflows import grid
+from bench.runs import catalogue
 
 NEW = ["imagenet100", "imagenet100_cmc", "pathmnist", "svhn", "tiny_imagenet", "tissuemnist"]
 CONTENT = np.random.default_rng(0).bytes(600_000)
@@ -68,7 +68,9 @@ def prepared(name, folder):
 def test_what_is_known_can_be_read_without_torch(dataset):
     info = data.info(dataset)
     for keyword in set(info._fields) - {"augment"}:
-        assert grid.argument(f"bench/data/{dataset}.py", "INFO", keyword) == getattr(info, keyword)
+        assert catalogue.argument(f"bench/data/{dataset}.py", "INFO", keyword) == getattr(
+            info, keyword
+        )
 
 
 # Pictures.
@@ -613,7 +615,10 @@ def test_of_two_processes_one_decodes_and_the_other_waits(tmp_path, monkeypatch)
         (tmp_path / "waits").touch()
 
     with subprocess.Popen(
-        [sys.executable, "-c", SLOW, tmp_path], cwd=grid.ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", SLOW, tmp_path],
+        cwd=catalogue.ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as other:
         while not (tmp_path / "reads").exists() and other.poll() is None:
             time.sleep(0.01)

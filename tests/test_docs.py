@@ -1,7 +1,8 @@
 """Documents that are generated are those of the code."""
 
 from methods.__main__ import docs
-from workflows.grid import ROOT
+
+from bench.runs.catalogue import ROOT
 
 
 def test_the_table_of_methods_is_the_codes():

@@ -6,10 +6,12 @@ import sys
 import made_up
 import pytest
 
-from bench import config, estimate
-from bench.record import Record, between_marks
-from workflows import grid
-from workflows.grid import ROOT
+from bench.runs import fingerprints
+from bench.runs import suite as config
+from bench.runs.catalogue import ROOT
+from bench.runs.files import between_marks
+from bench.runs.record import Record
+from bench.tools import estimate
 
 PAPER = config.suite(config.load(ROOT / "workflows/config/paper.yaml"))
 
@@ -69,11 +71,11 @@ def finish(results, run, stage, *, slower=1.0, images=4, **origin):
             "attack": dataclasses.replace(made_up.attack(50.0, images), attack_seconds=seconds)
         },
     }[stage]
-    made = {"method_code": grid.method_fingerprint(run.method)} | origin
+    made = {"method_code": fingerprints.method_fingerprint(run.method)} | origin
     Record(
-        stage=stage, run=grid.run_id(run), config=run, status="done", data=made_up.DATA,
+        stage=stage, run=run.run_id, config=run, status="done", data=made_up.DATA,
         origin=dataclasses.replace(made_up.ORIGIN, **made), **body,
-    ).write(results / "runs" / grid.folder(run))  # fmt: skip
+    ).write(results / "runs" / run.folder)  # fmt: skip
 
 
 def planned(results, suite=SMOKE):
@@ -106,7 +108,7 @@ def test_a_record_of_other_images_or_code_does_not_count(tmp_path, other):
 
 def test_what_failed_is_left_only_if_it_is_tried_again(tmp_path):
     for stage in ("train", "autoattack"):
-        folder = tmp_path / "runs" / grid.folder(RUNS[0])
+        folder = tmp_path / "runs" / RUNS[0].folder
         Record(stage=stage, run="", config=RUNS[0], status="failed", reason="x").write(folder)
     assert planned(tmp_path).startswith("left: 3 of 4 runs")
     again = SMOKE.model_copy(update={"retry_failed": True})
@@ -180,7 +182,7 @@ def test_a_mistake_in_what_is_laid_over_is_said_without_a_traceback(monkeypatch,
 
 
 def test_a_record_that_cannot_be_read_is_named(tmp_path, monkeypatch):
-    path = tmp_path / "runs" / grid.folder(RUNS[0]) / "train.json"
+    path = tmp_path / "runs" / RUNS[0].folder / "train.json"
     path.parent.mkdir(parents=True)
     path.write_text("{")
     with pytest.raises(SystemExit, match=r"train\.json is no JSON"):

@@ -8,14 +8,16 @@ import shutil
 import pytest
 import yaml
 
-from bench import config
-from bench.config import ConfigError
-from bench.record import Config, Record, build, radius, write_bytes, write_json
-from workflows import grid
+from bench.runs import catalogue, fingerprints
+from bench.runs import suite as config
+from bench.runs.files import write_bytes, write_json
+from bench.runs.record import Config, Record, build, radius
+from bench.runs.suite import ConfigError
+from workflows import plan
 
 MINE = {"name": "mine", "epochs": 2, "batch": 8, "lr_start": 0.0, "lr_peak": 0.1}
-DEFAULT = config.load(grid.ROOT / "workflows/config/default.yaml")
-SUITES = sorted((grid.ROOT / "workflows/config").glob("*.yaml"))
+DEFAULT = config.load(catalogue.ROOT / "workflows/config/default.yaml")
+SUITES = sorted((catalogue.ROOT / "workflows/config").glob("*.yaml"))
 SUITES = [path for path in SUITES if path.stem != "schema"]
 
 
@@ -24,7 +26,7 @@ def suite(**changes):
 
 
 def ids(**changes):
-    return [grid.run_id(run) for run in config.runs(suite(**changes))]
+    return [run.run_id for run in config.runs(suite(**changes))]
 
 
 @pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
@@ -40,7 +42,7 @@ def test_every_suite_is_sound_whole_and_commented(path):
 def test_the_grid_is_the_product_of_its_axes():
     runs = config.runs(suite(methods=["fgsm", "sora"], seeds=[0, 1, 2], eps=[8, 16]))
     assert len(runs) == 2 * 3 * 2
-    assert len({grid.folder(run) for run in runs}) == 12
+    assert len({run.folder for run in runs}) == 12
 
 
 def test_a_run_id_is_the_configuration_and_nothing_else():
@@ -83,13 +85,13 @@ def test_an_architectures_protocol_comes_before_a_data_sets():
 
 def test_published_records_keep_their_run_ids():
     """Whatever is added to configurations and protocols, a finished run stays the same run."""
-    records = [Record.read(path) for path in (grid.ROOT / "results/published").rglob("train.json")]
+    records = [
+        Record.read(path) for path in (catalogue.ROOT / "results/published").rglob("train.json")
+    ]
     assert records
     for record in records:
-        assert grid.run_id(record.config) == record.run
-    named = {
-        run.as_dict()["seed"]: grid.run_id(run) for run in config.runs(suite(methods=["fgsm"]))
-    }
+        assert record.config.run_id == record.run
+    named = {run.as_dict()["seed"]: run.run_id for run in config.runs(suite(methods=["fgsm"]))}
     assert named[0] in {record.run for record in records}
 
 
@@ -106,7 +108,7 @@ def test_whole_numbers_and_floats_of_the_same_value_are_the_same_run():
 
 
 def test_a_slice_of_a_suite_keeps_the_settings_of_those_left():
-    paper = config.load(grid.ROOT / "workflows/config/paper.yaml")
+    paper = config.load(catalogue.ROOT / "workflows/config/paper.yaml")
     for run in config.runs(config.suite(paper | {"methods": ["elle"], "seeds": [0]})):
         assert run.settings["variant"] == "sora_bench"
 
@@ -143,7 +145,7 @@ def test_a_protocol_by_hand_is_completed_with_its_defaults():
 def test_a_list_of_values_is_a_run_of_each():
     args = {"sora": {"tau": [0.01, 0.02], "rule": ["paper", "code"], "theta": 0.1}}
     runs = config.runs(suite(methods=["fgsm", "sora"], seeds=[0, 1], method_args=args))
-    assert len({grid.run_id(run) for run in runs}) == len(runs) == 2 * (1 + 2 * 2)
+    assert len({run.run_id for run in runs}) == len(runs) == 2 * (1 + 2 * 2)
     found = [(run.settings["tau"], run.settings["rule"], run.settings["theta"])
              for run in runs if run.method == "sora" and run.seed == 0]  # fmt: skip
     assert found == [(0.01, "paper", 0.1), (0.01, "code", 0.1),
@@ -165,7 +167,7 @@ def test_a_methods_own_impossible_setting_is_told_before_anything_runs(
     stub = f"class Mine(Method):\n    {source}\n"
     (tmp_path / "methods/mine.py").write_text(stub)
     chosen = suite(methods=["fgsm"]).model_copy(update={"methods": ["mine"]})
-    monkeypatch.setattr(grid, "ROOT", tmp_path)
+    monkeypatch.setattr(catalogue, "ROOT", tmp_path)
     with pytest.raises(ConfigError) as caught:
         config.runs(chosen)
     assert str(caught.value).startswith("methods/mine.py: ")
@@ -173,14 +175,14 @@ def test_a_methods_own_impossible_setting_is_told_before_anything_runs(
 
 
 def test_a_setting_may_be_none(tmp_path, monkeypatch):
-    monkeypatch.setattr(grid, "annotation", lambda *_: "int | None")
-    monkeypatch.setattr(grid, "settings", lambda method: {"n": None})
+    monkeypatch.setattr(catalogue, "annotation", lambda *_: "int | None")
+    monkeypatch.setattr(catalogue, "settings", lambda method: {"n": None})
     assert config.settings("mine", {"n": None}) == {"n": None}
     assert config.settings("mine", {"n": "3"}) == {"n": 3}
 
 
 def test_presets_are_taken_by_suites_and_by_hand(monkeypatch):
-    monkeypatch.setattr(grid, "presets", lambda method: {"digits": {"tau": 0.5}})
+    monkeypatch.setattr(catalogue, "presets", lambda method: {"digits": {"tau": 0.5}})
     (run,) = config.runs(suite(methods=["sora"]))
     assert run.settings["tau"] == 0.5
     assert config.run(json.dumps(run.as_dict() | {"settings": {}})) == run
@@ -269,11 +271,11 @@ def test_a_configuration_by_hand_is_completed_and_checked():
 
 def test_schema_files_are_those_of_the_types():
     """If this fails: make schema."""
-    written = yaml.safe_load((grid.ROOT / "workflows/config/schema.yaml").read_text())
+    written = yaml.safe_load((catalogue.ROOT / "workflows/config/schema.yaml").read_text())
     assert written == config.Suite.model_json_schema()
     from pydantic import TypeAdapter
 
-    written = json.loads((grid.ROOT / "results/schema.json").read_text())
+    written = json.loads((catalogue.ROOT / "results/schema.json").read_text())
     assert written == TypeAdapter(Record).json_schema()
 
 
@@ -293,7 +295,7 @@ def f(a):
 def printed(tmp_path, source):
     path = tmp_path / "m.py"
     path.write_text(source)
-    return grid.fingerprint(path)
+    return fingerprints.fingerprint(path)
 
 
 @pytest.mark.parametrize(
@@ -326,25 +328,25 @@ def test_code_makes_a_run_stale(tmp_path, old, new):
 def test_a_default_that_is_no_literal_is_refused_with_its_line(tmp_path, monkeypatch):
     (tmp_path / "methods").mkdir()
     (tmp_path / "methods/odd.py").write_text("class Odd(Method):\n    k: float = 1 / 3\n")
-    monkeypatch.setattr(grid, "ROOT", tmp_path)
+    monkeypatch.setattr(catalogue, "ROOT", tmp_path)
     with pytest.raises(ValueError, match=r"methods/odd.py, line 2: k = 1 / 3; .* plain number"):
-        grid.settings("odd")
+        catalogue.settings("odd")
 
 
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
     """A copy of the code; says what is hashed for a stage after one of its files is edited."""
     for room in ("bench", "evaluation"):
-        shutil.copytree(grid.ROOT / room, tmp_path / room)
-    monkeypatch.setattr(grid, "ROOT", tmp_path)
+        shutil.copytree(catalogue.ROOT / room, tmp_path / room)
+    monkeypatch.setattr(catalogue, "ROOT", tmp_path)
 
     def hashed(path=None, stage="train"):
-        for cache in (grid.bench_fingerprint, grid._imported, grid._code):
+        for cache in (fingerprints.bench_fingerprint, fingerprints._imported, fingerprints._code):
             cache.cache_clear()
         if path:
             with (tmp_path / path).open("a") as file:
                 file.write("\nEDITED = True\n")
-        return grid.bench_fingerprint(stage, "cifar10", "preact_resnet18")
+        return fingerprints.bench_fingerprint(stage, "cifar10", "preact_resnet18")
 
     yield hashed
     monkeypatch.undo()
@@ -355,7 +357,8 @@ def bench(tmp_path, monkeypatch):
     "path",
     [
         "bench/data/digits.py", "bench/models/vit.py", "bench/data/_imagenet.py",
-        "bench/campaign.py", "bench/measure.py", "evaluation/verify.py", "bench/attack.py",
+        "bench/tools/campaign.py", "bench/tools/benchmark.py", "bench/tools/verify.py",
+        "bench/stages/attack.py",
     ],
 )  # fmt: skip
 def test_code_that_a_run_does_not_reach_makes_it_no_older(bench, path):
@@ -365,12 +368,12 @@ def test_code_that_a_run_does_not_reach_makes_it_no_older(bench, path):
 @pytest.mark.parametrize(
     ("path", "stage"),
     [
-        ("bench/train.py", "train"), ("bench/trainer.py", "train"),
+        ("bench/stages/train.py", "train"), ("bench/trainer.py", "train"),
         ("bench/data/cifar10.py", "train"), ("bench/data/_cifar.py", "train"),
         ("bench/data/__init__.py", "train"),
         ("bench/models/preact_resnet18.py", "train"), ("evaluation/overfitting.py", "train"),
         ("evaluation/autoattack.py", "autoattack"), ("bench/meter.py", "cost"),
-        ("bench/train.py", "cost"), ("evaluation/sweep.py", "eps_sweep"),
+        ("bench/stages/train.py", "cost"), ("evaluation/sweep.py", "eps_sweep"),
     ],
 )  # fmt: skip
 def test_code_that_a_run_reaches_makes_it_older(bench, path, stage):
@@ -378,7 +381,7 @@ def test_code_that_a_run_reaches_makes_it_older(bench, path, stage):
 
 
 def test_the_code_of_a_data_set_that_is_gone_is_no_error(bench):
-    assert grid.bench_fingerprint("train", "gone", "small_cnn")
+    assert fingerprints.bench_fingerprint("train", "gone", "small_cnn")
 
 
 # Records.
@@ -386,7 +389,7 @@ def test_the_code_of_a_data_set_that_is_gone_is_no_error(bench):
 
 def a_record(**changes):
     run = config.runs(suite(methods=["fgsm"]))[0]
-    head = {"stage": "train", "run": grid.run_id(run), "config": run, "status": "done"}
+    head = {"stage": "train", "run": run.run_id, "config": run, "status": "done"}
     return Record(**(head | changes))
 
 
@@ -441,17 +444,20 @@ def test_radius_is_on_the_unit_scale():
 
 
 def test_attempt_changes_only_for_what_failed_and_only_when_asked(tmp_path):
-    assert grid.attempt(tmp_path, again=True) == 1
+    assert plan.attempt(tmp_path, again=True) == 1
     a_record(status="failed", reason="x").write(tmp_path)
-    assert grid.attempt(tmp_path, again=False) == 1
-    assert grid.attempt(tmp_path, again=True) == 2
+    assert plan.attempt(tmp_path, again=False) == 1
+    assert plan.attempt(tmp_path, again=True) == 2
     a_record(attempt=2).write(tmp_path)
-    assert grid.attempt(tmp_path, again=True) == 2
+    assert plan.attempt(tmp_path, again=True) == 2
 
 
 def test_near_names_are_offered_and_otherwise_all():
-    assert grid.unknown("key", "sed", ["seeds", "eps"]) == "unknown key 'sed': did you mean seeds?"
-    assert grid.unknown("key", "zzz", ["a", "b"]) == "unknown key 'zzz': choose from a, b"
+    assert (
+        catalogue.unknown("key", "sed", ["seeds", "eps"])
+        == "unknown key 'sed': did you mean seeds?"
+    )
+    assert catalogue.unknown("key", "zzz", ["a", "b"]) == "unknown key 'zzz': choose from a, b"
 
 
 def test_build_checks_depth_first():
@@ -485,7 +491,7 @@ def test_build_checks_depth_first():
 def test_cores_are_shared_out_and_none_is_promised_twice(
     monkeypatch, cores, given, gpus, threads, alone
 ):
-    monkeypatch.setattr(grid, "visible", lambda environ: gpus)
+    monkeypatch.setattr(plan, "visible", lambda environ: gpus)
     two = suite(methods=["fgsm", "sora"], seeds=[0], threads=given)
-    plan = grid.Plan(two, config.runs(two), data_dir=".data", cores=cores)
-    assert (plan.threads, plan.alone) == (threads, alone)
+    made = plan.Plan(two, config.runs(two), data_dir=".data", cores=cores)
+    assert (made.threads, made.alone) == (threads, alone)

@@ -7,11 +7,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from bench import attack, config, cost, data, evaluate, job, train
-from bench.job import Refused, Skipped
-from bench.record import Record
+from bench import data
+from bench.runs import catalogue, fingerprints
+from bench.runs import suite as config
+from bench.runs.record import Record
+from bench.stages import attack, cost, evaluate, job, train
+from bench.stages.job import Refused, Skipped
 from bench.trainer import Diverged
-from workflows import grid
 
 RUN = config.runs(config.suite({"methods": ["fgsm"]}))[0]
 
@@ -157,7 +159,7 @@ def trained(tmp_path_factory):
     """Run a stage of a tiny run as its program would; says whether it did any work."""
     folder = tmp_path_factory.mktemp("trained")
     data.prepare("digits", folder, say=lambda line: None)
-    cut = config.load(grid.ROOT / "workflows/config/smoke.yaml") | {"train_images": 64}
+    cut = config.load(catalogue.ROOT / "workflows/config/smoke.yaml") | {"train_images": 64}
     run = config.runs(config.suite(cut))[0]
 
     def stage(main, record, *words):
@@ -213,7 +215,7 @@ def test_a_bf16_run_is_evaluated_and_attacked_in_fp32(tmp_path, monkeypatch):
     seen, exact = [], job.exact
     monkeypatch.setattr(job, "exact", lambda net: seen.append(net) or exact(net))
     data.prepare("digits", tmp_path, say=lambda line: None)
-    cut = config.load(grid.ROOT / "workflows/config/smoke.yaml") | {"train_images": 64}
+    cut = config.load(catalogue.ROOT / "workflows/config/smoke.yaml") | {"train_images": 64}
     run = config.runs(config.suite(cut | {"precision": "bf16"}))[0]
     words = ["--config", json.dumps(run.as_dict()), "--out", str(tmp_path / "run")]
     words += ["--data-dir", str(tmp_path), "--device", "cpu"]
@@ -226,7 +228,7 @@ def test_the_best_epoch_is_attacked_where_one_was_chosen(tmp_path):
     from safetensors.torch import load_file, save_file
 
     data.prepare("digits", tmp_path, say=lambda line: None)
-    cut = config.load(grid.ROOT / "workflows/config/smoke.yaml") | {"train_images": 64}
+    cut = config.load(catalogue.ROOT / "workflows/config/smoke.yaml") | {"train_images": 64}
     run = config.runs(config.suite(cut))[0].as_dict()
 
     def stage(main, name, protocol, *more):
@@ -261,7 +263,7 @@ def test_a_checkpoint_belongs_to_a_configuration_code_and_data(monkeypatch):
     others = [identity("d"), identity(seed=7)]
     for name in ("bench_fingerprint", "method_fingerprint"):
         with monkeypatch.context() as edited:
-            edited.setattr(grid, name, lambda *_: "edited")
+            edited.setattr(fingerprints, name, lambda *_: "edited")
             others.append(identity())
     assert one not in others
     assert len(set(others)) == 4

@@ -11,14 +11,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench import locks
-from bench.locks import held, lease, run_lock, visible
-from workflows.grid import ROOT
+from bench.runs import locks
+from bench.runs.catalogue import ROOT
+from bench.runs.locks import held, lease, run_lock, visible
 
 JOB = """
 import os, sys, time
 from pathlib import Path
-from bench.locks import lease, run_lock
+from bench.runs.locks import lease, run_lock
 folder, seconds, name = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
 with lease(1, os.environ, folder=folder / "locks") as mine:
     with (folder / "log").open("a") as log:
@@ -90,7 +90,7 @@ def test_a_child_that_outlives_its_parent_keeps_the_device(tmp_path):
     code = """
 import os, subprocess, sys, time
 from pathlib import Path
-from bench.locks import lease
+from bench.runs.locks import lease
 folder = Path(sys.argv[1])
 with lease(1, os.environ, folder=folder / "locks"):
     child = subprocess.Popen(["sleep", "60"], close_fds=False)

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from made_up import attack, training
 
-from bench.record import Score
+from bench.runs.record import Score
 from evaluation.masking import doubts
 
 N = 10_000  # images; a standard error of one share is at most half a point

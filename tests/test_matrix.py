@@ -7,16 +7,17 @@ import sys
 import pytest
 import torch
 
-from bench import attack, batches, data, train
-from bench.config import published_width, run
+from bench import batches, data
 from bench.data import _cache
-from bench.record import Record
-from workflows import grid
+from bench.runs import catalogue
+from bench.runs.record import Record
+from bench.runs.suite import published_width, run
+from bench.stages import attack, train
 
 # Below 12 channels torch 2.11 corrupts memory at 56 pixels and more: oneDNN's backward pass of a
 # strided 1x1 convolution, channels last.
 NARROW = {"vit": 64, "wide_resnet28_10": 2, "single_layer_cnn": 4}  # others 16
-PAIRS = list(itertools.product(grid.names("bench/data"), grid.names("bench/models")))
+PAIRS = list(itertools.product(catalogue.names("bench/data"), catalogue.names("bench/models")))
 # at 224 pixels the widest takes 20 s even so; the other list of ImageNet classes has the same shape
 CHEAP = [
     (dataset, architecture)
@@ -65,7 +66,7 @@ def holds(record):
     assert record.training.updates == 2
     assert record.training.pgd10.n == 1
     assert not record.data.official
-    assert (grid.run_id(record.config)) == record.run
+    assert (record.config.run_id) == record.run
 
 
 @pytest.mark.parametrize(("dataset", "architecture"), CHEAP)

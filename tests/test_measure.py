@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from bench import measure
+from bench.tools import benchmark as measure
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bench.meter import Passes
 from bench.method import Cost, Method, State
 from bench.ops import ce, grad, project, uniform
+from bench.runs import catalogue
 from methods import load
-from workflows import grid
 
 
 class Capturable(TorchDispatchMode):
@@ -143,8 +143,8 @@ def test_docstring_says_source_shapes_cost_and_differences(name):
 def test_settings_are_readable_without_torch(name):
     fields = {field.name: field.default for field in dataclasses.fields(load(name))}
     del fields["eps"]
-    assert grid.settings(name) == fields
-    assert grid.presets(name) == load(name).presets
+    assert catalogue.settings(name) == fields
+    assert catalogue.presets(name) == load(name).presets
 
 
 # The same laws on methods with one fault each.

@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from bench import config
 from bench.models import build, parameters
-from workflows import grid
+from bench.runs import catalogue
+from bench.runs import suite as config
 
 MEAN, STD = [0.4914, 0.4822, 0.4465], [0.2471, 0.2435, 0.2616]
-ARCHITECTURES = grid.names("bench/models")
+ARCHITECTURES = catalogue.names("bench/models")
 STAGES = {  # how many, and how many blocks in each
     "preact_resnet18": (4, 2),
     "resnet18": (4, 2),
@@ -272,7 +272,11 @@ for arch in {others}:
 print(sorted({{"timm", "torchvision"}} & set(sys.modules)))
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=grid.ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program],
+        cwd=catalogue.ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout == "[]\n"
 

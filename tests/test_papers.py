@@ -9,14 +9,14 @@ from collections import Counter
 
 import pytest
 
-from bench.protocol import PROTOCOLS
-from bench.record import Attack, Config, Data, Epoch, Measure, Record, Score, Training, Verdict
+from bench.runs import catalogue
+from bench.runs.protocol import PROTOCOLS
+from bench.runs.record import Attack, Config, Data, Epoch, Measure, Record, Score, Training, Verdict
 from report import render
 from report.papers import page
 from report.printed import Choice, Paper, Printed, papers, printed
 from report.reproduction import ATTACKS, compare, effects
 from report.table import Run, groups
-from workflows import grid
 
 HOSTILE = "<script>alert('x')</script> \"q\" | a\\b"
 ANNOUNCED = {"seat", "soar"}  # methods that have a table and no file yet
@@ -87,12 +87,12 @@ def test_printed_numbers_are_sound_and_stand_once(paper):
         assert number.unit in ("%", "% fooled", "% confidence", "loss", "L2 distance")
         assert number.number >= 0
         assert not number.unit.startswith("%") or number.number <= 100
-        assert number.method in {"", *ANNOUNCED, *grid.names("methods")}
-        assert number.dataset in grid.names("bench/data")
+        assert number.method in {"", *ANNOUNCED, *catalogue.names("methods")}
+        assert number.dataset in catalogue.names("bench/data")
         assert number.norm in ("Linf", "L2", "Linf/L2(1.74)", "")
         assert not number.eps or re.fullmatch(r"[\d.]+/255", number.eps)
-        unknown = number.settings.keys() - grid.settings(number.method).keys() \
-            if number.method in grid.names("methods") else ()  # fmt: skip
+        unknown = number.settings.keys() - catalogue.settings(number.method).keys() \
+            if number.method in catalogue.names("methods") else ()  # fmt: skip
         assert not unknown
 
 
@@ -106,17 +106,17 @@ def test_papers_and_choices_name_what_exists():
         assert set(paper.protocols) <= PROTOCOLS.keys()
         for method, settings in paper.settings.items():
             if method not in ANNOUNCED:
-                assert settings.keys() <= grid.settings(method).keys()
+                assert settings.keys() <= catalogue.settings(method).keys()
         for choice in paper.choices:
             assert len(choice.options) >= 2 or not choice.field
             if choice.field == "protocol":
                 assert set(choice.options) <= PROTOCOLS.keys()
             elif choice.method and choice.method not in ANNOUNCED:
-                assert choice.field in grid.settings(choice.method)
+                assert choice.field in catalogue.settings(choice.method)
 
 
 def test_a_line_that_is_no_number_is_named(tmp_path, monkeypatch):
-    shutil.copytree(grid.ROOT / "report/papers", tmp_path / "papers")
+    shutil.copytree(catalogue.ROOT / "report/papers", tmp_path / "papers")
     text = (tmp_path / "papers/sora.csv").read_text()
     (tmp_path / "papers/sora.csv").write_text(text.replace("35.54", "35,54 %", 1).replace('"', ""))
     monkeypatch.setattr("report.printed.FOLDER", tmp_path / "papers")
@@ -384,10 +384,10 @@ def test_what_compares_stands_on_the_page():
 def test_the_program_renders_whatever_exists(tmp_path):
     for results in (tmp_path / "empty", tmp_path / "some"):
         if results.name == "some":
-            shutil.copytree(grid.ROOT / "results/published", results / "published")
+            shutil.copytree(catalogue.ROOT / "results/published", results / "published")
         done = subprocess.run(
-            [sys.executable, "-m", "report.papers", "--results", str(results)],
-            cwd=grid.ROOT, capture_output=True, text=True, check=True,
+            [sys.executable, "-m", "bench", "papers", "--results", str(results)],
+            cwd=catalogue.ROOT, capture_output=True, text=True, check=True,
         )  # fmt: skip
         assert "SORA: " in done.stdout
         for kind in ("html", "md"):
@@ -395,6 +395,6 @@ def test_the_program_renders_whatever_exists(tmp_path):
 
 
 def test_the_rule_runs_the_program():
-    text = (grid.ROOT / "workflows/rules/papers.smk").read_text()
+    text = (catalogue.ROOT / "workflows/rules/papers.smk").read_text()
     assert "rule paper_report:" in text
-    assert "-m report.papers" in text
+    assert "-m bench papers" in text

@@ -21,14 +21,14 @@ from made_up import (
     write,
 )
 
-from bench.config import run as config_of
-from bench.record import Best, Measure, Score
+from bench.runs import catalogue, fingerprints
+from bench.runs.record import Best, Measure, Score
+from bench.runs.suite import run as config_of
 from evaluation.binomial import wilson
 from report import figures, render, sources
 from report.columns import COLUMNS, REFERENCE, SHORT
 from report.page import command, curves, details, passes, view
 from report.table import Now, collect, frame, groups, interval
-from workflows import grid
 
 
 def unchanged(method):
@@ -174,7 +174,9 @@ def test_the_page_compares_methods_with_their_files_and_stands_a_broken_one(tmp_
     assert "older method code" in notes()["fgsm"]
     assert "no method code" in notes()["gone"]
     assert "no method code" in notes()["../bench/ops"]  # a file, and no method
-    monkeypatch.setattr(grid, "method_fingerprint", lambda method: compile("def", method, "exec"))
+    monkeypatch.setattr(
+        fingerprints, "method_fingerprint", lambda method: compile("def", method, "exec")
+    )
     assert "no method code" in notes()["fgsm"]
 
 
@@ -346,7 +348,7 @@ def test_a_method_without_a_family_is_sorted_by_its_passes():
 
 def test_every_entry_is_the_paper_that_the_method_names():
     for method, (_, key) in sources.METHODS.items():
-        source = grid.ROOT / f"methods/{method}.py"
+        source = catalogue.ROOT / f"methods/{method}.py"
         if key is None:
             assert "arXiv" not in source.read_text()
             continue
@@ -399,13 +401,13 @@ def test_frame_keeps_what_the_group_shares(tmp_path):
 
 def test_the_readme_shows_the_published_records():
     """If this fails: make readme."""
-    text = (grid.ROOT / "README.md").read_text()
-    published = collect(published=grid.ROOT / "results/published")
+    text = (catalogue.ROOT / "README.md").read_text()
+    published = collect(published=catalogue.ROOT / "results/published")
     assert render.readme(published, text) == text
 
 
 def test_the_command_of_a_run_asks_for_the_same_run():
-    run, *_ = collect(published=grid.ROOT / "results/published")
+    run, *_ = collect(published=catalogue.ROOT / "results/published")
     words = shlex.split(command(run))
     assert config_of(words[words.index("--config") + 1]) == run.config
 
@@ -429,7 +431,7 @@ def test_the_commands_of_a_run_are_those_that_its_records_fit(tmp_path, monkeypa
     _, *lines = command(run).splitlines()
     asked = {}
     monkeypatch.setattr(
-        "bench.job.execute",
+        "bench.stages.job.execute",
         lambda stage, args, *_, fits, **__: asked.update({stage: (args, fits)}),
     )
     for line in lines:
@@ -499,7 +501,7 @@ def test_passes_are_left_out_where_the_batch_is_not_known(tmp_path):
 
 
 def test_the_reference_of_the_time_column_is_what_costs_are_measured_against():
-    assert grid.constant("bench/cost.py", "REFERENCE") == REFERENCE
+    assert catalogue.constant("bench/stages/cost.py", "REFERENCE") == REFERENCE
 
 
 # LaTeX.
@@ -587,16 +589,16 @@ def test_what_a_data_set_that_is_not_here_learned_is_not_judged(tmp_path):
 
 
 def test_published_records_are_whole_and_official():
-    published = collect(published=grid.ROOT / "results/published")
+    published = collect(published=catalogue.ROOT / "results/published")
     assert published
     for run in published:
         assert not run.broken
         assert all(record.data.official for record in run.stages.values())
-        assert not list((grid.ROOT / "results/published").rglob("*.safetensors"))
+        assert not list((catalogue.ROOT / "results/published").rglob("*.safetensors"))
 
 
 def test_a_column_without_any_number_is_left_out():
-    published = collect(published=grid.ROOT / "results/published")
+    published = collect(published=catalogue.ROOT / "results/published")
     keys = {column["key"] for column in view(groups(published), ())["columns"]}
     assert {"autoattack", "clean", "fgsm", "pgd10", "time_ratio"} <= keys
     assert not {"memory_ratio", "best_pgd10", "gap"} & keys  # no GPU, and no validation images

@@ -9,12 +9,16 @@ import pytest
 import torch
 
 import evaluation.autoattack
-from bench import attack, config, data, reproduce, train
-from bench.record import Attack, Record, Score, write_json
+from bench import data
+from bench.runs import catalogue
+from bench.runs import suite as config
+from bench.runs.files import write_json
+from bench.runs.record import Attack, Record, Score
+from bench.stages import attack, train
+from bench.tools import reproduce
 from evaluation.autoattack import ATTACKS, pack, unpack
 from evaluation.binomial import wilson
 from evaluation.clean import correct
-from workflows import grid
 
 IMAGES = 48  # to test on, and attacked
 CUT = {"methods": ["fgsm"], "seeds": [0, 1], "eps": [16], "width": 8, "train_images": 1024}
@@ -50,7 +54,7 @@ def data_dir(tmp_path_factory):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, data_dir):
     """Two runs of the smoke suite that differ in their seed; by seed."""
-    suite = config.load(grid.ROOT / "workflows/config/smoke.yaml")
+    suite = config.load(catalogue.ROOT / "workflows/config/smoke.yaml")
     folders = {}
     for run in config.runs(config.suite(suite | CUT)):
         held_out = run.protocol | {"name": "held-out", "validation": 64}
@@ -356,7 +360,7 @@ def test_what_cannot_be_judged_here_is_said_before_anything_is_done(
 
 def test_missing_data_cannot_be_judged_and_the_command_for_them_is_said(again, tmp_path):
     code, said = again("--data-dir", str(tmp_path))
-    assert (code, "run: python -m bench.data digits" in said) == (2, True)
+    assert (code, "run: python -m bench data digits" in said) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,14 @@ import sys
 import pytest
 import torch
 
-from bench import data, train
-from bench.protocol import Protocol
-from bench.record import Attack, Record
-from bench.robustbench import adapt, export
+from bench import data
+from bench.runs import catalogue
+from bench.runs.protocol import Protocol
+from bench.runs.record import Attack, Record
+from bench.stages import train
+from bench.tools.robustbench import adapt, export
 from report import outside
 from report.outside import Outside, copy, read
-from workflows import grid
 
 WONG = {
     "link": "https://arxiv.org/abs/2001.03994", "name": "Fast is better than free",
@@ -225,7 +226,8 @@ import json, sys
 from pathlib import Path
 import torch
 import pyautoattack
-from bench import data, robustbench as ours
+from bench import data
+from bench.tools import robustbench as ours
 from evaluation.autoattack import autoattack
 
 class Short(pyautoattack.AutoAttack):
@@ -262,7 +264,7 @@ def test_robustbench_loads_and_evaluates_it_as_we_do(exported, run):
     folder, _ = exported
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", JUDGE, str(folder), str(run)],
-        cwd=grid.ROOT, capture_output=True, text=True, check=False, timeout=120,
+        cwd=catalogue.ROOT, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     theirs, ours = json.loads(done.stdout.splitlines()[-1])

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from bench import checkpoint
 from bench.batches import Batches
 from bench.method import Cost, Method
-from bench.protocol import PROTOCOLS, Protocol
+from bench.runs.protocol import PROTOCOLS, Protocol
 from bench.trainer import Diverged
 from bench.view import Augment
 

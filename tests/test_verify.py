@@ -10,14 +10,15 @@ import pytest
 import torch
 
 import evaluation.autoattack
-from bench import attack, data, train
+from bench import data
 from bench.ops import box, ce, pgd
-from bench.protocol import Protocol
-from bench.record import Attack, Record, Score
+from bench.runs import catalogue
+from bench.runs.protocol import Protocol
+from bench.runs.record import Attack, Record, Score
+from bench.stages import attack, train
 from evaluation import verify
 from evaluation.autoattack import ATTACKS, pack, unpack
 from evaluation.clean import correct
-from workflows import grid
 
 IMAGES, SLICE = 64, 24  # attacked, and attacked again
 REAL = evaluation.autoattack.autoattack
@@ -121,7 +122,7 @@ def forge_config(run, **changes):
 
         def change(record):
             changed = dataclasses.replace(record.config, **changes)
-            return dataclasses.replace(record, config=changed, run=grid.run_id(changed))
+            return dataclasses.replace(record, config=changed, run=changed.run_id)
 
         rewrite(run, stage, change)
 
@@ -284,16 +285,16 @@ def test_the_program_attacks_again_says_why_and_exits_accordingly(
 
     def program(where):
         return subprocess.run(
-            [sys.executable, "-m", "evaluation.verify", str(run), "--data-dir", str(where),
+            [sys.executable, "-m", "bench", "verify", str(run), "--data-dir", str(where),
              "--device", "cpu"],
-            cwd=grid.ROOT, capture_output=True, text=True, check=False,
+            cwd=catalogue.ROOT, capture_output=True, text=True, check=False,
         )  # fmt: skip
 
     done = program(data_dir)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "accepted"), done.stdout
     nowhere = program(tmp_path)
     assert nowhere.returncode == 2
-    assert "python -m bench.data digits" in nowhere.stderr
+    assert "python -m bench data digits" in nowhere.stderr
     forge_attack(run, accuracy=99.0)
     done = program(data_dir)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "rejected")

@@ -13,10 +13,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.record import Record
-from workflows import grid
+from bench.runs import catalogue
+from bench.runs.record import Record
 
-SUITES = [p for p in sorted((grid.ROOT / "workflows/config").glob("*.yaml")) if p.stem != "schema"]
+SUITES = [
+    p for p in sorted((catalogue.ROOT / "workflows/config").glob("*.yaml")) if p.stem != "schema"
+]
 PROJECT = ("Snakefile", "bench", "evaluation", "methods", "profiles", "report", "workflows")
 SMOKE = ("--configfile", "workflows/config/smoke.yaml")
 JOBS = {"train": 1, "autoattack": 1, "cost": 1, "measure": 2}  # of a run in the smoke suite
@@ -27,7 +29,7 @@ SNAKEMAKE = (sys.executable, "-m", "snakemake", "--cores", "2")
 
 def copy(folder):
     for name in PROJECT:
-        source = grid.ROOT / name
+        source = catalogue.ROOT / name
         if source.is_dir():
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
@@ -107,7 +109,16 @@ def test_smoke_runs_every_stage_and_ends_in_a_page(smoke):
 
 def test_an_update_of_free_at_costs_one_pass_each_way(project):
     config = record(project, "fgsm").config.as_dict() | {"method": "free_at", "settings": {}}
-    command = [sys.executable, "-m", "bench.cost", "--config", json.dumps(config), "--out", "free"]
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "cost",
+        "--config",
+        json.dumps(config),
+        "--out",
+        "free",
+    ]
     subprocess.run(command, cwd=project, env=environment(), check=True)
     expense = Record.read(project / "free/cost.json").expense
     assert (expense.forward, expense.backward) == (1, 1)
@@ -285,7 +296,12 @@ def jobs_of(folder):
             here = (path / "cwd").resolve() == folder.resolve()
         except OSError:
             continue
-        if here and b"bench.train" in words and b"python" in Path(words[0].decode()).name.encode():
+        if (
+            here
+            and b"bench" in words
+            and b"train" in words
+            and b"python" in Path(words[0].decode()).name.encode()
+        ):
             found.append(int(path.name))
     return found
 
@@ -342,7 +358,7 @@ def test_a_killed_job_is_done_again_by_the_same_command(project, undisturbed):
 
 def test_a_job_that_a_cluster_cuts_off_goes_on_from_its_checkpoint(project, undisturbed):
     """The cluster's profile, with jobs run here: SLURM ends a job at its time limit by signals."""
-    path = project / "bench/train.py"
+    path = project / "bench/stages/train.py"
     code = path.read_text()
     assert "default=30.0" in code
     path.write_text(code.replace("default=30.0", "default=0.0"))  # a checkpoint after every batch
@@ -361,7 +377,7 @@ def test_a_killed_job_resumes_from_its_checkpoint_bit_for_bit(project, undisturb
     (whole,) = (project / "results/runs/digits/small_cnn/slow").iterdir()
     config = json.dumps(record(project, "slow").config.as_dict())
     command = [
-        sys.executable, "-m", "bench.train", "--config", config, "--out", "resumed",
+        sys.executable, "-m", "bench", "train", "--config", config, "--out", "resumed",
         "--checkpoint-seconds", "0", "--test-images", "64", "--probe-images", "16",
         "--log", "resumed.log",
     ]  # fmt: skip
@@ -405,7 +421,7 @@ def test_a_mistake_on_the_command_line_is_one_paragraph(smoke, words, said):
 def stage(folder, module, *words, config=None):
     text = json.dumps(config or record(folder, "fgsm").config.as_dict())
     done = subprocess.run(
-        [sys.executable, "-m", f"bench.{module}", "--config", text, *words], cwd=folder,
+        [sys.executable, "-m", "bench", module, "--config", text, *words], cwd=folder,
         env=environment(), capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
@@ -416,7 +432,7 @@ def stage(folder, module, *words, config=None):
 def test_missing_data_are_named_with_the_command_that_makes_them(smoke):
     said = stage(smoke, "train", "--out", "x/a", "--data-dir", "nowhere")
     assert (
-        "nowhere/prepared/digits.safetensors is missing; run: python -m bench.data digits" in said
+        "nowhere/prepared/digits.safetensors is missing; run: python -m bench data digits" in said
     )
     assert not (smoke / "x/a/train.json").exists()
 
@@ -471,14 +487,14 @@ def test_one_failing_data_set_still_renders_the_page(project):
 
 def test_the_tutorials_method_keeps_the_laws_and_appears_on_the_page(project):
     for name in ("tests", "pyproject.toml"):
-        source = grid.ROOT / name
+        source = catalogue.ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, project / name)
-    tutorial = (grid.ROOT / "CONTRIBUTING.md").read_text()
+    tutorial = (catalogue.ROOT / "CONTRIBUTING.md").read_text()
     code = re.findall(r"```python\n(.*?)```", tutorial, re.DOTALL)[0]
-    new = [sys.executable, "-m", "methods", "new", "fgsm_random"]
+    new = [sys.executable, "-m", "bench", "method", "new", "fgsm_random"]
     subprocess.run(new, cwd=project, env=environment(), check=True, capture_output=True)
     (project / "methods/fgsm_random.py").write_text(code)
-    check = [sys.executable, "-m", "methods", "check", "fgsm_random"]
+    check = [sys.executable, "-m", "bench", "method", "check", "fgsm_random"]
     said = subprocess.run(check, cwd=project, env=environment(), capture_output=True, text=True)
     assert said.returncode == 0, said.stdout
     assert " passed" in said.stdout
@@ -488,7 +504,7 @@ def test_the_tutorials_method_keeps_the_laws_and_appears_on_the_page(project):
 
 def test_the_stub_is_no_file_twice_and_takes_no_odd_name(project):
     for name, said in (("fgsm", "exists; choose another"), ("My-Method", "lower snake case")):
-        new = [sys.executable, "-m", "methods", "new", name]
+        new = [sys.executable, "-m", "bench", "method", "new", name]
         done = subprocess.run(new, cwd=project, env=environment(), capture_output=True, text=True)
         assert done.returncode == 1
         assert said in done.stderr

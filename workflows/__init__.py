@@ -1,1 +1,1 @@
-"""The grid: which runs there are, and where they live."""
+"""The rules, the suites and the plan."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bench.data import _cache
 from bench.data._pictures import Pictures
-from bench.locks import run_lock
+from bench.runs.locks import run_lock
 from bench.view import Augment
 
 X = TypeVar("X", Tensor, Pictures)
@@ -106,7 +106,7 @@ def load(name: str, folder: Path, *, verify: bool | None = None) -> Loaded:
         ValueError: it is not there, is damaged or is another data set's.
     """
     path = prepared(name, folder)
-    again = f"run: python -m bench.data {name} --folder {folder}"
+    again = f"run: python -m bench data {name} --folder {folder}"
     if not path.is_file():
         raise ValueError(f"{path} is missing; {again}")
     try:

@@ -13,5 +13,5 @@ rule cost:
     params:
         job=plan.job("cost"),
     shell:
-        "{plan.python} -m bench.cost {params.job} --out results/runs/{wildcards.run}"
+        "{plan.python} -m bench cost {params.job} --out results/runs/{wildcards.run}"
         " --threads {plan.threads} --log {log:q} {plan.flags}"

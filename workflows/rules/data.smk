@@ -6,4 +6,4 @@ rule data:
     resources:
         gpu=0,
     shell:
-        "{plan.python} -m bench.data {wildcards.data} --folder {plan.data_dir:q} 2>&1 | tee -a {log:q}"
+        "{plan.python} -m bench data {wildcards.data} --folder {plan.data_dir:q} 2>&1 | tee -a {log:q}"

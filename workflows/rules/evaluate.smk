@@ -11,7 +11,7 @@ rule autoattack:
     params:
         job=plan.job("autoattack"),
     shell:
-        "{plan.python} -m bench.attack {params.job} --out results/runs/{wildcards.run}"
+        "{plan.python} -m bench attack {params.job} --out results/runs/{wildcards.run}"
         " --threads {threads} --log {log:q} {plan.flags}"
 
 
@@ -30,5 +30,5 @@ rule measure:
     params:
         job=plan.job("measure"),
     shell:
-        "{plan.python} -m bench.evaluate --measure {wildcards.measure} {params.job}"
+        "{plan.python} -m bench evaluate --measure {wildcards.measure} {params.job}"
         " --out results/runs/{wildcards.run} --threads {threads} --log {log:q} {plan.flags}"

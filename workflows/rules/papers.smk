@@ -8,4 +8,4 @@ rule paper_report:
     resources:
         gpu=0,
     shell:
-        "{plan.python} -m report.papers > {log:q} 2>&1"
+        "{plan.python} -m bench papers > {log:q} 2>&1"

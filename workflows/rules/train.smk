@@ -11,5 +11,5 @@ rule train:
     params:
         job=plan.job("train"),
     shell:
-        "{plan.python} -m bench.train {params.job} --out results/runs/{wildcards.run}"
+        "{plan.python} -m bench train {params.job} --out results/runs/{wildcards.run}"
         " --threads {threads} --log {log:q} {plan.flags}"

@@ -1,4 +1,4 @@
-"""Train one run: python -m bench.train --config run.yaml --out DIR
+"""Train one run: python -m bench train --config run.yaml --out DIR
 
 Writes DIR/model.safetensors, then DIR/train.json with the curves and the cheap evaluations, for
 which a process of their own would cost more than they do. Goes on from DIR/state/ after a kill.
@@ -7,10 +7,11 @@ which a process of their own would cost more than they do. Goes on from DIR/stat
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench import checkpoint, job
-from bench.job import Job, Refused
-from bench.record import TRAIN, Best, Engine, Record, Score, Training
-from workflows import grid
+from bench import checkpoint
+from bench.runs import catalogue, fingerprints
+from bench.runs.record import TRAIN, Best, Engine, Record, Score, Training
+from bench.stages import job
+from bench.stages.job import Job, Refused
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +59,9 @@ def work(this: Job, ready: Any) -> dict[str, Any]:
             classes=loaded.info.classes,
             images=min(this.args.probe_images, len(loaded.images.test_y)),
         ),
-        method_source=(grid.ROOT / f"methods/{this.config.method}.py").read_text(encoding="utf-8"),
+        method_source=(catalogue.ROOT / f"methods/{this.config.method}.py").read_text(
+            encoding="utf-8"
+        ),
         curves=outcome.curves,
         best=_best(this, outcome, net, x, y),
         engine=trainer.engine,
@@ -98,7 +101,7 @@ def make_trainer(
     from bench.batches import Batches
     from bench.data import split, subset
     from bench.engine import choose
-    from bench.protocol import Protocol
+    from bench.runs.protocol import Protocol
     from bench.trainer import Trainer
 
     images, known = loaded.images, loaded.info
@@ -142,9 +145,9 @@ def make_trainer(
 def _identity(this: Job, loaded: "Loaded") -> str:
     """Name all that a checkpoint's run depends on, so that none goes on with other code or data."""
     config = this.config
-    method = grid.method_fingerprint(config.method)
-    bench = grid.bench_fingerprint(TRAIN, config.dataset, config.architecture)
-    return " ".join((grid.run_id(config), method, bench, loaded.checksum))
+    method = fingerprints.method_fingerprint(config.method)
+    bench = fingerprints.bench_fingerprint(TRAIN, config.dataset, config.architecture)
+    return " ".join((config.run_id, method, bench, loaded.checksum))
 
 
 def _probe(this: Job, loaded: "Loaded") -> "Probe":
@@ -205,7 +208,3 @@ def main(words: Sequence[str] | None = None) -> None:
         return same and args.engine in ("auto", made and made.engine)
 
     job.execute(TRAIN, args, prepare, work, fits=fits)
-
-
-if __name__ == "__main__":
-    main()

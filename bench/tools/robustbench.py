@@ -1,4 +1,4 @@
-"""Export a run to RobustBench's format: python -m bench.robustbench RUN --into DIR
+"""Export a run to RobustBench's format: python -m bench export RUN --into DIR
 
 Writes, in the folders where RobustBench looks for them,
   model_info/<data set>/Linf/<name>.json   the row of its leaderboard
@@ -12,18 +12,20 @@ import io
 import re
 import sys
 import types
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.record import AUTOATTACK, TRAIN, Attack, Config, Data, Record, write_bytes, write_json
-from workflows import grid
+from bench.runs import catalogue
+from bench.runs.files import write_bytes, write_json
+from bench.runs.record import AUTOATTACK, TRAIN, Attack, Config, Data, Record
 
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 # The middle of the Python file is the source of Net and of the architecture, as they are here.
 MODEL = '''"""A network of the onestep benchmark, for RobustBench; images in [0, 1], logits out.
 
     net = load()
-    # or, after bench.robustbench.adapt() and import robustbench, by its own load_model:
+    # or, after bench.tools.robustbench.adapt() and import robustbench, by its own load_model:
     model_dicts[BenchmarkDataset(DATASET)][ThreatModel.Linf][NAME] = ENTRY
 """
 
@@ -78,8 +80,8 @@ def export(run: Path, into: Path, *, name: str | None = None) -> str:
     assert trained.training and attacked.attack and attacked.data, "what is done has numbers"
     config = attacked.config
     for kind, known in (("bench/models", config.architecture), ("bench/data", config.dataset)):
-        if known not in grid.names(kind):
-            raise ValueError(grid.unknown(kind, known, grid.names(kind)))
+        if known not in catalogue.names(kind):
+            raise ValueError(catalogue.unknown(kind, known, catalogue.names(kind)))
     name = name or f"Onestep_{config.method}_{attacked.run}"
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise ValueError(f"{name!r} is no name for files: letters, digits, _ and - only")
@@ -186,7 +188,7 @@ def _module(config: Config, name: str) -> str:
         "NAME": name, "DATASET": config.dataset, "SHAPE": tuple(known.shape),
         "CLASSES": known.classes, "CHANNELS": config.width, "MEAN": known.mean, "STD": known.std,
     }  # fmt: skip
-    body = (grid.ROOT / f"bench/models/{config.architecture}.py").read_text(encoding="utf-8")
+    body = (catalogue.ROOT / f"bench/models/{config.architecture}.py").read_text(encoding="utf-8")
     return MODEL.format(
         about="\n".join(f"{key} = {value!r}" for key, value in about.items()),
         shell=inspect.getsource(models.Net),
@@ -194,21 +196,17 @@ def _module(config: Config, name: str) -> str:
     )
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Export one run, and say where to."""
     parser = argparse.ArgumentParser(
-        prog="python -m bench.robustbench", description="Export a run in RobustBench's format."
+        prog="python -m bench export", description="Export a run in RobustBench's format."
     )
     parser.add_argument("run", type=Path, help="folder of the run, with its weights")
     parser.add_argument("--into", type=Path, required=True, help="for model_info/ and models/")
     parser.add_argument("--name", help="of the files; default: made of method and run id")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     try:
         name = export(args.run, args.into, name=args.name)
     except (ValueError, OSError) as error:
-        sys.exit(f"bench.robustbench: {error}")
+        sys.exit(f"bench.tools.robustbench: {error}")
     print(f"{name} in {args.into}/model_info and {args.into}/models")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Judge a submitted run: python -m evaluation.verify RUN
+"""Judge a submitted run: python -m bench verify RUN
 
 Attacks a random slice of the images again, with the weights that RUN holds, and compares the
 verdicts with those in RUN/autoattack.json. Of the record it believes nothing but what it claims:
@@ -9,7 +9,7 @@ judged here. Nothing of RUN is executed: weights are safetensors, networks and d
 import argparse
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -17,13 +17,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bench import job
-from bench.attack import prepare
-from bench.job import Job
-from bench.record import AUTOATTACK, TRAIN, Attack, Config, Data, Record, Training, radius
+from bench.runs import catalogue
+from bench.runs.record import AUTOATTACK, TRAIN, Attack, Config, Data, Record, Training, radius
+from bench.stages import job
+from bench.stages.attack import prepare
+from bench.stages.job import Job
 from evaluation.autoattack import ATTACKS, autoattack, unpack
 from evaluation.clean import correct
-from workflows import grid
 
 CLEAN_TOLERANCE = 0.01  # share of clean verdicts that another device may turn; one image at least
 # Share of the images recorded as robust that fall to other draws of the same attacks; generous: of
@@ -111,10 +111,10 @@ def _heads(trained: Record, attacked: Record) -> Iterator[Check]:
     yield Check("both stages are done", bool(whole) and status.count("done") == 2, status)
     same = trained.config == config and trained.run == attacked.run
     yield Check("both records are of one run", same, f"{trained.run!r} and {attacked.run!r}")
-    own = grid.run_id(config)
+    own = config.run_id
     yield Check("the run's id is its configuration's", attacked.run == own, repr(attacked.run))
-    known = config.architecture in grid.names("bench/models")
-    known &= config.dataset in grid.names("bench/data")
+    known = config.architecture in catalogue.names("bench/models")
+    known &= config.dataset in catalogue.names("bench/data")
     found = f"{config.architecture!r} on {config.dataset!r}"
     yield Check("network and data set are known here", known, found)
     yield Check("the radius is one", _is_radius(config), repr(config.eps))
@@ -204,20 +204,20 @@ def tail(k: int, n: int, p: float) -> float:
     return min(1.0, sum(math.exp(log_chance(i)) for i in range(k + 1)))
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Verify one run, say why, and exit 0 if it is accepted."""
     parser = argparse.ArgumentParser(
-        prog="python -m evaluation.verify", description="Attack a slice of a submitted run again."
+        prog="python -m bench verify", description="Attack a slice of a submitted run again."
     )
     parser.add_argument("run", type=Path, help="folder of the run, with its weights")
     parser.add_argument(
-        "--data-dir", type=Path, default=grid.data_folder(), help="$ONESTEP_DATA, .data"
+        "--data-dir", type=Path, default=catalogue.data_folder(), help="$ONESTEP_DATA, .data"
     )
     parser.add_argument("--images", type=int, default=32, help="size of the slice; default 32")
     parser.add_argument("--seed", type=int, default=0, help="of the slice and of the attacks")
     parser.add_argument("--batch", type=int, default=256, help="images at once")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     if args.images < 1:
         parser.error("--images must be 1 or more")
     try:
@@ -237,7 +237,3 @@ def main() -> None:
     accepted = _accepted(checks)
     print("accepted" if accepted else "rejected")
     sys.exit(not accepted)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Estimate what a suite takes, cell by cell: python -m bench.estimate --configfile SUITE
+"""Estimate what a suite takes, cell by cell: python -m bench plan --configfile SUITE
 
 From counted operations and one stated rate of a GPU, before anything has run. --plan says what is
 left, at the pace of the suite's runs that this machine has finished, once there are any.
@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 import yaml
 
-from bench import config as configs
-from bench import job
-from bench.record import AUTOATTACK, TRAIN, Config, Record, between_marks, write_bytes
-from workflows import grid
+from bench.runs import fingerprints
+from bench.runs import suite as configs
+from bench.runs.files import between_marks, write_bytes
+from bench.runs.record import AUTOATTACK, TRAIN, Config, Record
+from bench.stages import job
 
 RATE = 20e12  # operations a second: about a third of an H200's 67e12 in fp32; assumed, not measured
 SURVIVING = 0.5  # share of images that stand up to AutoAttack's first attacks; assumed
@@ -72,7 +73,7 @@ def stage_hours(run: Config, images: int | None) -> dict[str, float]:
 def train_hours(run: Config) -> float:
     """Hours of training: forward, input and weight gradients cost one forward pass each."""
     from bench.data import info
-    from bench.protocol import Protocol
+    from bench.runs.protocol import Protocol
     from methods import load
 
     method, protocol = load(run.method)(**run.settings), Protocol(**run.protocol)
@@ -145,13 +146,13 @@ def works(suite: configs.Suite, runs: Iterable[Config], results: Path) -> list[W
     Raises:
         ValueError: a record cannot be read; says which.
     """
-    code = {name: grid.method_fingerprint(name) for name in suite.methods}
+    code = {name: fingerprints.method_fingerprint(name) for name in suite.methods}
     found = []
     for run in runs:
-        made = _records(results / "runs" / grid.folder(run))
+        made = _records(results / "runs" / run.folder)
         done = {stage: record for stage, record in made.items()
                 if _stands(record, suite, code[run.method])}  # fmt: skip
-        sets = sorted((results / "published").glob(f"*/{grid.folder(run)}"))
+        sets = sorted((results / "published").glob(f"*/{run.folder}"))
         published = _records(sets[0]) if sets else {}
         published = {stage: record for stage, record in published.items()
                      if _as_many(record, suite)}  # fmt: skip
@@ -318,10 +319,10 @@ def _size(count: int) -> str:
     return f"{count / 1e9:.1f} GB"
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Print the estimate, or put it into the README."""
     parser = argparse.ArgumentParser(
-        prog="python -m bench.estimate", description="Estimate what a suite takes."
+        prog="python -m bench plan", description="Estimate what a suite takes."
     )
     parser.add_argument("--configfile", type=Path, required=True, help="a suite")
     parser.add_argument(
@@ -330,7 +331,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--plan", action="store_true", help="what is left, at this machine's pace")
     parser.add_argument("--readme", type=Path, help="write the table into this file")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     given = (pair.partition("=") for pair in args.config)
     try:
         over = {key: yaml.safe_load(value) for key, _, value in given}
@@ -356,7 +357,3 @@ def _device() -> str:
     import torch
 
     return job.device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-
-
-if __name__ == "__main__":
-    main()

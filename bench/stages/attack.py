@@ -1,4 +1,4 @@
-"""Attack a trained run with AutoAttack: python -m bench.attack --config run.yaml --out DIR
+"""Attack a trained run with AutoAttack: python -m bench attack --config run.yaml --out DIR
 
 Reads DIR/train.json and DIR/model.safetensors, writes DIR/autoattack.json. Goes on after the last
 finished batch, from DIR/state/, when it was killed.
@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import job
-from bench.job import Job, Refused, Skipped
-from bench.record import AUTOATTACK, TRAIN, Record, write_json
+from bench.runs.files import write_json
+from bench.runs.record import AUTOATTACK, TRAIN, Record
+from bench.stages import job
+from bench.stages.job import Job, Refused, Skipped
 
 if TYPE_CHECKING:
     import torch
@@ -131,7 +132,3 @@ def main(words: Sequence[str] | None = None) -> None:
         return made is not None and (made.mode, made.batch, made.seed, made.n) == given
 
     job.execute(AUTOATTACK, args, prepare, work, reads=TRAIN, fits=fits)
-
-
-if __name__ == "__main__":
-    main()

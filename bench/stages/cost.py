@@ -1,4 +1,4 @@
-"""Measure what a run's updates cost: python -m bench.cost --config run.yaml --out DIR
+"""Measure what a run's updates cost: python -m bench cost --config run.yaml --out DIR
 
 Writes DIR/cost.json. Wants the device to itself. The method and the reference, FGSM-RS, take turns,
 so that a machine that slows down slows both, and their ratio holds.
@@ -10,10 +10,10 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench import job
-from bench.job import Job
-from bench.record import COST, Data, Expense, Record
-from workflows import grid
+from bench.runs import catalogue
+from bench.runs.record import COST, Data, Expense, Record
+from bench.stages import job
+from bench.stages.job import Job
 
 if TYPE_CHECKING:
     from bench.data import Loaded
@@ -32,10 +32,10 @@ def work(this: Job, ready: "tuple[Loaded, Data]") -> dict[str, Any]:
     """Count passes and operations once, then weigh and time updates."""
     import torch
 
-    from bench.train import make_trainer
+    from bench.stages.train import make_trainer
 
     loaded, data = ready
-    settings = grid.settings(REFERENCE)
+    settings = catalogue.settings(REFERENCE)
     other = this._replace(
         config=dataclasses.replace(this.config, method=REFERENCE, settings=settings)
     )
@@ -72,7 +72,7 @@ def work(this: Job, ready: "tuple[Loaded, Data]") -> dict[str, Any]:
 def _counts(this: Job, loaded: "Loaded") -> tuple[float, float, float]:
     """Count forward and backward passes and operations of an update, each per training image."""
     from bench.meter import Flops, Passes
-    from bench.train import make_trainer
+    from bench.stages.train import make_trainer
 
     plain = make_trainer(this, loaded, quiet=True, engine="eager")  # a recorded step shows nothing
     with Passes(plain.net) as passes, Flops() as flops:
@@ -88,7 +88,7 @@ def _peak(this: Job, loaded: "Loaded") -> int | None:
     """
     from bench.engine import WARM_UP
     from bench.meter import Peak
-    from bench.train import make_trainer
+    from bench.stages.train import make_trainer
 
     gc.collect()  # compiled networks hold themselves
     trainer = make_trainer(this, loaded, quiet=True)
@@ -147,7 +147,3 @@ def main(words: Sequence[str] | None = None) -> None:
         return same and args.engine in ("auto", made and made.engine)
 
     job.execute(COST, args, prepare, work, fits=fits)
-
-
-if __name__ == "__main__":
-    main()

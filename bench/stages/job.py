@@ -18,10 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_args
 
-from bench import config as configs
-from bench.locks import lease, run_lock
-from bench.record import TRAIN, Config, Data, Engine, Origin, Record, Status, radius
-from workflows import grid
+from bench.runs import catalogue, fingerprints
+from bench.runs import suite as configs
+from bench.runs.locks import lease, run_lock
+from bench.runs.record import TRAIN, Config, Data, Engine, Origin, Record, Status, radius
 
 if TYPE_CHECKING:
     import torch
@@ -61,14 +61,14 @@ class Job(NamedTuple):
 def arguments(stage: str, description: str) -> argparse.ArgumentParser:
     """Make the parser that the stages share."""
     parser = argparse.ArgumentParser(
-        prog=f"python -m {grid.program(stage)}", description=description
+        prog=f"python -m bench {catalogue.program(stage)}", description=description
     )
     parser.add_argument(
         "--config", required=True, help="the run: a JSON or YAML file, or JSON text"
     )
     parser.add_argument("--out", type=Path, required=True, help="the run's folder")
     parser.add_argument(
-        "--data-dir", type=Path, default=grid.data_folder(),
+        "--data-dir", type=Path, default=catalogue.data_folder(),
         help="the data folder, with prepared/ inside; $ONESTEP_DATA, .data",
     )  # fmt: skip
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -121,7 +121,7 @@ def execute(
             print(f"{title}: {line}", file=sys.stderr)
 
     try:
-        if args.code and args.code != grid.method_fingerprint(config.method):
+        if args.code and args.code != fingerprints.method_fingerprint(config.method):
             raise ValueError(
                 f"methods/{config.method}.py was edited after this run was planned; give the same "
                 "command again"
@@ -300,7 +300,7 @@ def _do(job: Job, prepare: Callable[[Job], T], work: Callable[[Job, T], dict[str
         job.say(f"{status}: {reason}")
     return Record(
         stage=job.stage,  # type: ignore[arg-type]
-        run=grid.run_id(job.config),
+        run=job.config.run_id,
         config=job.config,
         status=status,
         reason=reason,
@@ -321,7 +321,7 @@ def _finished(stage: str, config: Config, args: argparse.Namespace) -> Record | 
             f"{args.out} holds run {record.run}, of another configuration; choose another --out"
         )
     same = record.attempt == args.attempt
-    code = grid.method_fingerprint(config.method)
+    code = fingerprints.method_fingerprint(config.method)
     current = record.origin is not None and record.origin.method_code == code
     return record if same and current and record.status == "done" else None
 
@@ -360,8 +360,10 @@ def _origin(job: Job, started: datetime.datetime, seconds: float) -> Origin:
     return Origin(
         commit=commit,
         dirty=dirty(),
-        method_code=grid.method_fingerprint(job.config.method),
-        bench_code=grid.bench_fingerprint(job.stage, job.config.dataset, job.config.architecture),
+        method_code=fingerprints.method_fingerprint(job.config.method),
+        bench_code=fingerprints.bench_fingerprint(
+            job.stage, job.config.dataset, job.config.architecture
+        ),
         python=platform.python_version(),
         torch=torch.__version__,
         cuda=torch.version.cuda if job.device.type == "cuda" else None,
@@ -376,7 +378,7 @@ def git(*words: str) -> str | None:
     """Ask git about the project; None where there is no git, or an archive instead of a clone."""
     try:
         done = subprocess.run(
-            ["git", *words], cwd=grid.ROOT, capture_output=True, text=True, check=True
+            ["git", *words], cwd=catalogue.ROOT, capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -1,9 +1,9 @@
-"""Make a published run again: python -m bench.reproduce RUN
+"""Make a published run again: python -m bench reproduce RUN
 
 Trains and attacks RUN's configuration from nothing, with the options that its records name, and
 compares all numbers. Exits 0 if the run is reproduced: they are equal, or every accuracy is in the
 95 % interval of the recorded one and collapse is judged the same; 1 if it is not, and 2 if that
-cannot be judged here. Needs no weights; where there are some, evaluation.verify is quicker.
+cannot be judged here. Needs no weights; where there are some, bench.tools.verify is quicker.
 """
 
 import argparse
@@ -17,11 +17,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-from bench import attack, job, train
-from bench import config as configs
-from bench.record import AUTOATTACK, TRAIN, Engine, Record, Score
+from bench.runs import catalogue
+from bench.runs import suite as configs
+from bench.runs.record import AUTOATTACK, TRAIN, Engine, Record, Score
+from bench.stages import attack, job, train
 from evaluation.binomial import wilson
-from workflows import grid
 
 STAGES = {TRAIN: train.main, AUTOATTACK: attack.main}
 ORIGIN = ("device", "torch", "cuda", "python", "threads", "engine", "library", "method_code",
@@ -235,14 +235,14 @@ def reproduce(args: argparse.Namespace) -> bool:
 def main(words: Sequence[str] | None = None) -> None:
     """Make one run again, say what is the same, and exit 0 if it is reproduced."""
     parser = argparse.ArgumentParser(
-        prog="python -m bench.reproduce", description="Train and attack a recorded run again."
+        prog="python -m bench reproduce", description="Train and attack a recorded run again."
     )
     parser.add_argument("run", type=Path, help="folder of the run, with its records")
     parser.add_argument(
         "--into", type=Path, help="new folder to work in; a temporary one, removed if all is equal"
     )
     parser.add_argument(
-        "--data-dir", type=Path, default=grid.data_folder(), help="$ONESTEP_DATA, .data"
+        "--data-dir", type=Path, default=catalogue.data_folder(), help="$ONESTEP_DATA, .data"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="the record's kind")
     parser.add_argument("--threads", type=job.positive, help="CPU threads; the record's")
@@ -255,7 +255,3 @@ def main(words: Sequence[str] | None = None) -> None:
         sys.exit(2)
     print("reproduced" if reproduced else "not reproduced")
     sys.exit(not reproduced)
-
-
-if __name__ == "__main__":
-    main()

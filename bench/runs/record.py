@@ -6,14 +6,15 @@ share their head (which run, which status, where it was made) and the report joi
 
 import dataclasses
 import functools
+import hashlib
 import json
-import os
-import tempfile
 import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
+
+from bench.runs.files import write_json
 
 SCHEMA = 1
 TRAIN, AUTOATTACK, COST = "train", "autoattack", "cost"
@@ -35,13 +36,24 @@ class Config:
     norm: Literal["Linf"] = "Linf"
     eps: str  # "8/255", on the [0, 1] scale
     seed: int
-    protocol: dict[str, Any]  # a bench.protocol.Protocol
+    protocol: dict[str, Any]  # a bench.runs.protocol.Protocol
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     train_images: int | None = None  # a fixed random subset; None: all
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON-ready dicts."""
         return dataclasses.asdict(self)
+
+    @property
+    def run_id(self) -> str:
+        """First 12 hex digits of the SHA-256 of the configuration's sorted JSON."""
+        text = json.dumps(self.as_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def folder(self) -> str:
+        """Where the run lives below results/runs/."""
+        return f"{self.dataset}/{self.architecture}/{self.method}/{self.run_id}"
 
 
 def radius(eps: str) -> float:
@@ -246,52 +258,6 @@ def read_status(path: Path) -> tuple[str, int]:
         return str(raw["status"]), int(raw["attempt"])
     except (OSError, ValueError, KeyError, TypeError):
         return "missing", 1
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never a part."""
-    text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=True) + "\n"
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name in its folder, then rename it.
-
-    Raises:
-        OSError: the folder cannot be written to; names it.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise OSError(
-            f"cannot write to {path.parent} ({error.strerror}); make it writable or choose another "
-            "folder"
-        ) from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def between_marks(text: str, mark: str, body: str) -> str:
-    """Put generated text between the marks that a document keeps for it.
-
-    Raises:
-        ValueError: the marks are not there.
-    """
-    begin, end = f"<!-- {mark}: written by `make readme` -->", f"<!-- end of {mark} -->"
-    head, found, rest = text.partition(begin)
-    _, closed, tail = rest.partition(end)
-    if not found or not closed:
-        raise ValueError(f"the text lacks the lines {begin!r} and {end!r}")
-    return f"{head}{begin}\n\n{body}\n{end}{tail}"
 
 
 def build(kind: Any, value: Any, where: str = "record") -> Any:

@@ -1,4 +1,4 @@
-"""Evaluate a trained run by an optional measure: python -m bench.evaluate --measure pgd50_10 ...
+"""Evaluate a trained run by an optional measure: python -m bench evaluate --measure pgd50_10 ...
 
 Reads DIR/train.json and DIR/model.safetensors, or DIR/best.safetensors, writes DIR/<measure>.json.
 """
@@ -7,10 +7,10 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench import job
-from bench.attack import prepare
-from bench.job import Job, Refused
-from bench.record import MEASURES, TRAIN, Measure, Record, Score
+from bench.runs.record import MEASURES, TRAIN, Measure, Record, Score
+from bench.stages import job
+from bench.stages.attack import prepare
+from bench.stages.job import Job, Refused
 
 if TYPE_CHECKING:
     import torch
@@ -89,7 +89,3 @@ def main(words: Sequence[str] | None = None) -> None:
         return found == {given}
 
     job.execute(args.measure, args, prepare, work, reads=TRAIN, fits=fits)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Measure how fast training and attacking are here: python -m bench.measure, or make benchmark
+"""Measure how fast training and attacking are here: python -m bench benchmark, or make benchmark
 
 Every figure is the median of repetitions that take turns, so that a machine that slows down slows
 all of them; warm-up is left out. The baseline, in the same run, is the way the field's codes train:
@@ -18,16 +18,17 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import config as configs
-from bench import job
-from bench.job import Job, Skipped
-from bench.record import TRAIN, Record, write_json
-from workflows import grid
+from bench.runs import catalogue
+from bench.runs import suite as configs
+from bench.runs.files import write_json
+from bench.runs.record import TRAIN, Record
+from bench.stages import job
+from bench.stages.job import Job, Skipped
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
 
 BASELINE = "baseline"
 IMAGES = 4096  # made-up pictures to train on
-IMPORTS = "import torch, bench.train, bench.trainer, bench.batches, bench.data, evaluation.pgd"
+IMPORTS = (
+    "import torch, bench.stages.train, bench.trainer, bench.batches, bench.data, evaluation.pgd"
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -196,7 +199,7 @@ def _job(
 
 
 def _trainer(this: Job, loaded: "Loaded", engine: Any) -> Any:
-    from bench.train import make_trainer
+    from bench.stages.train import make_trainer
 
     return make_trainer(this, loaded, quiet=True, engine=engine)
 
@@ -282,7 +285,7 @@ def trained(run: Path, args: argparse.Namespace, device: "torch.device") -> tupl
         ValueError: the folder holds no trained run, or its data are not there.
         Skipped: its training failed.
     """
-    from bench import attack
+    from bench.stages import attack
 
     path = run / f"{TRAIN}.json"
     if not path.is_file():
@@ -295,7 +298,7 @@ def trained(run: Path, args: argparse.Namespace, device: "torch.device") -> tupl
 
 def attacks(this: Job, ready: Any) -> Iterator[dict[str, Any]]:
     """Time AutoAttack on a trained run: the library called directly, exact mode and fast mode."""
-    from bench import attack
+    from bench.stages import attack
     from evaluation.autoattack import autoattack, library, unpack
 
     args, device = this.args, this.device
@@ -343,15 +346,15 @@ def start_up(repetitions: int) -> dict[str, float]:
     times = []
     for _ in range(repetitions):
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", IMPORTS], cwd=grid.ROOT, check=True)
+        subprocess.run([sys.executable, "-c", IMPORTS], cwd=catalogue.ROOT, check=True)
         times.append(time.perf_counter() - start)
     return {"import_seconds": statistics.median(times), "repetitions": repetitions}
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Measure, print a table, write a record."""
     parser = argparse.ArgumentParser(
-        prog="python -m bench.measure",
+        prog="python -m bench benchmark",
         description="Measure how fast training and attacking are. Baseline: torch as it comes, "
         "pictures cropped one by one by two workers. Ceiling: a large matrix product here.",
     )
@@ -370,9 +373,9 @@ def main() -> None:
     parser.add_argument("--attack-images", type=int, default=100)
     parser.add_argument("--attack-batch", type=int, default=256)
     parser.add_argument("--attack-repetitions", type=int, default=1)
-    parser.add_argument("--data-dir", type=Path, default=grid.data_folder())
+    parser.add_argument("--data-dir", type=Path, default=catalogue.data_folder())
     parser.add_argument("--out", type=Path, required=True, help="file for the record, .json")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     try:
         device = job.device(args)
         run = trained(args.attack_run, args, device) if args.attack_run else None
@@ -416,7 +419,3 @@ def line(speed: Speed) -> str:
         f"{speed.step_ms:.1f} ms a step, {100 * speed.utilisation:.0f} % of the ceiling"
         f"{memory}{ratio}"
     )
-
-
-if __name__ == "__main__":
-    main()

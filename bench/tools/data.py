@@ -1,18 +1,19 @@
-"""Prepare data sets: python -m bench.data cifar10 --folder .data"""
+"""Prepare data sets: python -m bench data cifar10 --folder .data"""
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.data import Loaded, load, prepare
 from bench.data._files import differing
-from workflows.grid import data_folder, names, unknown
+from bench.runs.catalogue import data_folder, names, unknown
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Prepare each data set named, and say what came out."""
     parser = argparse.ArgumentParser(
-        prog="python -m bench.data", description="Read, check and keep data sets."
+        prog="python -m bench data", description="Read, check and keep data sets."
     )
     parser.add_argument("names", nargs="+", metavar="NAME", help="files of bench/data/")
     parser.add_argument(
@@ -21,7 +22,7 @@ def main() -> None:
         default=data_folder(),
         help="where official files are; $ONESTEP_DATA, .data",
     )
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     wrong = [unknown("data set", n, names("bench/data")) for n in args.names
              if n not in names("bench/data")]  # fmt: skip
     if wrong:
@@ -63,7 +64,3 @@ def _copy(data: Loaded, folder: Path) -> str:
     wrong = differing(folder, data.info.files)
     why = f"{', '.join(wrong)} not as published" if wrong else "no published sum of what was read"
     return f"UNOFFICIAL ({why})"
-
-
-if __name__ == "__main__":
-    main()

@@ -1,13 +1,14 @@
-"""Start, check and tell of methods: python -m methods new|check NAME, or docs FILE."""
+"""Start, check and tell of methods: python -m bench method new|check NAME, or docs FILE."""
 
 import argparse
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from bench.runs.catalogue import ROOT, settings, unknown
 from methods import load, names
-from workflows.grid import ROOT, settings, unknown
 
 HEAD = """# Methods
 
@@ -133,14 +134,14 @@ def _bytes(size: int) -> str:
     return f"{size} B"
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Start, check or tell of methods."""
     parser = argparse.ArgumentParser(
-        prog="python -m methods", description="Start, check, tell of methods."
+        prog="python -m bench method", description="Start, check, tell of methods."
     )
     parser.add_argument("what", choices=("new", "check", "docs"))
     parser.add_argument("name", nargs="?", default="")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     if not args.name:
         sys.exit("which one? give NAME=my_method")
     try:
@@ -152,7 +153,3 @@ def main() -> None:
         print(f"{new(args.name)}: write step, then make check-method NAME={args.name}")
     except ValueError as error:
         sys.exit(str(error))
-
-
-if __name__ == "__main__":
-    main()

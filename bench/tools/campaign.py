@@ -1,4 +1,4 @@
-"""Run what fits of a suite in a time: python -m bench.campaign --suite S --minutes M
+"""Run what fits of a suite in a time: python -m bench campaign --suite S --minutes M
 
 Without Snakemake, for machines that are lent for minutes; S may be several suites. All jobs share
 one process, so none pays for starting up; small runs gain most. One job after the other on one
@@ -22,19 +22,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple, get_args
 
-from bench import attack, cost, estimate, evaluate, job, train
-from bench import config as configs
-from bench.record import (
-    AUTOATTACK,
-    COST,
-    TRAIN,
-    Config,
-    Engine,
-    Record,
-    read_status,
-    write_bytes,
-)
-from workflows.grid import MEASURE, ROOT, Plan
+from bench.runs import suite as configs
+from bench.runs.catalogue import MEASURE, ROOT
+from bench.runs.files import write_bytes
+from bench.runs.record import AUTOATTACK, COST, TRAIN, Config, Engine, Record, read_status
+from bench.stages import attack, cost, evaluate, job, train
+from bench.tools import estimate
+from workflows.plan import Plan
 
 STAGES = {TRAIN: train.main, AUTOATTACK: attack.main, COST: cost.main}  # others: evaluate.main
 PART = 15 * 2**20  # bytes of one part of an archive
@@ -254,11 +248,11 @@ def _file(work: Work, name: str) -> Path:
     return work.plan.results / "runs" / work.folder / name
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Run a campaign and say what is left."""
     start = time.monotonic()
     parser = argparse.ArgumentParser(
-        prog="python -m bench.campaign", description="Run what fits of a suite in a time."
+        prog="python -m bench campaign", description="Run what fits of a suite in a time."
     )
     parser.add_argument(
         "--suite", type=Path, nargs="+", required=True, help="names or files of suites"
@@ -276,7 +270,7 @@ def main() -> None:
         "--archive", type=Path,
         help="pack records here after every stage, and at the end weights still to be attacked",
     )  # fmt: skip
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     if args.minutes <= 0:
         parser.error("--minutes must be more than 0")
     try:
@@ -298,7 +292,7 @@ def main() -> None:
     print(f"{done} done now, {len(left(works))} of {len(works)} left")
     if bad := failed(works):
         print(f"{bad} failed, or follow what failed; --retry-failed tries them again")
-    print(f"the page: python -m report.render --results {args.results}")
+    print(f"the page: python -m bench report --results {args.results}")
     if args.archive:
         archive(plans, args.archive)
         print(f"packed; to unpack: tar xzf {args.archive} -C results")
@@ -318,7 +312,3 @@ def _prepare(plan: Plan) -> None:
 
     for name in plan.suite.datasets:
         prepare(name, Path(plan.data_dir))
-
-
-if __name__ == "__main__":
-    main()

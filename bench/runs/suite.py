@@ -4,9 +4,9 @@ Checks happen here and only here. Every mistake of a suite is reported at once, 
 given, what is allowed, and the nearest name.
 """
 
-import argparse
 import ast
 import dataclasses
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,9 +29,9 @@ from pydantic import (
     model_validator,
 )
 
-from bench.protocol import PROTOCOLS, Protocol
-from bench.record import Config, Measured, Record, build, radius, write_json
-from workflows import grid
+from bench.runs import catalogue
+from bench.runs.protocol import PROTOCOLS, Protocol
+from bench.runs.record import Config, Measured, build, radius
 
 
 def _each(value: Any) -> list[Any]:
@@ -46,7 +46,7 @@ def _listed(value: Any) -> Any:
 def _named(what: str, allowed: Callable[[], Iterable[str]]) -> AfterValidator:
     def check(name: str) -> str:
         if name not in allowed():
-            raise ValueError(grid.unknown(what, name, allowed()))
+            raise ValueError(catalogue.unknown(what, name, allowed()))
         return name
 
     return AfterValidator(check)
@@ -58,9 +58,9 @@ def _unique(values: list[Any]) -> list[Any]:
     return values
 
 
-MethodName = Annotated[str, _named("method", lambda: grid.names("methods"))]
-DataName = Annotated[str, _named("data set", lambda: grid.names("bench/data"))]
-ArchitectureName = Annotated[str, _named("architecture", lambda: grid.names("bench/models"))]
+MethodName = Annotated[str, _named("method", lambda: catalogue.names("methods"))]
+DataName = Annotated[str, _named("data set", lambda: catalogue.names("bench/data"))]
+ArchitectureName = Annotated[str, _named("architecture", lambda: catalogue.names("bench/models"))]
 ProtocolName = Annotated[str, _named("protocol", lambda: PROTOCOLS)]
 
 
@@ -92,7 +92,9 @@ class Suite(BaseModel):
         description="L-inf radii, in 1/255; null: each data set's usual one."
     )
     seeds: Annotated[list[Seed], *_List] = Field(description="One run each.")
-    protocol: ProtocolName = Field(description="How all runs train, by name: bench/protocol.py.")
+    protocol: ProtocolName = Field(
+        description="How all runs train, by name: bench/runs/protocol.py."
+    )
     protocol_for: dict[str, ProtocolName] = Field(
         default_factory=dict,
         description="Other protocols for some architectures or data sets; an architecture's first.",
@@ -135,9 +137,9 @@ class Suite(BaseModel):
     @field_validator("protocol_for")
     @classmethod
     def _for_what_exists(cls, given: dict[str, str]) -> dict[str, str]:
-        allowed = [*grid.names("bench/models"), *grid.names("bench/data")]
+        allowed = [*catalogue.names("bench/models"), *catalogue.names("bench/data")]
         wrong = [
-            grid.unknown("architecture or data set", name, allowed)
+            catalogue.unknown("architecture or data set", name, allowed)
             for name in given
             if name not in allowed
         ]
@@ -179,7 +181,7 @@ def suite(given: Mapping[str, Any]) -> Suite:
         ConfigError: lists every mistake with its remedy.
     """
     if "suite" not in given:
-        given = load(grid.ROOT / "workflows/config/default.yaml") | dict(given)
+        given = load(catalogue.ROOT / "workflows/config/default.yaml") | dict(given)
     try:
         return Suite.model_validate(dict(given))
     except ValidationError as error:
@@ -205,16 +207,22 @@ def runs(suite: Suite) -> list[Config]:
     known = {
         (method, dataset): [
             published(method, dataset) | given
-            for given in grid.product(suite.method_args.get(method, {}))
+            for given in product(suite.method_args.get(method, {}))
         ]
         for method in suite.methods
         for dataset in suite.datasets
     }
     return [
         _resolved(suite, settings=given, **cell)
-        for cell in grid.product(axes)
+        for cell in product(axes)
         for given in known[cell["method"], cell["dataset"]]
     ]
+
+
+def product(axes: Mapping[str, Iterable[Any]]) -> Iterator[dict[str, Any]]:
+    """Yield every combination of one value from each axis."""
+    for values in itertools.product(*axes.values()):
+        yield dict(zip(axes, values, strict=True))
 
 
 def _resolved(
@@ -278,7 +286,9 @@ def published(method: str, dataset: str) -> dict[str, Any]:
         ConfigError: the method's file has a default that is no literal, or not of its type.
     """
     try:
-        return settings(method, grid.settings(method) | grid.presets(method).get(dataset, {}))
+        return settings(
+            method, catalogue.settings(method) | catalogue.presets(method).get(dataset, {})
+        )
     except ValueError as error:
         raise ConfigError(f"methods/{method}.py: {error}") from None
 
@@ -287,12 +297,12 @@ def _completed(raw: dict[str, Any]) -> dict[str, Any]:
     whole: dict[str, Any] = {"settings": {}, "seed": 0} | raw
     kinds = {"dataset": "bench/data", "architecture": "bench/models", "method": "methods"}
     for what, kind in kinds.items():
-        if what in whole and whole[what] not in grid.names(kind):
-            raise ConfigError(grid.unknown(what, str(whole[what]), grid.names(kind)))
+        if what in whole and whole[what] not in catalogue.names(kind):
+            raise ConfigError(catalogue.unknown(what, str(whole[what]), catalogue.names(kind)))
     name, eps = whole.get("protocol"), whole.get("eps")
     if isinstance(name, str):
         if name not in PROTOCOLS:
-            raise ConfigError(grid.unknown("protocol", name, PROTOCOLS))
+            raise ConfigError(catalogue.unknown("protocol", name, PROTOCOLS))
         whole["protocol"] = PROTOCOLS[name].as_dict()
     if eps is None and "dataset" in whole:
         eps = usual_eps(whole["dataset"])
@@ -341,17 +351,17 @@ def _unsound(config: Config, protocol: Protocol) -> Iterator[str]:
 
 def published_width(architecture: str) -> int:
     """Channels of an architecture's first layer as published, read off its syntax tree."""
-    return int(grid.constant(f"bench/models/{architecture}.py", "WIDTH"))
+    return int(catalogue.constant(f"bench/models/{architecture}.py", "WIDTH"))
 
 
 def usual_eps(dataset: str) -> float:
     """Radius that a data set is usually attacked with, in 1/255, read off its syntax tree."""
-    return float(grid.argument(f"bench/data/{dataset}.py", "INFO", "eps"))
+    return float(catalogue.argument(f"bench/data/{dataset}.py", "INFO", "eps"))
 
 
 def data_dir(suite: Suite) -> str:
     """Where official files are looked for and prepared ones kept."""
-    return suite.data_dir or grid.data_folder()
+    return suite.data_dir or catalogue.data_folder()
 
 
 def settings(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -360,12 +370,12 @@ def settings(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: lists every unknown name and every wrong value.
     """
-    known, checked, wrong = grid.settings(method), {}, []
+    known, checked, wrong = catalogue.settings(method), {}, []
     for name, value in given.items():
         if name not in known:
-            wrong.append(grid.unknown(f"setting of {method}", name, known))
+            wrong.append(catalogue.unknown(f"setting of {method}", name, known))
             continue
-        kind = grid.annotation(method, name)
+        kind = catalogue.annotation(method, name)
         try:
             # not strict: Snakemake's command line hands over every number as text
             checked[name] = TypeAdapter(_type(kind)).validate_python(value)
@@ -416,21 +426,9 @@ def _type(kind: str) -> Any:
 def _said(mistake: Any) -> str:
     where = ".".join(str(part) for part in mistake["loc"])
     if mistake["type"] == "extra_forbidden":
-        return grid.unknown("key", where, Suite.model_fields)
+        return catalogue.unknown("key", where, Suite.model_fields)
     if mistake["type"] == "missing":
         return f"key {where!r} is missing"
     text = mistake["msg"].removeprefix("Value error, ")
     shown = "" if mistake["type"] == "value_error" else f", given {mistake['input']!r}"
     return f"{where}: {text}{shown}" if where else f"{text}{shown}"
-
-
-def main() -> None:
-    """Write the schemas of suites and of records, for editors and for other tools."""
-    argparse.ArgumentParser(prog="python -m bench.config", description=main.__doc__).parse_args()
-    text = yaml.safe_dump(Suite.model_json_schema(), sort_keys=False)
-    (grid.ROOT / "workflows/config/schema.yaml").write_text(text, encoding="utf-8")
-    write_json(grid.ROOT / "results/schema.json", TypeAdapter(Record).json_schema())
-
-
-if __name__ == "__main__":
-    main()

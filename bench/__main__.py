@@ -1,0 +1,52 @@
+"""The one program: python -m bench COMMAND ...; without a command, the list of what there is."""
+
+import ast
+import importlib
+import sys
+from pathlib import Path
+
+from bench.runs.catalogue import ROOT, unknown
+
+COMMANDS = {
+    "train": "bench.stages.train",
+    "attack": "bench.stages.attack",
+    "evaluate": "bench.stages.evaluate",
+    "cost": "bench.stages.cost",
+    "data": "bench.tools.data",
+    "plan": "bench.tools.estimate",
+    "campaign": "bench.tools.campaign",
+    "reproduce": "bench.tools.reproduce",
+    "verify": "bench.tools.verify",
+    "export": "bench.tools.robustbench",
+    "benchmark": "bench.tools.benchmark",
+    "method": "bench.tools.method",
+    "schema": "bench.tools.schema",
+    "report": "report.render",
+    "papers": "report.papers",
+    "outside": "report.outside",
+}
+
+
+def main() -> None:
+    """Run a command with the words behind it."""
+    command, *words = sys.argv[1:] or ["--help"]
+    if command in ("-h", "--help"):
+        print(listing())
+        return
+    if command not in COMMANDS:
+        sys.exit(unknown("command", command, COMMANDS))
+    importlib.import_module(COMMANDS[command]).main(words)
+
+
+def listing() -> str:
+    """List the commands, each with the first line of its module; imports none of them."""
+    lines = ["usage: python -m bench COMMAND ...; COMMAND --help says more", ""]
+    for command, module in COMMANDS.items():
+        path = ROOT / Path(*module.split(".")).with_suffix(".py")
+        said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        lines.append(f"  {command:10} {said.partition(chr(10))[0].partition(': ')[0].rstrip('.')}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The stages of a run, one program each: train, attack, evaluate, cost."""

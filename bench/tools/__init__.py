@@ -1,0 +1,1 @@
+"""Programs over whole suites and over records."""
