@@ -27,7 +27,7 @@ leaderboard: $(READY) $(SUITE_FILE)  ## train, attack, cost and rank: the whole 
 	$(BIN)/snakemake $(OPTIONS) --quiet $$quiet && $(BIN)/python -m bench report --summary
 
 test: $(READY)  ## run all unmarked tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile  # a worker holds the fixtures of a file
 
 check: $(READY)  ## check format, lint and types
 	$(BIN)/ruff format --check .
@@ -43,7 +43,7 @@ format: $(READY)  ## bring all files into the project's format
 plan: $(READY) $(SUITE_FILE)  ## what would run: make plan SUITE=cifar10 CONFIG='seeds=[0]'
 	@said=$$($(BIN)/snakemake $(OPTIONS) --dry-run --quiet rules host reason --config $(CONFIG) 2>&1) || { echo "$$said"; exit 1; }; \
 	echo "$$said" | sed -n -e '/^Nothing/p' -e '/^job  /,/^total/p' | sed '/^total/q'
-	@$(BIN)/python -m bench plan --plan --configfile $(SUITE_FILE) --config $(CONFIG)
+	@$(BIN)/python -m bench plan --configfile $(SUITE_FILE) --config $(CONFIG)
 
 benchmark: $(READY)  ## how fast training and AutoAttack are here: make benchmark RUN=results/runs/...
 	$(BIN)/python -m bench benchmark --threads $$(nproc) $(if $(RUN),--attack-run $(RUN)) \

@@ -6,7 +6,7 @@ min_version("9.0")
 
 
 from bench.runs import suite as configs
-from bench.runs.record import MEASURES
+from bench.runs.stage import evaluations
 from workflows.plan import Plan
 
 try:
@@ -29,6 +29,7 @@ wildcard_constraints:
 
 
 include: "workflows/rules/data.smk"
+include: "workflows/rules/stale.smk"
 include: "workflows/rules/train.smk"
 include: "workflows/rules/evaluate.smk"
 include: "workflows/rules/cost.smk"

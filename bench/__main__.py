@@ -7,11 +7,8 @@ from pathlib import Path
 
 from bench.runs.catalogue import ROOT, unknown
 
-COMMANDS = {
-    "train": "bench.stages.train",
-    "attack": "bench.stages.attack",
-    "evaluate": "bench.stages.evaluate",
-    "cost": "bench.stages.cost",
+STAGES = ("train", "attack", "evaluate", "cost")
+COMMANDS = {stage: f"bench.stages.{stage}" for stage in STAGES} | {
     "data": "bench.tools.data",
     "plan": "bench.tools.estimate",
     "campaign": "bench.tools.campaign",
@@ -35,7 +32,10 @@ def main() -> None:
         return
     if command not in COMMANDS:
         sys.exit(unknown("command", command, COMMANDS))
-    importlib.import_module(COMMANDS[command]).main(words)
+    if command in STAGES:
+        importlib.import_module("bench.stages.running").main(command, words)
+    else:
+        importlib.import_module(COMMANDS[command]).main(words)
 
 
 def listing() -> str:

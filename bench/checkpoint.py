@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from bench.runs.files import write_bytes
 
 KEPT = 2
-BEST = "best.safetensors"  # weights of the best epoch, where images are held out
 
 
 class Checkpoint(NamedTuple):

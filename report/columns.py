@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from bench.runs.catalogue import EVALUATIONS, constant
 from bench.runs.record import AUTOATTACK, COST, TRAIN, Record
+from bench.runs.stage import evaluations
 
 REFERENCE = "fgsm_rs"
 NO_BEST = "this protocol holds no validation images out"
@@ -140,13 +142,6 @@ SHORT = tuple(  # of the README, of Markdown and of LaTeX
     for column in COLUMNS
     if column.key in ("autoattack", "clean", "fgsm", "pgd10", "time_ratio")
 )
-TITLES = {
-    "pgd50_10": ("PGD-50-10", "% right under fifty steps of eps/4 from each of ten starts"),
-    "autoattack_best": (
-        "best AutoAttack",
-        "% right under AutoAttack standard of the epoch that was best on validation images",
-    ),
-}
 
 
 def measured(records: Iterable[Record]) -> list[Column]:
@@ -162,7 +157,10 @@ def measured(records: Iterable[Record]) -> list[Column]:
 
 
 def _measured(stage: str, name: str) -> Column:
-    title, meaning = TITLES.get(name, (name, f"% right under {name}, of {stage}"))
+    title, meaning = name, f"% right under {name}, of {stage}"
+    if name == stage and name in evaluations():
+        path = f"{EVALUATIONS}/{name}.py"
+        title, meaning = constant(path, "TITLE"), constant(path, "MEANING")
     return Column(
         name if name == stage else f"{stage}.{name}",
         title,

@@ -12,15 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.runs import catalogue
-from bench.runs.record import AUTOATTACK, COST, MEASURES, TRAIN, Epoch, Expense, Record, Training
+from bench.runs.record import AUTOATTACK, COST, TRAIN, Epoch, Expense, Record, Training
+from bench.runs.stage import flags, stages
 from report import sources
 from report.outside import Outside
 from report.table import Cell, Group, Row, Run
 
 CURVE_POINTS = 100_000  # of all runs together; a run gets its share of them,
 MOST, LEAST = 60, 12  # within these bounds
-STAGES = (TRAIN, AUTOATTACK, COST, *MEASURES)
 LOG_LINES, LOG_CHARACTERS = 30, 4_000  # of one stage
 LOG_BUDGET = 2_000_000  # characters of all runs together, those that are not done first
 
@@ -139,31 +138,24 @@ def command(run: Run) -> str:
     config = json.dumps(run.config.as_dict(), separators=(",", ":"))
     lines = [f"python -m bench data {shlex.quote(run.config.dataset)}"]
     # the others read what training wrote
-    for stage in (stage for stage in STAGES if stage == TRAIN or run.has(stage)):
-        record = run.stages[stage] if run.has(stage) else None
-        said = {"config": config, "out": "again"} | (_options(record) if record else {})
-        options = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in said.items())
-        lines.append(f"python -m bench {catalogue.program(stage)} {options}")
+    for one in (one for one in stages().values() if one.name == TRAIN or run.has(one.name)):
+        said = {"--config": config, "--out": "again"}
+        if run.has(one.name):
+            record = run.stages[one.name]
+            said |= _machine(record) | flags(one.made(record))
+        if one.program == "evaluate":
+            said["--evaluation"] = one.name
+        words = shlex.join(word for pair in said.items() for word in pair)
+        lines.append(f"python -m bench {one.program} {words}")
     return "\n".join(lines)
 
 
-def _options(record: Record) -> dict[str, Any]:
-    """What a stage that is done was told; device and threads decide a number's last bits."""
-    said: dict[str, Any] = {}
-    if made := record.origin:
-        said = {"device": "cuda" if made.cuda else "cpu", "threads": made.threads}
-    if training := record.training:
-        said |= {"test-images": training.clean.n, "probe-images": training.probe_images,
-                 "engine": training.engine}  # fmt: skip
-    if attack := record.attack:
-        said |= {"images": attack.n, "batch": attack.batch, "seed": attack.seed,
-                 "mode": attack.mode}  # fmt: skip
-    if expense := record.expense:
-        said |= {"repetitions": expense.repetitions, "engine": expense.engine}
-    if measure := record.measure:
-        images = min((score.n for score in measure.scores.values()), default=0)
-        said |= {"measure": record.stage, "images": images, "seed": measure.settings.get("seed", 0)}
-    return said
+def _machine(record: Record) -> dict[str, str]:
+    """Flags for device and threads, which decide a number's last bits."""
+    made = record.origin
+    if made is None:
+        return {}
+    return {"--device": "cuda" if made.cuda else "cpu", "--threads": str(made.threads)}
 
 
 def passes(record: Record, expense: Expense) -> dict[str, float | None] | None:
@@ -301,7 +293,7 @@ def _tails(runs: Sequence[Run], logs: Path) -> dict[str, dict[str, str]]:
     """Read the ends of the logs there are, by run and stage, until the budget is spent."""
     found: dict[str, dict[str, str]] = {}
     left = LOG_BUDGET
-    here = [(run, stage) for run in runs if not run.published for stage in STAGES]
+    here = [(run, stage) for run in runs if not run.published for stage in stages()]
     for run, stage in sorted(here, key=lambda one: one[0].has(one[1])):
         path = logs / run.folder / f"{stage}.log"
         if left <= 0:

@@ -17,7 +17,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.runs import catalogue
-from bench.runs.record import AUTOATTACK, COST, MEASURES, TRAIN, Config, Record, build, radius
+from bench.runs.fingerprints import same
+from bench.runs.record import AUTOATTACK, COST, TRAIN, Config, Record, build, radius
+from bench.runs.stage import stages
 from evaluation.binomial import wilson
 from evaluation.masking import doubts
 from report import ranks
@@ -154,7 +156,7 @@ def collect(*, published: Path, runs: Path | None = None, plan: Path | None = No
     """
     found: dict[str, Run] = {}
     for root in (published, runs):
-        for stage in (TRAIN, AUTOATTACK, COST, *MEASURES):
+        for stage in stages():
             for path in sorted(root.rglob(f"{stage}.json")) if root else ():
                 _add(found, path, stage, root is published)
     planned = json.loads(plan.read_text(encoding="utf-8")) if plan and plan.is_file() else {}
@@ -373,12 +375,12 @@ def _older(runs: Iterable[Run], now: Now) -> Iterable[str]:
     """Say which code has changed since the records of a row, one method's, were made."""
     made = {(r.origin, r.stage, r.config.dataset, r.config.architecture, r.config.method)
             for run in runs for r in run.stages.values() if r.origin}  # fmt: skip
-    if any(origin.bench_code != now.bench(*where) for origin, *where, _ in made):
+    if not all(same(origin.bench_code, now.bench(*where)) for origin, *where, _ in made):
         yield "older code"
     current = {method: now.method(method) for *_, method in made}
     if None in current.values():
         yield "no method code to compare with"
-    elif any(origin.method_code != current[method] for origin, *_, method in made):
+    elif not all(same(origin.method_code, current[method] or "") for origin, *_, method in made):
         yield "older method code"
 
 

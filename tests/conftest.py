@@ -1,7 +1,7 @@
 """One thread, no network, and a network so small that a test takes milliseconds."""
 
 import os
-from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -99,18 +99,20 @@ def weights(net):
     return torch.cat([p.detach().flatten() for p in net.parameters()]).cpu()
 
 
+class Tiny(NamedTuple):
+    net: Any = tiny_net
+    data: Any = tiny_data
+    trainer: Any = tiny_trainer
+    step: Any = one_step
+    weights: Any = weights
+    eps: float = EPS
+    brief: Protocol = BRIEF
+
+
 @pytest.fixture
 def tiny():
     """The helpers above, for tests: importlib mode keeps conftest from being imported by name."""
-    return SimpleNamespace(
-        net=tiny_net,
-        data=tiny_data,
-        trainer=tiny_trainer,
-        step=one_step,
-        weights=weights,
-        eps=EPS,
-        brief=BRIEF,
-    )
+    return Tiny()
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ from bench.runs.record import (
     Data,
     Epoch,
     Expense,
+    Measure,
     Origin,
     Record,
     Score,
@@ -70,6 +71,12 @@ def expense(ratio):
     )  # fmt: skip
 
 
+def measure(name, n=40):
+    return Measure(
+        settings={"seed": 0}, scores={name: Score(accuracy=50.0, n=n)}, measure_seconds=1.0
+    )
+
+
 def write(root, cfg, stage, *, status="done", reason=None, data=DATA, **body):
     run = f"{cfg.method}-{cfg.seed}-{sorted(cfg.settings.items())}-{cfg.eps}".replace("/", "_")
     record = Record(
@@ -84,6 +91,28 @@ def done(root, cfg, *, aa, ratio=1.0, **scores):
     write(root, cfg, "autoattack", attack=attack(aa))
     if cfg.seed == 0:
         write(root, cfg, "cost", expense=expense(ratio))
+
+
+def wanted(plan, work, **changes):
+    """Make the record that a stage's job would leave; ``changes`` are to its head or its body."""
+    options, name = plan.options(work), work.stage.name
+    bodies = {
+        "training": lambda: dataclasses.replace(training(), probe_images=options.probe_images),
+        "attack": lambda: dataclasses.replace(attack(50.0, options.images), batch=options.batch),
+        "expense": lambda: dataclasses.replace(expense(1.0), repetitions=options.repetitions),
+        "measure": lambda: measure(name, options.images),
+    }  # fmt: skip
+    field = work.stage.body
+    of_head = {f.name for f in dataclasses.fields(Record)}
+    head = {key: value for key, value in changes.items() if key in of_head}
+    body = {key: value for key, value in changes.items() if key not in of_head}
+    if head.get("status", "done") == "done":
+        head[field] = dataclasses.replace(bodies[field](), **body)
+    return Record(**{
+        "stage": name, "run": work.config.run_id, "config": work.config, "status": "done",
+        "data": DATA, "options": dataclasses.asdict(options),
+        "origin": dataclasses.replace(ORIGIN, method_code=plan.code[work.config.method]),
+    } | head)  # fmt: skip
 
 
 METHODS = ("fgsm", "fgsm_rs", "n_fgsm", "sora", "pgd10", "trades", "grad_align", "mine")

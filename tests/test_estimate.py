@@ -1,17 +1,15 @@
 """What a suite is said to take follows from counted operations."""
 
 import dataclasses
-import sys
 
 import made_up
 import pytest
 
-from bench.runs import fingerprints
 from bench.runs import suite as config
 from bench.runs.catalogue import ROOT
 from bench.runs.files import between_marks
-from bench.runs.record import Record
 from bench.tools import estimate
+from workflows.plan import Plan
 
 PAPER = config.suite(config.load(ROOT / "workflows/config/paper.yaml"))
 
@@ -54,121 +52,118 @@ def test_a_cell_without_runs_has_a_dash_in_the_table():
 
 
 SMOKE = config.suite(config.load(ROOT / "workflows/config/smoke.yaml") | {"seeds": [0, 1]})
-RUNS = config.runs(SMOKE)
 HERE = made_up.ORIGIN.device
 
 
-def finish(results, run, stage, *, slower=1.0, images=4, **origin):
-    """Write a record of a stage that took so many times the estimated hours."""
-    seconds = slower * 3600 * estimate.stage_hours(run, 4)[stage]
-    body = {
-        "train": {
-            "training": dataclasses.replace(
-                made_up.training(), train_seconds=0.75 * seconds, probe_seconds=0.25 * seconds
-            )
-        },
-        "autoattack": {
-            "attack": dataclasses.replace(made_up.attack(50.0, images), attack_seconds=seconds)
-        },
-    }[stage]
-    made = {"method_code": fingerprints.method_fingerprint(run.method)} | origin
-    Record(
-        stage=stage, run=run.run_id, config=run, status="done", data=made_up.DATA,
-        origin=dataclasses.replace(made_up.ORIGIN, **made), **body,
-    ).write(results / "runs" / run.folder)  # fmt: skip
+@pytest.fixture
+def plan(tmp_path):
+    return over(tmp_path)
 
 
-def planned(results, suite=SMOKE):
-    return estimate.plan(suite, estimate.works(suite, config.runs(suite), results), HERE)
+def over(results, **changes):
+    """Plan the smoke suite, changed."""
+    suite = SMOKE.model_copy(update=changes)
+    return Plan(suite, config.runs(suite), data_dir="x", results=results)
+
+
+def finish(plan, stage, runs=slice(None), *, slower=1.0, device=HERE, **changes):
+    """Write records of a stage that took so many times the estimated hours."""
+    clock = {"train": "train_seconds", "autoattack": "attack_seconds"}[stage]
+    for work in [work for work in plan.work if work.stage.name == stage][runs]:
+        seconds = slower * 3600 * hours(plan)[work.config.folder][stage]
+        record = made_up.wanted(plan, work, **{clock: seconds} | changes)
+        if record.training:
+            training = dataclasses.replace(record.training, probe_seconds=0.0)
+            record = dataclasses.replace(record, training=training)
+        origin = dataclasses.replace(record.origin, device=device)
+        dataclasses.replace(record, origin=origin).write(plan.file(work).parent)
+
+
+def hours(plan):
+    return {name: estimate.stage_hours(run, 4) for name, run in plan.runs.items()}
+
+
+def total(plan, stage):
+    return sum(one[stage] for one in hours(plan).values())
+
+
+def told(plan, device=HERE):
+    return estimate.told(plan, device)
 
 
 def takes(train, attack):
     return f"{estimate._h(train)} of training and {estimate._h(attack)} of AutoAttack"
 
 
-def test_what_has_its_records_is_not_left(tmp_path):
-    assert planned(tmp_path).startswith("left: 4 of 4 runs")
-    for run in RUNS[:2]:
-        finish(tmp_path, run, "train")
-    assert planned(tmp_path).startswith("left: 4 of 4 runs")
-    finish(tmp_path, RUNS[0], "autoattack")
-    assert planned(tmp_path).startswith("left: 3 of 4 runs")
-    for run in RUNS:
-        finish(tmp_path, run, "train")
-        finish(tmp_path, run, "autoattack")
-    assert planned(tmp_path).startswith("left: 0 of 4 runs, 0 min of training and 0 min of Auto")
+def test_what_has_its_records_is_not_left(plan):
+    assert told(plan).startswith("left: 4 of 4 runs (4 train, 4 autoattack, 2 cost)")
+    finish(plan, "train", slice(2))
+    assert told(plan).startswith("left: 4 of 4 runs (2 train, 4 autoattack, 2 cost)")
+    finish(plan, "train")
+    finish(plan, "autoattack")
+    assert told(plan).startswith("left: 2 of 4 runs (2 cost), 0 min of training and 0 min of Auto")
 
 
-@pytest.mark.parametrize("other", [{"images": 3}, {"method_code": "of another day"}])
-def test_a_record_of_other_images_or_code_does_not_count(tmp_path, other):
-    finish(tmp_path, RUNS[0], "train")
-    finish(tmp_path, RUNS[0], "autoattack", **other)
-    assert planned(tmp_path).startswith("left: 4 of 4 runs")
+def test_what_failed_is_left_only_if_it_is_tried_again(plan):
+    finish(plan, "train", status="failed", reason="x")
+    finish(plan, "autoattack", status="skipped", reason="x")
+    assert told(plan).startswith("left: 2 of 4 runs (2 cost)")
+    again = over(plan.results, retry_failed=True)
+    assert told(again).startswith("left: 4 of 4 runs (4 train, 4 autoattack, 2 cost)")
 
 
-def test_what_failed_is_left_only_if_it_is_tried_again(tmp_path):
-    for stage in ("train", "autoattack"):
-        folder = tmp_path / "runs" / RUNS[0].folder
-        Record(stage=stage, run="", config=RUNS[0], status="failed", reason="x").write(folder)
-    assert planned(tmp_path).startswith("left: 3 of 4 runs")
-    again = SMOKE.model_copy(update={"retry_failed": True})
-    assert planned(tmp_path, again).startswith("left: 4 of 4 runs")
-
-
-def test_hours_are_at_the_median_pace_of_this_machines_runs(tmp_path):
-    hours = [estimate.stage_hours(run, 4) for run in RUNS]
-    train, attack = (sum(one[stage] for one in hours) for stage in estimate.STAGES)
-    for run, slower in zip(RUNS[:3], (1e6, 9e6, 1e3), strict=True):
-        finish(tmp_path, run, "train", slower=slower)
-    finish(tmp_path, RUNS[3], "train", slower=1e9, device="another")
-    said = planned(tmp_path)
+def test_hours_are_at_the_median_pace_of_this_machines_runs(plan):
+    train, attack = (total(plan, stage) for stage in estimate.STAGES)
+    for i, slower in enumerate((1e6, 9e6, 1e3)):
+        finish(plan, "train", slice(i, i + 1), slower=slower)
+    finish(plan, "train", slice(3, 4), slower=1e9, device="another")
+    said = told(plan)
     assert f"from nothing: {takes(1e6 * train, 1e6 * attack)}" in said
     assert f"at the pace of 3 finished runs on this machine's {HERE}" in said
     assert "TFLOP/s" not in said
-    finish(tmp_path, RUNS[0], "autoattack", slower=2e6)
-    said = planned(tmp_path)
-    rest = takes(0.0, 2e6 * (attack - hours[0]["autoattack"]))
-    assert f"left: 3 of 4 runs, {rest}; from nothing: {takes(1e6 * train, 2e6 * attack)}" in said
+    finish(plan, "autoattack", slice(1), slower=2e6)
+    rest = attack - next(iter(hours(plan).values()))["autoattack"]
+    assert f"{takes(0.0, 2e6 * rest)}; from nothing: {takes(1e6 * train, 2e6 * attack)}" in told(
+        plan
+    )
 
 
-def test_published_runs_of_this_machine_tell_its_pace_and_are_left_all_the_same(tmp_path):
-    finish(tmp_path, RUNS[0], "train", slower=1e6)
-    finish(tmp_path, RUNS[0], "autoattack", slower=1e9, images=3)  # fewer than asked for
-    (tmp_path / "published").mkdir()
-    (tmp_path / "runs").rename(tmp_path / "published/set")
-    hours = [estimate.stage_hours(run, 4) for run in RUNS]
-    train, attack = (1e6 * sum(one[stage] for one in hours) for stage in estimate.STAGES)
-    said = planned(tmp_path)
-    assert said.startswith(f"left: 4 of 4 runs, {takes(train, attack)}")
+def test_published_runs_of_this_machine_tell_its_pace_and_are_left_all_the_same(plan):
+    finish(plan, "train", slice(1), slower=1e6)
+    finish(plan, "autoattack", slice(1), slower=1e9, n=3)  # fewer than asked for
+    (plan.results / "published").mkdir()
+    (plan.results / "runs").rename(plan.results / "published/set")
+    train, attack = (1e6 * total(plan, stage) for stage in estimate.STAGES)
+    said = told(plan)
+    assert said.startswith("left: 4 of 4 runs (4 train, 4 autoattack, 2 cost)")
+    assert takes(train, attack) in said
     assert f"at the pace of 1 finished run on this machine's {HERE}" in said
 
 
-def test_a_gpus_hours_are_not_said_to_be_this_machines(tmp_path):
-    finish(tmp_path, RUNS[0], "train", device="another")
-    said = planned(tmp_path)
-    assert "hours of a GPU at an assumed 20 TFLOP/s, not of this machine: it has none" in said
-    gpu = estimate.plan(SMOKE, estimate.works(SMOKE, RUNS, tmp_path), "NVIDIA H200")
+def test_a_gpus_hours_are_not_said_to_be_this_machines(plan):
+    finish(plan, "train", slice(1), device="another")
+    assert "hours of a GPU at an assumed 20 TFLOP/s, not of this machine: it has none" in told(plan)
+    gpu = told(plan, "NVIDIA H200")
     assert "on one GPU at an assumed 20 TFLOP/s; this machine has finished no run" in gpu
 
 
-def test_finished_cells_are_named(tmp_path):
-    two = SMOKE.model_copy(update={"architectures": ["small_cnn", "resnet18"]})
-    assert "finished:" not in planned(tmp_path, two)
-    for run in RUNS:
-        finish(tmp_path, run, "train")
-        finish(tmp_path, run, "autoattack")
-    assert planned(tmp_path, two).endswith("decoded; finished: digits small_cnn")
-    assert "finished:" not in planned(tmp_path)
+def test_finished_cells_are_named(plan):
+    two = over(plan.results, architectures=["small_cnn", "resnet18"])
+    assert "finished:" not in told(two)
+    for work in plan.work:
+        made_up.wanted(plan, work).write(plan.file(work).parent)
+    assert told(two).endswith("decoded; finished: digits small_cnn")
+    assert "left: 0 of 4 runs (nothing to do)" in told(plan)
+    assert "finished:" not in told(plan)
 
 
-def command(monkeypatch, *words):
+def command(*words):
     file = ROOT / "workflows/config/smoke.yaml"
-    monkeypatch.setattr(sys, "argv", ["estimate", "--plan", "--configfile", str(file), *words])
-    estimate.main()
+    estimate.main(["--configfile", str(file), *words])
 
 
-def test_a_plan_takes_what_is_laid_over_its_suite(tmp_path, monkeypatch, capsys):
-    command(monkeypatch, "--results", str(tmp_path), "--config", "seeds=[0,1,2]", "methods=sora")
+def test_a_plan_takes_what_is_laid_over_its_suite(tmp_path, capsys):
+    command("--results", str(tmp_path), "--config", "seeds=[0,1,2]", "methods=sora")
     assert capsys.readouterr().out.startswith("left: 3 of 3 runs")
 
 
@@ -176,17 +171,15 @@ def test_a_plan_takes_what_is_laid_over_its_suite(tmp_path, monkeypatch, capsys)
     ("given", "said"),
     [("seedz=[0]", "did you mean seeds?"), ("seeds", "seeds"), ("seeds=[", "flow node")],
 )
-def test_a_mistake_in_what_is_laid_over_is_said_without_a_traceback(monkeypatch, given, said):
+def test_a_mistake_in_what_is_laid_over_is_said_without_a_traceback(given, said):
     with pytest.raises(SystemExit, match=said):
-        command(monkeypatch, "--config", given)
+        command("--config", given)
 
 
-def test_a_record_that_cannot_be_read_is_named(tmp_path, monkeypatch):
-    path = tmp_path / "runs" / RUNS[0].folder / "train.json"
-    path.parent.mkdir(parents=True)
-    path.write_text("{")
-    with pytest.raises(SystemExit, match=r"train\.json is no JSON"):
-        command(monkeypatch, "--results", str(tmp_path))
+def test_a_record_that_cannot_be_read_is_left(plan):
+    finish(plan, "train")
+    plan.file(plan.work[0]).write_text("{")
+    assert "(1 train, 4 autoattack, 2 cost)" in told(plan)
 
 
 def test_disk_is_one_byte_a_pixel():

@@ -10,11 +10,13 @@ import torch
 from torch import nn
 
 from bench.models import Net
+from evaluation.attacks import Task
+from evaluation.attacks.eps_sweep import evaluate as eps_sweep
+from evaluation.attacks.eps_sweep import radii
 from evaluation.autoattack import ATTACKS, Padded, Progress, autoattack, pack, unpack
 from evaluation.clean import clean
 from evaluation.overfitting import collapse
 from evaluation.pgd import fgsm, pgd, pgd_restarts
-from evaluation.sweep import eps_sweep, radii
 
 EPS = 0.1
 NEAR = 0.18  # where the trained network below keeps some images and loses some
@@ -67,7 +69,7 @@ def test_restarts_on_a_threshold_are_exact_and_skip_what_is_broken():
 
 def test_sweep_starts_clean_and_falls_as_the_radius_grows():
     x, y = levels(0.2, 0.45, 0.58, 0.9, 0.47), torch.tensor([0, 0, 1, 1, 0])
-    scores = eps_sweep(Threshold(), x, y, trained=8 / 255, batch=5, seed=0)
+    scores, _ = eps_sweep(Threshold(), x, y, Task(8 / 255, 2, 0, print))
     assert len(scores) == 2 * 33
     assert scores["fgsm 0/255"] == scores["pgd10 0/255"] == clean(Threshold(), x, y, batch=5)
     # margins of 0.03, 0.05 and 0.08 of the range: 7.65, 12.75 and 20.4 of 255

@@ -3,16 +3,16 @@
 import dataclasses
 import json
 import math
-import shutil
 
 import pytest
 import yaml
 
-from bench.runs import catalogue, fingerprints
+from bench.runs import catalogue
 from bench.runs import suite as config
 from bench.runs.files import write_bytes, write_json
 from bench.runs.record import Config, Record, build, radius
 from bench.runs.suite import ConfigError
+from bench.tools import schema
 from workflows import plan
 
 MINE = {"name": "mine", "epochs": 2, "batch": 8, "lr_start": 0.0, "lr_peak": 0.1}
@@ -223,6 +223,7 @@ def test_without_a_suite_the_default_is_meant():
         ({"seeds": [1, 1]}, "names something twice"),
         ({"methods": []}, "methods: Value should have at least 1 item"),
         ({"width": 0}, "width: Input should be greater than 0"),
+        ({"gpus": 2}, "a run uses one GPU, not 2; leave the key out"),
         ({"method_args": {"sora": {"taw": 1}}}, "unknown setting of sora 'taw': did you mean tau?"),
         ({"method_args": {"sora": {"tau": "x"}}}, "sora.tau = 'x' is no float"),
         ({"method_args": {"sora": {"rule": "cod"}}}, "Input should be 'code' or 'paper'"),
@@ -272,57 +273,9 @@ def test_a_configuration_by_hand_is_completed_and_checked():
 def test_schema_files_are_those_of_the_types():
     """If this fails: make schema."""
     written = yaml.safe_load((catalogue.ROOT / "workflows/config/schema.yaml").read_text())
-    assert written == config.Suite.model_json_schema()
-    from pydantic import TypeAdapter
-
+    assert written == schema.of_suites()
     written = json.loads((catalogue.ROOT / "results/schema.json").read_text())
-    assert written == TypeAdapter(Record).json_schema()
-
-
-# Fingerprints.
-
-SOURCE = '''"""Words."""
-
-X = 1  # a comment
-
-
-def f(a):
-    """Say."""
-    return a + X
-'''
-
-
-def printed(tmp_path, source):
-    path = tmp_path / "m.py"
-    path.write_text(source)
-    return fingerprints.fingerprint(path)
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("Words", "Other words"),
-        ("Say.", "Say\n    more."),
-        ("# a comment", "# another"),
-        ("a + X", "a  +  X"),
-        ("\n\n\ndef", "\n\n\n\n\ndef"),
-        ("    return", "  return"),
-    ],
-)
-def test_words_and_layout_do_not_make_a_run_stale(tmp_path, old, new):
-    assert old in SOURCE
-    changed = SOURCE.replace(old, new)
-    if old == "    return":
-        changed = changed.replace('    """Say', '  """Say')
-    assert printed(tmp_path, changed) == printed(tmp_path, SOURCE)
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [("a + X", "a - X"), ("X = 1", "X = 2"), ("f(a)", "f(a, b=0)"), ("X = 1", "X = '1'")],
-)
-def test_code_makes_a_run_stale(tmp_path, old, new):
-    assert printed(tmp_path, SOURCE.replace(old, new)) != printed(tmp_path, SOURCE)
+    assert written == schema.of_records()
 
 
 def test_a_default_that_is_no_literal_is_refused_with_its_line(tmp_path, monkeypatch):
@@ -333,55 +286,14 @@ def test_a_default_that_is_no_literal_is_refused_with_its_line(tmp_path, monkeyp
         catalogue.settings("odd")
 
 
-@pytest.fixture
-def bench(tmp_path, monkeypatch):
-    """A copy of the code; says what is hashed for a stage after one of its files is edited."""
-    for room in ("bench", "evaluation"):
-        shutil.copytree(catalogue.ROOT / room, tmp_path / room)
+def test_a_method_derived_from_another_is_refused_at_planning(tmp_path, monkeypatch):
+    """Its settings, and changes of the other, would go unseen."""
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "methods/pgd3.py").write_text("class PGD3(PGD10):\n    steps: int = 3\n")
+    chosen = suite(methods=["fgsm"]).model_copy(update={"methods": ["pgd3"]})
     monkeypatch.setattr(catalogue, "ROOT", tmp_path)
-
-    def hashed(path=None, stage="train"):
-        for cache in (fingerprints.bench_fingerprint, fingerprints._imported, fingerprints._code):
-            cache.cache_clear()
-        if path:
-            with (tmp_path / path).open("a") as file:
-                file.write("\nEDITED = True\n")
-        return fingerprints.bench_fingerprint(stage, "cifar10", "preact_resnet18")
-
-    yield hashed
-    monkeypatch.undo()
-    hashed()
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "bench/data/digits.py", "bench/models/vit.py", "bench/data/_imagenet.py",
-        "bench/tools/campaign.py", "bench/tools/benchmark.py", "bench/tools/verify.py",
-        "bench/stages/attack.py",
-    ],
-)  # fmt: skip
-def test_code_that_a_run_does_not_reach_makes_it_no_older(bench, path):
-    assert bench() == bench(path)
-
-
-@pytest.mark.parametrize(
-    ("path", "stage"),
-    [
-        ("bench/stages/train.py", "train"), ("bench/trainer.py", "train"),
-        ("bench/data/cifar10.py", "train"), ("bench/data/_cifar.py", "train"),
-        ("bench/data/__init__.py", "train"),
-        ("bench/models/preact_resnet18.py", "train"), ("evaluation/overfitting.py", "train"),
-        ("evaluation/autoattack.py", "autoattack"), ("bench/meter.py", "cost"),
-        ("bench/stages/train.py", "cost"), ("evaluation/sweep.py", "eps_sweep"),
-    ],
-)  # fmt: skip
-def test_code_that_a_run_reaches_makes_it_older(bench, path, stage):
-    assert bench(stage=stage) != bench(path, stage)
-
-
-def test_the_code_of_a_data_set_that_is_gone_is_no_error(bench):
-    assert fingerprints.bench_fingerprint("train", "gone", "small_cnn")
+    with pytest.raises(ConfigError, match=r"derived from Method by that .*: class PGD3\(PGD10\)"):
+        config.runs(chosen)
 
 
 # Records.
@@ -441,15 +353,6 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path, monkeypa
 def test_radius_is_on_the_unit_scale():
     assert radius("8/255") == 8 / 255
     assert radius("63.75/255") == 0.25
-
-
-def test_attempt_changes_only_for_what_failed_and_only_when_asked(tmp_path):
-    assert plan.attempt(tmp_path, again=True) == 1
-    a_record(status="failed", reason="x").write(tmp_path)
-    assert plan.attempt(tmp_path, again=False) == 1
-    assert plan.attempt(tmp_path, again=True) == 2
-    a_record(attempt=2).write(tmp_path)
-    assert plan.attempt(tmp_path, again=True) == 2
 
 
 def test_near_names_are_offered_and_otherwise_all():

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -14,6 +14,16 @@ from bench.view import Moved
 from methods import load
 
 MIDDLE = torch.full((2, 1, 1, 2), 0.5, dtype=torch.float64)  # two grey images of two pixels
+
+
+class Seen(NamedTuple):
+    """What a call of descend was given, and the gradients there."""
+
+    loss: float
+    at: Any
+    g: Any
+    h: Any
+    w: Any
 
 
 def make(tiny, name, **settings):
@@ -41,7 +51,7 @@ def step(method, net, x, y, state=None):
         value = loss(z)
         h, *w = torch.autograd.grad(value, [z, *net.parameters()])
         w = torch.cat([part.flatten() for part in w])
-        seen.append(SimpleNamespace(loss=value.item(), at=z.detach(), g=g, h=h, w=w))
+        seen.append(Seen(value.item(), z.detach(), g, h, w))
         return h
 
     corner = torch.zeros(len(x), dtype=torch.long)

@@ -7,7 +7,6 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -181,8 +180,11 @@ def half_hours(monkeypatch, then):
         hours[0] += 0.5
         then(hours[0])
 
-    clock = SimpleNamespace(monotonic=lambda: 3600 * hours[0], sleep=sleep)
-    monkeypatch.setattr(locks, "time", clock)
+    class Clock:
+        monotonic = staticmethod(lambda: 3600 * hours[0])
+
+    Clock.sleep = staticmethod(sleep)
+    monkeypatch.setattr(locks, "time", Clock)
 
 
 def test_a_device_is_waited_for_without_end_and_that_is_said_every_hour(tmp_path, monkeypatch):
@@ -230,15 +232,15 @@ def taken(folder, stage, **rest):
 def test_a_stage_has_one_writer_at_a_time(tmp_path):
     with run_lock(tmp_path, "train"):
         assert taken(tmp_path, "train")
-        assert taken(tmp_path, "autoattack", reads="train")
+        assert taken(tmp_path, "autoattack", reads=["train"])
         assert not taken(tmp_path, "cost")
     assert not taken(tmp_path, "train")
 
 
 def test_readers_share_and_keep_the_writer_out(tmp_path):
-    with run_lock(tmp_path, "autoattack", reads="train"):
-        assert taken(tmp_path, "autoattack", reads="train")
-        assert not taken(tmp_path, "eps_sweep", reads="train")
+    with run_lock(tmp_path, "autoattack", reads=["train"]):
+        assert taken(tmp_path, "autoattack", reads=["train"])
+        assert not taken(tmp_path, "eps_sweep", reads=["train"])
         assert taken(tmp_path, "train")
 
 

@@ -12,7 +12,7 @@ from bench.data import _cache
 from bench.runs import catalogue
 from bench.runs.record import Record
 from bench.runs.suite import published_width, run
-from bench.stages import attack, train
+from bench.stages import running
 
 # Below 12 channels torch 2.11 corrupts memory at 56 pixels and more: oneDNN's backward pass of a
 # strided 1x1 convolution, channels last.
@@ -57,7 +57,7 @@ def trained(name, architecture, width, folder, monkeypatch, *, method="fgsm_rs",
     argv = ["train", "--config", json.dumps(config), "--out", str(folder / "run")]
     argv += ["--data-dir", str(folder), "--probe-images", "1", "--test-images", "1"]
     monkeypatch.setattr(sys, "argv", [*argv, "--device", "cpu"])
-    train.main()
+    running.main("train")
     return Record.read(folder / "run/train.json")
 
 
@@ -129,7 +129,7 @@ def test_an_attack_asked_for_otherwise_is_made_again(tmp_path, monkeypatch):
         argv = ["attack", "--config", config, "--out", str(tmp_path / "run"), *words]
         argv += ["--data-dir", str(tmp_path), "--device", "cpu"]
         monkeypatch.setattr(sys, "argv", argv)
-        attack.main()
+        running.main("attack")
         found = Record.read(tmp_path / "run/autoattack.json")
         return (found.attack.n, found.attack.batch, found.attack.mode), found.origin.started, found
 

@@ -1,7 +1,6 @@
 """From records to rows and pages: what is ranked, said of an empty cell, and escaped."""
 
 import dataclasses
-import importlib
 import json
 import math
 import re
@@ -24,6 +23,7 @@ from made_up import (
 from bench.runs import catalogue, fingerprints
 from bench.runs.record import Best, Measure, Score
 from bench.runs.suite import run as config_of
+from bench.stages import running
 from evaluation.binomial import wilson
 from report import figures, render, sources
 from report.columns import COLUMNS, REFERENCE, SHORT
@@ -430,19 +430,22 @@ def test_the_commands_of_a_run_are_those_that_its_records_fit(tmp_path, monkeypa
     run.stages = {k: dataclasses.replace(r, origin=made) for k, r in run.stages.items()}
     _, *lines = command(run).splitlines()
     asked = {}
-    monkeypatch.setattr(
-        "bench.stages.job.execute",
-        lambda stage, args, *_, fits, **__: asked.update({stage: (args, fits)}),
-    )
+
+    def execute(task, place):
+        asked[task.stage.name] = task
+        assert (place.threads, place.device) == (3, "cuda")
+        return run.stages[task.stage.name]
+
+    monkeypatch.setattr(running, "execute", execute)
     for line in lines:
-        _, _, program, *words = shlex.split(line)
-        importlib.import_module(program).main(words)
-    assert list(asked) == list(bodies)
-    for stage, (args, fits) in asked.items():
-        assert fits(run.stages[stage]), stage
-        assert (args.threads, args.device) == (3, "cuda")
-    assert asked["train"][0].engine == "compiled"
-    assert asked["cost"][0].engine == "captured"
+        _, _, _, program, *words = shlex.split(line)
+        running.main(program, words)
+    assert sorted(asked) == sorted(bodies)
+    for name, task in asked.items():
+        state = task.stage.state(run.stages[name], task.options, made.method_code)
+        assert state == "done", name
+    assert asked["train"].options.engine == "compiled"
+    assert asked["cost"].options.engine == "captured"
 
 
 def test_a_command_runs_nothing_that_a_record_smuggles_in(tmp_path):

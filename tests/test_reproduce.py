@@ -14,7 +14,7 @@ from bench.runs import catalogue
 from bench.runs import suite as config
 from bench.runs.files import write_json
 from bench.runs.record import Attack, Record, Score
-from bench.stages import attack, train
+from bench.stages import running
 from bench.tools import reproduce
 from evaluation.autoattack import ATTACKS, pack, unpack
 from evaluation.binomial import wilson
@@ -62,8 +62,8 @@ def made(tmp_path_factory, data_dir):
         folders[run.seed] = tmp_path_factory.mktemp("run")
         words = ["--config", json.dumps(run.as_dict()), "--out", str(folders[run.seed])]
         words += ["--data-dir", str(data_dir), "--device", "cpu", "--strict"]
-        train.main([*words, "--test-images", str(IMAGES), "--probe-images", "8"])
-        attack.main([*words, "--images", str(IMAGES), "--batch", "7", "--seed", "3"])
+        running.main("train", [*words, "--test-images", str(IMAGES), "--probe-images", "8"])
+        running.main("attack", [*words, "--images", str(IMAGES), "--batch", "7", "--seed", "3"])
     return folders
 
 
@@ -233,42 +233,43 @@ def test_what_it_took_is_no_number_of_the_run(again, published):
 
 
 @pytest.fixture
-def words(monkeypatch):
-    """What the stages would be told; none is done."""
+def asked(monkeypatch):
+    """What the stages would be told, as (task, place)."""
     heard = []
 
-    def stage(given):
-        heard.append(dict(word.removeprefix("--").split("=", 1) for word in given))
-        raise SystemExit("heard")
+    def execute(task, place):
+        heard.append((task, place))
+        raise ValueError("heard")
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    for name in reproduce.STAGES:
-        monkeypatch.setitem(reproduce.STAGES, name, stage)
+    monkeypatch.setattr(reproduce, "execute", execute)
     return heard
 
 
-def test_a_run_is_made_again_as_it_was_made_unless_told_otherwise(again, published, words):
+def test_a_run_is_made_again_as_it_was_made_unless_told_otherwise(again, published, asked):
     forge_origin(published, "train", threads=3)
     assert again()[1].endswith(": heard\n")
     forge_origin(published, "train", device="NVIDIA H200")
     forge(published, "train", engine="captured")
     again()
     again("--device", "cpu", "--engine", "eager", "--threads", "2")
-    names = ("device", "threads", "engine", "test-images", "probe-images")
-    assert [tuple(given[name] for name in names) for given in words] == [
-        ("cpu", "3", "eager", str(IMAGES), "8"),
-        ("cuda", "3", "captured", str(IMAGES), "8"),
-        ("cpu", "2", "eager", str(IMAGES), "8"),
-    ]
+    assert [(place.device, place.threads, task.options.engine) for task, place in asked] == [
+        ("cpu", 3, "eager"), ("cuda", 3, "captured"), ("cpu", 2, "eager"),
+    ]  # fmt: skip
+    options = [(task.options.test_images, task.options.probe_images) for task, _ in asked]
+    assert options == [(IMAGES, 8)] * 3
 
 
-def test_an_attack_is_made_again_as_it_was_made(again, published, words, monkeypatch):
-    monkeypatch.setitem(reproduce.STAGES, "train", train.main)
+def test_an_attack_is_made_again_as_it_was_made(again, published, monkeypatch):
+    asked, execute = [], reproduce.execute
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(
+        reproduce, "execute", lambda task, place: asked.append(task) or execute(task, place)
+    )
     forge(published, "autoattack", mode="fast")
     again()
-    (given,) = words
-    names = ("images", "batch", "seed", "mode")
-    assert [given[name] for name in names] == [str(IMAGES), "7", "3", "fast"]
+    told = asked[-1].options
+    assert (told.images, told.batch, told.seed, told.mode) == (IMAGES, 7, 3, "fast")
 
 
 def test_a_folder_of_ones_own_is_kept_and_never_taken_for_the_work(again, published, tmp_path):

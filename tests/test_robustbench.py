@@ -13,7 +13,7 @@ from bench import data
 from bench.runs import catalogue
 from bench.runs.protocol import Protocol
 from bench.runs.record import Attack, Record
-from bench.stages import train
+from bench.stages import running
 from bench.tools.robustbench import adapt, export
 from report import outside
 from report.outside import Outside, copy, read
@@ -136,7 +136,7 @@ def run(tmp_path_factory):
     words = ["--config", json.dumps(given), "--out", str(folder), "--data-dir", str(folder)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["train", *words, "--device", "cpu", "--probe-images", "8"])
-        train.main()
+        running.main("train")
     trained = Record.read(folder / "train.json")
     attack = Attack(
         version="standard", library="x", seed=0, batch=16, n=16, accuracy=43.75,

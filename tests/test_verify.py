@@ -15,7 +15,7 @@ from bench.ops import box, ce, pgd
 from bench.runs import catalogue
 from bench.runs.protocol import Protocol
 from bench.runs.record import Attack, Record, Score
-from bench.stages import attack, train
+from bench.stages import running
 from evaluation import verify
 from evaluation.autoattack import ATTACKS, pack, unpack
 from evaluation.clean import correct
@@ -48,13 +48,13 @@ def do(program, folder, data_dir, method, *words):
              "--device", "cpu", "--strict", *words)  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["program", *words])
-        program.main()
+        running.main(program)
 
 
 def make(folder, data_dir, method):
     """Train and attack."""
-    do(train, folder, data_dir, method, "--probe-images", "8")
-    do(attack, folder, data_dir, method, "--images", str(IMAGES))
+    do("train", folder, data_dir, method, "--probe-images", "8")
+    do("attack", folder, data_dir, method, "--images", str(IMAGES))
     return folder
 
 
@@ -281,7 +281,7 @@ def test_the_program_attacks_again_says_why_and_exits_accordingly(
 ):
     monkeypatch.setattr(evaluation.autoattack, "autoattack", REAL)
     (run / "autoattack.json").unlink()
-    do(attack, run, data_dir, "fgsm", "--images", "8")
+    do("attack", run, data_dir, "fgsm", "--images", "8")
 
     def program(where):
         return subprocess.run(

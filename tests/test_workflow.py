@@ -8,22 +8,28 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any, NamedTuple
 
+import made_up
 import pytest
 
 from bench.runs import catalogue
+from bench.runs import suite as config
 from bench.runs.record import Record
+from bench.tools import campaign
+from workflows.plan import Plan
 
 SUITES = [
     p for p in sorted((catalogue.ROOT / "workflows/config").glob("*.yaml")) if p.stem != "schema"
 ]
 PROJECT = ("Snakefile", "bench", "evaluation", "methods", "profiles", "report", "workflows")
 SMOKE = ("--configfile", "workflows/config/smoke.yaml")
-JOBS = {"train": 1, "autoattack": 1, "cost": 1, "measure": 2}  # of a run in the smoke suite
+STAGES = ("train", "autoattack", "pgd50_10", "eps_sweep", "cost")
 FULL = (*SMOKE, "--config", "evaluations=[pgd50_10,eps_sweep]")
 SLURM = ("--workflow-profile", "profiles/slurm")
+HANGS = 3600.0  # seconds; what takes longer is not slow
 SNAKEMAKE = (sys.executable, "-m", "snakemake", "--cores", "2")
 
 
@@ -45,24 +51,39 @@ def environment():
 def snakemake(folder, *words, ok=True):
     done = subprocess.run(
         [*SNAKEMAKE, *words], cwd=folder, env=environment(), capture_output=True, text=True,
-        timeout=300,
+        timeout=HANGS,
     )  # fmt: skip
     text = done.stdout + done.stderr
     assert (done.returncode == 0) == ok, text
     return text
 
 
+def bench(folder, *words, code=0):
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *words], cwd=folder, env=environment(),
+        capture_output=True, text=True,
+    )  # fmt: skip
+    text = done.stdout + done.stderr
+    assert done.returncode == code, text
+    assert "Traceback" not in text
+    return text
+
+
+def left(folder, *words):
+    """Stages that a dry run plans, as [(run's folder, stage)]."""
+    found, rule = [], ""
+    for line in snakemake(folder, *words, "--dry-run").splitlines():
+        if name := re.match(r"(?:local)?rule (\w+):", line):
+            rule = name[1]
+        if rule != "stale" and (run := re.match(r"    wildcards: run=([^,]+)", line)):
+            name = re.search(r"stage=(\w+)", line)
+            found.append((run[1], name[1] if name else rule))
+    return found
+
+
 def planned(folder, *words):
-    """Jobs of a dry run by rule and method, as {(rule, method): count}."""
-    text = snakemake(folder, *words, "--dry-run")
-    jobs: dict[tuple[str, str], int] = {}
-    rule = ""
-    for line in text.splitlines():
-        if found := re.match(r"(?:local)?rule (\w+):", line):
-            rule = found[1]
-        if found := re.match(r"    wildcards: run=\w+/\w+/(\w+)/", line):
-            jobs[rule, found[1]] = jobs.get((rule, found[1]), 0) + 1
-    return jobs
+    """Count the stages of a dry run, as {(stage, method): count}."""
+    return Counter((stage, run.split("/")[2]) for run, stage in left(folder, *words))
 
 
 def record(folder, method, stage="train"):
@@ -109,17 +130,7 @@ def test_smoke_runs_every_stage_and_ends_in_a_page(smoke):
 
 def test_an_update_of_free_at_costs_one_pass_each_way(project):
     config = record(project, "fgsm").config.as_dict() | {"method": "free_at", "settings": {}}
-    command = [
-        sys.executable,
-        "-m",
-        "bench",
-        "cost",
-        "--config",
-        json.dumps(config),
-        "--out",
-        "free",
-    ]
-    subprocess.run(command, cwd=project, env=environment(), check=True)
+    bench(project, "cost", "--config", json.dumps(config), "--out", "free")
     expense = Record.read(project / "free/cost.json").expense
     assert (expense.forward, expense.backward) == (1, 1)
     assert (expense.declared_forward, expense.declared_backward) == (1, 1)
@@ -142,15 +153,13 @@ def test_rewording_a_method_reruns_nothing(project):
     assert planned(project, *SMOKE) == {}
 
 
-def test_the_whole_grid_of_the_paper_is_planned_in_seconds(project):
+def test_the_whole_grid_of_the_paper_is_planned(project):  # in 8 s on a quiet machine of 2 cores
     paper = ("--configfile", "workflows/config/paper.yaml")
-    start = time.monotonic()
     text = snakemake(project, *paper, "--dry-run", "--quiet", "rules", "host", "reason")
     counts = dict(re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE))
     assert counts["train"] == counts["autoattack"] == str(16 * 6 * 5 * 3)
     assert counts["cost"] == str(16 * 6 * 5)
     assert counts["data"] == "6"
-    assert time.monotonic() - start < 60  # 8 s on a quiet machine of 2 cores
 
 
 def test_editing_a_method_reruns_that_method_only(project):
@@ -162,7 +171,7 @@ def test_editing_a_method_reruns_that_method_only(project):
         path.read_text().replace("0.03", "0.02").replace("clamp(-1, 1)", "clamp(-1, 2)")
     )
     jobs = planned(project, *FULL)
-    assert jobs == {(rule, "sora"): n for rule, n in JOBS.items()}
+    assert jobs == {(stage, "sora"): 1 for stage in STAGES}
 
 
 def test_words_are_all_ops_but_code_there_reruns_every_method(project):
@@ -181,6 +190,85 @@ def test_a_half_way_page_does_not_count_as_done(tmp_path):
 def test_moving_the_data_reruns_nothing(project):
     (project / ".data").rename(project / "elsewhere")
     assert planned(project, *SMOKE, "--config", "data_dir=elsewhere") == {}
+
+
+# What is left, to Snakemake, a plan and a campaign alike: each run with one record changed.
+
+CHANGES = [
+    ("train", {}, []),
+    ("train", {"origin": made_up.ORIGIN}, ["train", "autoattack", "pgd50_10"]),  # another code
+    ("train", {"clean": made_up.Score(accuracy=50.0, n=49)}, ["train", "autoattack", "pgd50_10"]),
+    ("train", {"probe_images": 8}, ["train", "autoattack", "pgd50_10"]),
+    ("train", {"status": "failed", "reason": "x"}, []),
+    ("train", {"status": "failed", "reason": "x", "options": {"probe_images": 8}},
+     ["train", "autoattack", "pgd50_10"]),
+    ("train", None, ["train", "autoattack", "pgd50_10"]),  # missing
+    ("autoattack", {"origin": made_up.ORIGIN}, ["autoattack"]),
+    ("autoattack", {"n": 3}, ["autoattack"]),
+    ("autoattack", {"n": 5}, ["autoattack"]),
+    ("autoattack", {"batch": 2}, ["autoattack"]),
+    ("autoattack", {"mode": "fast"}, ["autoattack"]),
+    ("autoattack", {"seed": 1}, ["autoattack"]),
+    ("autoattack", {"weights": "best"}, ["autoattack"]),
+    ("autoattack", {"status": "oom", "reason": "x"}, []),
+    ("autoattack", {"status": "skipped", "reason": "x"}, ["autoattack"]),  # its training is there
+    ("autoattack", None, ["autoattack"]),
+    ("pgd50_10", {"origin": made_up.ORIGIN}, ["pgd50_10"]),
+    ("pgd50_10", {"settings": {"seed": 1}}, ["pgd50_10"]),
+    ("pgd50_10", {"settings": {"weights": "best"}}, ["pgd50_10"]),
+    ("pgd50_10", {"scores": {"pgd50_10": made_up.Score(accuracy=50.0, n=5)}}, ["pgd50_10"]),
+    ("pgd50_10", None, ["pgd50_10"]),
+]  # fmt: skip
+RETRIED = [("train", ["train", "autoattack", "pgd50_10"]), ("autoattack", ["autoattack"])]
+
+
+def changed(project):
+    """Write the records of a suite with as many runs as there are changes, and return its plan."""
+    seeds = f"seeds={list(range(len(CHANGES)))}"
+    over = {"methods": ["fgsm"], "seeds": list(range(len(CHANGES))), "evaluations": ["pgd50_10"]}
+    suite = config.suite(config.load(catalogue.ROOT / "workflows/config/smoke.yaml") | over)
+    plan = Plan(suite, config.runs(suite), data_dir=".data", results=project / "results")
+    shutil.rmtree(plan.results / "runs")
+    for work in plan.work:  # in this order, as jobs do: a source is no younger than what reads it
+        name, change, _ = CHANGES[work.config.seed]
+        if name != work.stage.name:
+            change = {}
+        if work.stage.name == "cost":
+            change = {"repetitions": 4}
+        if change is not None:
+            made_up.wanted(plan, work, **change).write(plan.file(work).parent)
+    words = [*SMOKE, "--config", "methods=[fgsm]", seeds, "evaluations=[pgd50_10]"]
+    return plan, words
+
+
+def seeds_of(works):
+    return sorted((work.config.seed, work.stage.name) for work in works)
+
+
+def test_everybody_has_the_same_left_to_do(project):
+    plan, words = changed(project)
+    expected = [(i, name) for i, (_, _, names) in enumerate(CHANGES) for name in names]
+    expected.append((0, "cost"))
+    assert seeds_of(plan.left) == sorted(expected)
+    assert seeds_of(one.work for one in campaign.left(campaign.order([plan]))) == sorted(expected)
+    by_name = sorted((work.config.folder, work.stage.name) for work in plan.left)
+    assert sorted(left(project, *words)) == by_name
+    shutil.rmtree(project / ".snakemake")  # as where results came by rsync, or in an archive
+    assert sorted(left(project, *words)) == by_name
+
+
+def test_everybody_tries_the_same_failures_again(project):
+    plan, words = changed(project)
+    suite = plan.suite.model_copy(update={"retry_failed": True})
+    again = Plan(suite, plan.runs.values(), data_dir=".data", results=plan.results)
+    more = sorted({*seeds_of(again.left)} - {*seeds_of(plan.left)})
+    failures = [i for i, (_, change, names) in enumerate(CHANGES) if change and not names]
+    assert more == [(i, name) for i, (_, names) in zip(failures, RETRIED, strict=True)
+                    for name in sorted(names)]  # fmt: skip
+    by_name = sorted((work.config.folder, work.stage.name) for work in again.left)
+    pieces = campaign.left(campaign.order([again]))
+    assert sorted((one.work.config.folder, one.stage) for one in pieces) == by_name
+    assert sorted(left(project, *words, "retry_failed=true")) == by_name
 
 
 BROKEN = '''"""Broken: fails while a file called fail lies about."""
@@ -280,8 +368,8 @@ def log_of(folder):
     return paths[0].read_text() if paths else ""
 
 
-def until(claim, seconds=60.0):
-    end = time.monotonic() + seconds
+def until(claim):
+    end = time.monotonic() + HANGS
     while not claim():
         assert time.monotonic() < end, "it never came to be"
         time.sleep(0.02)
@@ -339,7 +427,7 @@ def test_killed_snakemake_leaves_one_writer_and_the_same_command_goes_on(project
     until(lambda: "belongs to another running job" in log_of(project))
     assert steps(project) == 2, "two jobs trained the same run"
     (project / "hold").unlink()
-    assert second.wait(120) == 0
+    assert second.wait(HANGS) == 0
     assert "is done already" in log_of(project)
     assert not Path(f"/proc/{orphan}").exists()
     assert numbers(project) == undisturbed
@@ -351,21 +439,21 @@ def test_a_killed_job_is_done_again_by_the_same_command(project, undisturbed):
     for pid in jobs_of(project):
         os.kill(pid, signal.SIGKILL)
     (project / "hold").unlink()  # the measurement of costs, which comes next, waits for it, too
-    assert first.wait(60) == 1
+    assert first.wait(HANGS) == 1
     snakemake(project, *ONE)
     assert numbers(project) == undisturbed
 
 
 def test_a_job_that_a_cluster_cuts_off_goes_on_from_its_checkpoint(project, undisturbed):
     """The cluster's profile, with jobs run here: SLURM ends a job at its time limit by signals."""
-    path = project / "bench/stages/train.py"
+    path = project / "bench/runs/stage.py"
     code = path.read_text()
-    assert "default=30.0" in code
-    path.write_text(code.replace("default=30.0", "default=0.0"))  # a checkpoint after every batch
+    assert "option(30.0" in code
+    path.write_text(code.replace("option(30.0", "option(0.0"))  # a checkpoint after every batch
     first = held_run(project, *SLURM, "--executor", "local")
     for pid in jobs_of(project):
         os.kill(pid, signal.SIGTERM)
-    assert first.wait(60) == 0
+    assert first.wait(HANGS) == 0
     assert "resumed at update 1 of 4" in log_of(project)
     assert record(project, "slow").training.resumed == 1
     assert numbers(project) == undisturbed
@@ -420,13 +508,7 @@ def test_a_mistake_on_the_command_line_is_one_paragraph(smoke, words, said):
 
 def stage(folder, module, *words, config=None):
     text = json.dumps(config or record(folder, "fgsm").config.as_dict())
-    done = subprocess.run(
-        [sys.executable, "-m", "bench", module, "--config", text, *words], cwd=folder,
-        env=environment(), capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stderr
+    return bench(folder, module, "--config", text, *words, code=1)
 
 
 def test_missing_data_are_named_with_the_command_that_makes_them(smoke):
@@ -491,24 +573,69 @@ def test_the_tutorials_method_keeps_the_laws_and_appears_on_the_page(project):
         (shutil.copytree if source.is_dir() else shutil.copy)(source, project / name)
     tutorial = (catalogue.ROOT / "CONTRIBUTING.md").read_text()
     code = re.findall(r"```python\n(.*?)```", tutorial, re.DOTALL)[0]
-    new = [sys.executable, "-m", "bench", "method", "new", "fgsm_random"]
-    subprocess.run(new, cwd=project, env=environment(), check=True, capture_output=True)
+    bench(project, "method", "new", "fgsm_random")
     (project / "methods/fgsm_random.py").write_text(code)
-    check = [sys.executable, "-m", "bench", "method", "check", "fgsm_random"]
-    said = subprocess.run(check, cwd=project, env=environment(), capture_output=True, text=True)
-    assert said.returncode == 0, said.stdout
-    assert " passed" in said.stdout
+    assert " passed" in bench(project, "method", "check", "fgsm_random")
     snakemake(project, *SMOKE, "--config", "methods=[fgsm,fgsm_random]")
     assert "fgsm_random" in (project / "results/leaderboard.html").read_text()
 
 
+NOISE = '''"""Noise: one draw of it."""
+
+from torch import Generator, rand
+
+from bench.runs.record import Score
+from evaluation.attacks import Found
+from evaluation.clean import correct
+
+TITLE = "uniform noise"
+MEANING = "% right under one draw of uniform noise"
+WEIGHTS = "last"
+
+
+def evaluate(net, x, y, task):
+    """Move every pixel by up to eps."""
+    draw = rand(x.shape, generator=Generator().manual_seed(task.seed)).to(x.device)
+    right = correct(net, (x + task.eps * (2 * draw - 1)).clamp(0, 1), y)
+    return Found({"noise": Score(accuracy=100.0 * right.float().mean().item(), n=len(y))}, {})
+'''
+
+
+def test_an_evaluation_is_one_file(project):
+    (project / "evaluation/attacks/noise.py").write_text(NOISE)
+    words = (*SMOKE, "--config", "methods=[fgsm]", "evaluations=[noise]")
+    assert planned(project, *words) == {("noise", "fgsm"): 1}  # its rule; nothing else is stale
+    snakemake(project, *words)
+    found = record(project, "fgsm", "noise")
+    assert found.measure.scores["noise"].n == 4
+    page = (project / "results/leaderboard.html").read_text()
+    assert "uniform noise" in page  # its column
+    assert "--evaluation noise" in page  # the command that repeats it
+    assert "noise" in bench(project, "evaluate", "--help")  # its flag
+    bench(project, "schema")
+    for schema in ("workflows/config/schema.yaml", "results/schema.json"):
+        assert re.search(r"\bnoise\b", (project / schema).read_text())
+
+
+def test_a_data_set_and_a_network_are_one_file_each(project):
+    digits = (project / "bench/data/digits.py").read_text()
+    (project / "bench/data/numerals.py").write_text(digits.replace("eps=51", "eps=40"))
+    net = (project / "bench/models/small_cnn.py").read_text()
+    (project / "bench/models/little.py").write_text(net.replace("WIDTH = 32", "WIDTH = 8"))
+    words = (*SMOKE, "--config", "methods=[fgsm]", "datasets=[numerals]", "architectures=[little]")
+    snakemake(project, *words, "eps=null", "width=null")
+    (path,) = (project / "results/runs/numerals/little/fgsm").glob("*/train.json")
+    made = Record.read(path)
+    assert made.status == "done"
+    assert (made.config.eps, made.config.width) == ("40/255", 8)
+    page = (project / "results/leaderboard.html").read_text()
+    assert "numerals" in page
+    assert "little" in page
+
+
 def test_the_stub_is_no_file_twice_and_takes_no_odd_name(project):
     for name, said in (("fgsm", "exists; choose another"), ("My-Method", "lower snake case")):
-        new = [sys.executable, "-m", "bench", "method", "new", name]
-        done = subprocess.run(new, cwd=project, env=environment(), capture_output=True, text=True)
-        assert done.returncode == 1
-        assert said in done.stderr
-        assert "Traceback" not in done.stderr
+        assert said in bench(project, "method", "new", name, code=1)
 
 
 # Clusters.
@@ -532,5 +659,7 @@ def test_slurm_turns_gpu_into_one_gpu_a_job():
     class Resources(dict):
         __getattr__ = dict.get
 
-    job = SimpleNamespace(resources=Resources(gpu=1))
-    assert set_gres_string(job).split() == ["--gpus=1"]
+    class Job(NamedTuple):
+        resources: Any = Resources(gpu=1)
+
+    assert set_gres_string(Job()).split() == ["--gpus=1"]

@@ -7,19 +7,16 @@ import ast
 import difflib
 import functools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bench.runs.record import AUTOATTACK, COST, TRAIN
-
 ROOT = Path(__file__).parents[2]
-MEASURE = "measure"  # the rule of all optional evaluations
-PROGRAMS = {TRAIN: "train", AUTOATTACK: "attack", COST: "cost"}  # others: evaluate
+EVALUATIONS = "evaluation/attacks"  # the optional ones
 
 
 def names(kind: str) -> list[str]:
-    """List a kind, ``methods``, ``bench/data`` or ``bench/models``, by its files."""
+    """List a kind, ``methods``, ``bench/data``, ``bench/models`` or EVALUATIONS, by its files."""
     return sorted(path.stem for path in (ROOT / kind).glob("[!_]*.py"))
 
 
@@ -73,11 +70,6 @@ def presets(method: str) -> dict[str, dict[str, Any]]:
     return {}
 
 
-def program(stage: str) -> str:
-    """Name the command that does a stage."""
-    return PROGRAMS.get(stage, "evaluate")
-
-
 def data_folder() -> str:
     """Where official files are, unless a program or suite is told otherwise."""
     return os.environ.get("ONESTEP_DATA") or ".data"
@@ -91,12 +83,18 @@ def _assigned(path: str, name: str) -> ast.expr:
     raise LookupError(f"{path} defines no constant {name}")
 
 
-def _fields(method: str) -> Iterator[Any]:
+def _fields(method: str) -> list[Any]:
     path = ROOT / f"methods/{method}.py"
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=f"methods/{method}.py")
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and any(ast.unparse(b) == "Method" for b in node.bases):
-            yield from (field for field in node.body if isinstance(field, ast.AnnAssign))
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    for node in classes:
+        if any(ast.unparse(base) == "Method" for base in node.bases):
+            return [field for field in node.body if isinstance(field, ast.AnnAssign)]
+    found = ", ".join(ast.unparse(node).partition(":")[0] for node in classes) or "none"
+    raise ValueError(
+        f"methods/{method}.py must define a class derived from Method by that name, or settings "
+        f"and changes of another base would go unseen; its classes: {found}"
+    )
 
 
 def _literal(field: Any, method: str) -> Any:

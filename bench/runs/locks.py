@@ -11,7 +11,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -39,13 +39,13 @@ def run_lock(
     folder: Path,
     stage: str,
     *,
-    reads: str | None = None,
+    reads: Iterable[str] = (),
     say: Callable[[str], None] = print,
     patience: float = PATIENCE,
 ) -> Iterator[None]:
     """Be the only writer of a stage's files in a run folder for the length of the block.
 
-    Waits while another job is, and while the stage that this one reads from is being written.
+    Waits while another job is, and while a stage that this one reads from is being written.
     Stages that do not read from each other may run side by side.
 
     Raises:
@@ -60,11 +60,10 @@ def run_lock(
             f"cannot write to {folder} ({error.strerror}); make it writable or choose another"
         ) from None
     with ExitStack() as stack:
-        for name, shared in ((stage, False), (reads, True)):
-            if name is not None:
-                path = folder / f".{name}.lock"
-                busy = f"{folder}: {name} belongs to another running job; waiting for it to end"
-                stack.enter_context(_wait(partial(held, path, shared=shared), busy, say, patience))
+        for name, shared in ((stage, False), *((other, True) for other in reads)):
+            path = folder / f".{name}.lock"
+            busy = f"{folder}: {name} belongs to another running job; waiting for it to end"
+            stack.enter_context(_wait(partial(held, path, shared=shared), busy, say, patience))
         yield
 
 

@@ -14,14 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from bench.runs import catalogue
 from bench.runs.files import write_json
 
 SCHEMA = 1
 TRAIN, AUTOATTACK, COST = "train", "autoattack", "cost"
-Measured = Literal["pgd50_10", "eps_sweep", "autoattack_best"]
-MEASURES = typing.get_args(Measured)  # optional stages, by suite
 Status = Literal["done", "failed", "diverged", "oom", "refused", "skipped"]
 Engine = Literal["eager", "compiled", "captured"]  # how steps are run: bench/engine.py
+Mode = Literal["exact", "fast"]  # of AutoAttack; fast: attacked in bf16, judged in fp32
+Weights = Literal["last", "best"]  # of which epoch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +69,8 @@ class Origin:
 
     commit: str | None  # of the repository; None outside one
     dirty: bool | None  # were there uncommitted changes
-    method_code: str  # fingerprint of the method's file and ops.py
-    bench_code: str  # fingerprint of what the stage imports of bench/, evaluation/
+    method_code: str  # fingerprint of the method's file and what it reaches of ops.py
+    bench_code: str  # fingerprint of what else the stage's numbers depend on
     python: str
     torch: str
     cuda: str | None
@@ -167,7 +168,8 @@ class Attack:
     after: dict[str, float]  # percent left after "clean" and after each attack in turn
     robust: dict[str, str]  # the same as masks: hex, first image is the highest bit
     attack_seconds: float
-    mode: Literal["exact", "fast"] = "exact"  # fast: attacked in bf16, judged in full precision
+    mode: Mode = "exact"
+    weights: Weights = "last"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,12 +208,13 @@ class Expense:
 class Record:
     """The head that all stages share, and the body of one."""
 
-    stage: Literal["train", "autoattack", "cost", Measured]
+    stage: str  # train, autoattack, cost, or a file of evaluation/attacks
     run: str  # run id
     config: Config
     status: Status
     reason: str | None = None  # why not done, in one paragraph
     attempt: int = 1
+    options: dict[str, Any] | None = None  # that the stage was given; None in records of before
     origin: Origin | None = None
     data: Data | None = None
     training: Training | None = None
@@ -246,18 +249,17 @@ class Record:
             given = raw.get("schema") if isinstance(raw, dict) else None
             raise ValueError(f"{path} has schema {given!r}, this version reads schema {SCHEMA}")
         try:
-            return build(cls, raw)
+            record = build(cls, raw)
+            if record.stage not in (known := stage_names()):
+                raise ValueError(f"record.stage is {record.stage!r}, not one of {known}")
         except ValueError as error:
             raise ValueError(f"{path} is no valid record: {error}") from None
+        return record
 
 
-def read_status(path: Path) -> tuple[str, int]:
-    """Return status and attempt of a record without checking the rest; ("missing", 1) if none."""
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        return str(raw["status"]), int(raw["attempt"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return "missing", 1
+def stage_names() -> list[str]:
+    """List the stages that a record may be of."""
+    return [TRAIN, AUTOATTACK, *catalogue.names(catalogue.EVALUATIONS), COST]
 
 
 def build(kind: Any, value: Any, where: str = "record") -> Any:

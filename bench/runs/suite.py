@@ -31,7 +31,7 @@ from pydantic import (
 
 from bench.runs import catalogue
 from bench.runs.protocol import PROTOCOLS, Protocol
-from bench.runs.record import Config, Measured, build, radius
+from bench.runs.record import Config, Mode, build, radius
 
 
 def _each(value: Any) -> list[Any]:
@@ -62,6 +62,11 @@ MethodName = Annotated[str, _named("method", lambda: catalogue.names("methods"))
 DataName = Annotated[str, _named("data set", lambda: catalogue.names("bench/data"))]
 ArchitectureName = Annotated[str, _named("architecture", lambda: catalogue.names("bench/models"))]
 ProtocolName = Annotated[str, _named("protocol", lambda: PROTOCOLS)]
+
+
+EvaluationName = Annotated[
+    str, _named("evaluation", lambda: catalogue.names(catalogue.EVALUATIONS))
+]
 
 
 def _in_levels(eps: float) -> float:
@@ -109,11 +114,11 @@ class Suite(BaseModel):
     attack_images: PositiveInt | None = Field(
         description="First test images for AutoAttack; null: all."
     )
-    evaluations: Annotated[list[Measured], BeforeValidator(_listed), AfterValidator(_unique)] = (
-        Field(default_factory=list, description="Optional ones, on the images of AutoAttack.")
-    )
+    evaluations: Annotated[
+        list[EvaluationName], BeforeValidator(_listed), AfterValidator(_unique)
+    ] = Field(default_factory=list, description="Optional ones, on the images of AutoAttack.")
     attack_batch: PositiveInt = Field(description="Images AutoAttack takes at once; recorded.")
-    attack_mode: Literal["exact", "fast"] = Field(
+    attack_mode: Mode = Field(
         default="exact",
         description="fast: attacked in bf16, judged in fp32; recorded.",
     )
@@ -130,9 +135,20 @@ class Suite(BaseModel):
     threads: PositiveInt | None = Field(
         default=None, description="CPU threads of a job; null: Snakemake's cores shared out."
     )
-    gpus: PositiveInt = Field(default=1, description="GPUs of a job, where there are any.")
+    gpus: PositiveInt = Field(default=1, description="GPUs of a job, where there are any; 1.")
     strict: bool = Field(default=False, description="A run that fails is an error.")
     retry_failed: bool = Field(default=False, description="Run again what failed before.")
+    again: bool = Field(default=False, description="Run again all that is done.")
+
+    @field_validator("gpus")
+    @classmethod
+    def _one(cls, given: int) -> int:
+        if given != 1:
+            raise ValueError(
+                f"a run uses one GPU, not {given}; leave the key out, and give Snakemake "
+                f"--resources gpu={given} for as many runs at once"
+            )
+        return given
 
     @field_validator("protocol_for")
     @classmethod

@@ -1,1 +1,1 @@
-"""The stages of a run, one program each: train, attack, evaluate, cost."""
+"""The stages of a run: what each prepares and does, and how all of them run."""

@@ -7,12 +7,11 @@ so that a machine that slows down slows both, and their ratio holds.
 import dataclasses
 import gc
 import statistics
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.runs import catalogue
-from bench.runs.record import COST, Data, Expense, Record
-from bench.stages import job
+from bench.runs.record import Data, Expense
+from bench.stages import setup
 from bench.stages.job import Job
 
 if TYPE_CHECKING:
@@ -23,12 +22,12 @@ REFERENCE = "fgsm_rs"
 SECONDS = 0.2  # that a repetition should take at least
 
 
-def prepare(this: Job) -> "tuple[Loaded, Data]":
+def prepare(job: Job) -> "tuple[Loaded, Data]":
     """Load the data."""
-    return job.data(this)
+    return setup.data(job)
 
 
-def work(this: Job, ready: "tuple[Loaded, Data]") -> dict[str, Any]:
+def work(job: Job, ready: "tuple[Loaded, Data]") -> tuple[Data, Expense]:
     """Count passes and operations once, then weigh and time updates."""
     import torch
 
@@ -36,13 +35,13 @@ def work(this: Job, ready: "tuple[Loaded, Data]") -> dict[str, Any]:
 
     loaded, data = ready
     settings = catalogue.settings(REFERENCE)
-    other = this._replace(
-        config=dataclasses.replace(this.config, method=REFERENCE, settings=settings)
+    other = job._replace(
+        config=dataclasses.replace(job.config, method=REFERENCE, settings=settings)
     )
-    forward, backward, flops = _counts(this, loaded)
-    peaks = [_peak(one, loaded) for one in (this, other)]
-    mine, reference = (make_trainer(one, loaded, quiet=True) for one in (this, other))
-    updates, times = _times(mine, reference, this.args.repetitions)
+    forward, backward, flops = _counts(job, loaded)
+    peaks = [_peak(one, loaded) for one in (job, other)]
+    mine, reference = (make_trainer(one, loaded, quiet=True) for one in (job, other))
+    updates, times = _times(mine, reference, job.options.repetitions)
     replays = mine.method.replays  # updates a step; so many fewer steps does a run have
     declared = mine.method.cost
     ratios = [a / b for a, b in zip(times["mine"], times["reference"], strict=True)]
@@ -58,30 +57,30 @@ def work(this: Job, ready: "tuple[Loaded, Data]") -> dict[str, Any]:
         reference_seconds=statistics.median(times["reference"]),
         time_ratio=statistics.median(ratios),
         data_seconds=statistics.median(times["data"]),
-        repetitions=this.args.repetitions,
+        repetitions=job.options.repetitions,
         updates=updates,
         peak_bytes=peaks[0],
         reference_bytes=peaks[1],
         state_bytes=mine.outcome.state_bytes,
         engine=mine.engine,
     )
-    this.say(f"{expense.time_ratio:.2f} times {REFERENCE} on {torch.get_num_threads()} threads")
-    return {"data": data, "expense": expense}
+    job.say(f"{expense.time_ratio:.2f} times {REFERENCE} on {torch.get_num_threads()} threads")
+    return data, expense
 
 
-def _counts(this: Job, loaded: "Loaded") -> tuple[float, float, float]:
+def _counts(job: Job, loaded: "Loaded") -> tuple[float, float, float]:
     """Count forward and backward passes and operations of an update, each per training image."""
     from bench.meter import Flops, Passes
     from bench.stages.train import make_trainer
 
-    plain = make_trainer(this, loaded, quiet=True, engine="eager")  # a recorded step shows nothing
+    plain = make_trainer(job, loaded, quiet=True, engine="eager")  # a recorded step shows nothing
     with Passes(plain.net) as passes, Flops() as flops:
         plain.advance(1)
     images = plain.batches.batch * plain.method.replays
     return passes.forward / images, passes.backward / images, flops.total / images
 
 
-def _peak(this: Job, loaded: "Loaded") -> int | None:
+def _peak(job: Job, loaded: "Loaded") -> int | None:
     """Weigh updates: bytes of device memory at their largest, with nothing else on the device.
 
     Recording a step counts, since its buffers stay; compiling does not.
@@ -91,9 +90,9 @@ def _peak(this: Job, loaded: "Loaded") -> int | None:
     from bench.stages.train import make_trainer
 
     gc.collect()  # compiled networks hold themselves
-    trainer = make_trainer(this, loaded, quiet=True)
+    trainer = make_trainer(job, loaded, quiet=True)
     trainer.advance(WARM_UP - 1)
-    peak = Peak(this.device)
+    peak = Peak(job.device)
     trainer.advance(2)  # the last step of the warm-up, after which one is recorded, and one more
     peak.note()
     return peak.bytes
@@ -128,22 +127,3 @@ def _times(
         times["data"].append(waited / steps / mine.method.replays)
         times["reference"].append(seconds(reference, steps))
     return steps, times
-
-
-def main(words: Sequence[str] | None = None) -> None:
-    """Measure one run."""
-    parser = job.arguments(COST, "Measure passes, operations, time and memory of one update.")
-    parser.add_argument(
-        "--repetitions", type=int, default=5, help="of each, taking turns; 2 or more"
-    )
-    job.add_engine(parser)
-    args = parser.parse_args(words)
-    if args.repetitions < 2:
-        parser.error("--repetitions must be 2 or more; their spread is recorded")
-
-    def fits(record: Record) -> bool:
-        made = record.expense
-        same = made is not None and made.repetitions == args.repetitions
-        return same and args.engine in ("auto", made and made.engine)
-
-    job.execute(COST, args, prepare, work, fits=fits)

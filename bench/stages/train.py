@@ -4,13 +4,13 @@ Writes DIR/model.safetensors, then DIR/train.json with the curves and the cheap 
 which a process of their own would cost more than they do. Goes on from DIR/state/ after a kill.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from bench import checkpoint
-from bench.runs import catalogue, fingerprints
-from bench.runs.record import TRAIN, Best, Engine, Record, Score, Training
-from bench.stages import job
+from bench.runs import catalogue
+from bench.runs.fingerprints import checkpoint_fingerprint
+from bench.runs.record import TRAIN, Best, Data, Engine, Score, Training
+from bench.stages import setup
 from bench.stages.job import Job, Refused
 
 if TYPE_CHECKING:
@@ -24,24 +24,32 @@ EVALUATION_BATCH = 512  # images; verdicts do not depend on it
 EVALUATION_SEED = 0  # of PGD's random start, the same for every run
 
 
-def prepare(this: Job) -> Any:
+class Ready(NamedTuple):
+    """A run that may begin, or go on."""
+
+    loaded: "Loaded"
+    data: Data
+    trainer: "Trainer"
+
+
+def prepare(job: Job) -> Ready:
     """Load data, network, method and the newest checkpoint."""
-    loaded, data = job.data(this)
-    trainer = make_trainer(this, loaded)
+    loaded, data = setup.data(job)
+    trainer = make_trainer(job, loaded)
     trainer.resume()
-    return loaded, data, trainer
+    return Ready(loaded, data, trainer)
 
 
-def work(this: Job, ready: Any) -> dict[str, Any]:
+def work(job: Job, ready: Ready) -> tuple[Data, Training]:
     """Train, evaluate, keep the weights."""
     from bench.models import parameters
     from evaluation.overfitting import collapse
 
     loaded, data, trainer = ready
     outcome = trainer.fit()
-    net = job.exact(trainer.net)
-    checkpoint.keep_weights(this.folder / "model.safetensors", net)
-    x, y = job.test_images(this, loaded, this.args.test_images)
+    net = setup.exact(trainer.net)
+    checkpoint.keep_weights(job.folder / setup.WEIGHTS["last"], net)
+    x, y = setup.test_images(job, loaded, job.options.test_images)
     training = Training(
         epochs=outcome.epochs,
         updates=outcome.updates,
@@ -51,27 +59,27 @@ def work(this: Job, ready: Any) -> dict[str, Any]:
         probe_seconds=outcome.probe_seconds,
         peak_bytes=outcome.peak_bytes,
         state_bytes=outcome.state_bytes,
-        probe_images=min(this.args.probe_images, len(loaded.images.test_y)),
+        probe_images=min(job.options.probe_images, len(loaded.images.test_y)),
         resumed=outcome.resumed,
-        **_scores(net, x, y, eps=this.eps),
+        **_scores(net, x, y, eps=job.eps),
         verdict=collapse(
             [epoch.probe for epoch in outcome.curves],
             classes=loaded.info.classes,
-            images=min(this.args.probe_images, len(loaded.images.test_y)),
+            images=min(job.options.probe_images, len(loaded.images.test_y)),
         ),
-        method_source=(catalogue.ROOT / f"methods/{this.config.method}.py").read_text(
+        method_source=(catalogue.ROOT / f"methods/{job.config.method}.py").read_text(
             encoding="utf-8"
         ),
         curves=outcome.curves,
-        best=_best(this, outcome, net, x, y),
+        best=_best(job, outcome, net, x, y),
         engine=trainer.engine,
     )
-    checkpoint.clear(this.folder / "state")
-    return {"data": data, "training": training}
+    checkpoint.clear(job.folder / "state")
+    return data, training
 
 
 def _best(
-    this: Job, outcome: "Outcome", net: "torch.nn.Module", x: "torch.Tensor", y: "torch.Tensor"
+    job: Job, outcome: "Outcome", net: "torch.nn.Module", x: "torch.Tensor", y: "torch.Tensor"
 ) -> Best | None:
     """Evaluate the epoch that was best on validation images; leaves its weights in net."""
     from safetensors.torch import load
@@ -80,13 +88,13 @@ def _best(
         return None
     validation = outcome.curves[outcome.best].validation
     assert validation is not None, "a best epoch without a validation score"
-    net.load_state_dict(load((this.folder / checkpoint.BEST).read_bytes()))
-    scores = _scores(net, x, y, eps=this.eps)
+    net.load_state_dict(load((job.folder / setup.WEIGHTS["best"]).read_bytes()))
+    scores = _scores(net, x, y, eps=job.eps)
     return Best(epoch=outcome.best, validation=validation, **scores)
 
 
 def make_trainer(
-    this: Job, loaded: "Loaded", *, quiet: bool = False, engine: Engine | None = None
+    job: Job, loaded: "Loaded", *, quiet: bool = False, engine: Engine | None = None
 ) -> "Trainer":
     """Compose network, method and data.
 
@@ -105,22 +113,22 @@ def make_trainer(
     from bench.trainer import Trainer
 
     images, known = loaded.images, loaded.info
-    protocol = Protocol(**this.config.protocol)
+    protocol = Protocol(**job.config.protocol)
     allowed, held_out = split(len(images.train_y), protocol.validation)
-    rows = allowed[subset(len(allowed), this.config.train_images)]
+    rows = allowed[subset(len(allowed), job.config.train_images)]
     batches = Batches(
         images.train_x,
         images.train_y,
         augment=known.augment,
         batch=protocol.batch,
-        seed=this.config.seed,
-        device=this.device,
+        seed=job.config.seed,
+        device=job.device,
         rows=rows,
         size=known.shape[1:],
         shapes=images.train_size,
     )
-    net, method = job.network(this, loaded), job.method(this)
-    chosen = choose(engine or this.args.engine, method, this.device)
+    net, method = setup.network(job, loaded), setup.method(job)
+    chosen = choose(engine or job.options.engine, method, job.device)
     if quiet:
         return Trainer(net, method, batches, protocol, engine=chosen)
     try:
@@ -130,45 +138,44 @@ def make_trainer(
             batches,
             protocol,
             engine=chosen,
-            probe=_probe(this, loaded),
-            select=_select(this, loaded, held_out) if protocol.validation else None,
-            best=this.folder / checkpoint.BEST,
-            folder=this.folder / "state",
-            interval=this.args.checkpoint_seconds,
-            identity=_identity(this, loaded),
-            say=this.say,
+            probe=_probe(job, loaded),
+            select=_select(job, loaded, held_out) if protocol.validation else None,
+            best=job.folder / setup.WEIGHTS["best"],
+            folder=job.folder / "state",
+            interval=job.options.checkpoint_seconds,
+            identity=_identity(job, loaded),
+            say=job.say,
         )
     except ValueError as error:
         raise Refused(str(error)) from None
 
 
-def _identity(this: Job, loaded: "Loaded") -> str:
+def _identity(job: Job, loaded: "Loaded") -> str:
     """Name all that a checkpoint's run depends on, so that none goes on with other code or data."""
-    config = this.config
-    method = fingerprints.method_fingerprint(config.method)
-    bench = fingerprints.bench_fingerprint(TRAIN, config.dataset, config.architecture)
-    return " ".join((config.run_id, method, bench, loaded.checksum))
+    config = job.config
+    code = checkpoint_fingerprint(TRAIN, config.method, config.dataset, config.architecture)
+    return " ".join((config.run_id, code, loaded.checksum))
 
 
-def _probe(this: Job, loaded: "Loaded") -> "Probe":
+def _probe(job: Job, loaded: "Loaded") -> "Probe":
     """Attack the first test images; training sees nothing of it but the numbers in its log."""
-    x, y = job.test_images(this, loaded, this.args.probe_images)
+    x, y = setup.test_images(job, loaded, job.options.probe_images)
 
     def probe(net: "torch.nn.Module", epoch: int) -> dict[str, float]:
-        scores = _scores(net.eval(), x, y, eps=this.eps)
+        scores = _scores(net.eval(), x, y, eps=job.eps)
         return {name: score.accuracy for name, score in scores.items()}
 
     return probe
 
 
-def _select(this: Job, loaded: "Loaded", held_out: "torch.Tensor") -> "Select":
+def _select(job: Job, loaded: "Loaded", held_out: "torch.Tensor") -> "Select":
     """Attack the training images that were held out: all that choosing an epoch may see."""
     from evaluation.pgd import pgd
 
-    x, y = job.held_out_images(this, loaded, held_out)
+    x, y = setup.held_out_images(job, loaded, held_out)
 
     def select(net: "torch.nn.Module") -> float:
-        score = pgd(net.eval(), x, y, eps=this.eps, batch=EVALUATION_BATCH, steps=STEPS,
+        score = pgd(net.eval(), x, y, eps=job.eps, batch=EVALUATION_BATCH, steps=STEPS,
                     seed=EVALUATION_SEED)  # fmt: skip
         return score.accuracy
 
@@ -188,23 +195,3 @@ def _scores(
         "fgsm": fgsm(net, x, y, eps=eps, batch=batch),
         "pgd10": pgd(net, x, y, eps=eps, batch=batch, steps=STEPS, seed=EVALUATION_SEED),
     }
-
-
-def main(words: Sequence[str] | None = None) -> None:
-    """Train one run."""
-    parser = job.arguments(TRAIN, "Train one run and evaluate it cheaply.")
-    parser.add_argument("--test-images", type=job.positive, help="first ones to evaluate; all")
-    parser.add_argument(
-        "--probe-images", type=job.positive, default=512, help="attacked every epoch"
-    )
-    parser.add_argument("--checkpoint-seconds", type=float, default=30.0, help="between two; 30")
-    job.add_engine(parser)
-    args = parser.parse_args(words)
-
-    def fits(record: Record) -> bool:
-        made = record.training
-        given = job.count(args.test_images, record), job.count(args.probe_images, record)
-        same = made is not None and (made.clean.n, made.probe_images) == given
-        return same and args.engine in ("auto", made and made.engine)
-
-    job.execute(TRAIN, args, prepare, work, fits=fits)

@@ -21,14 +21,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from bench.runs import catalogue
 from bench.runs import suite as configs
 from bench.runs.files import write_json
-from bench.runs.record import TRAIN, Record
-from bench.stages import job
+from bench.runs.record import AUTOATTACK, TRAIN, Record
+from bench.runs.stage import AttackOptions, stage
+from bench.stages import machine, setup
 from bench.stages.job import Job, Skipped
+from bench.stages.setup import Trained
 
 if TYPE_CHECKING:
     import torch
@@ -62,14 +64,29 @@ class Speed:
     repetitions: int
 
 
-def speeds(args: argparse.Namespace, device: "torch.device") -> Iterator[Speed]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What is compared, and for how long."""
+
+    methods: Sequence[str]
+    architectures: Sequence[str]
+    engines: Sequence[str]
+    precisions: Sequence[str]
+    dataset: str  # whose shapes; the pictures are made up
+    width: int | None  # channels of the first layer; None: published
+    steps: int  # of a repetition
+    repetitions: int
+    product: int | None  # rows of the matrices whose product is the ceiling; None: by the device
+
+
+def speeds(of: Comparison, device: "torch.device") -> Iterator[Speed]:
     """Measure every method by every way."""
-    loaded = made_up(args.dataset)
-    for architecture in args.architectures:
-        for method in args.methods:
-            ways = [(engine, precision) for precision in args.precisions for engine in args.engines]
-            ways = [(BASELINE, _usual(device)), *ways]
-            yield from _taking_turns(args, device, loaded, architecture, method, ways)
+    loaded = made_up(of.dataset)
+    ways = [(engine, precision) for precision in of.precisions for engine in of.engines]
+    ways = [(BASELINE, _usual(device)), *ways]
+    for architecture in of.architectures:
+        for method in of.methods:
+            yield from _taking_turns(of, device, loaded, architecture, method, ways)
 
 
 def _usual(device: "torch.device") -> str:
@@ -91,7 +108,7 @@ def made_up(name: str) -> "Loaded":
 
 
 def _taking_turns(
-    args: argparse.Namespace,
+    of: Comparison,
     device: "torch.device",
     loaded: "Loaded",
     architecture: str,
@@ -104,12 +121,12 @@ def _taking_turns(
     runs: dict[tuple[str, str], tuple[Job, Callable[[int], None], int | None]] = {}
     flops = 0.0
     for engine, precision in ways:
-        this = _job(args, device, architecture, method, precision)
+        job = _job(of, device, architecture, method, precision)
         gc.collect()
         before, peak = in_use(device), Peak(device)
         _set(device, engine, precision)
         try:
-            steps = _stepper(this, loaded, engine)
+            steps = _stepper(job, loaded, engine)
             steps(WARM_UP)
         except Exception as error:  # noqa: BLE001  # one way that fails does not cost the others
             reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
@@ -117,29 +134,29 @@ def _taking_turns(
             continue
         peak.note()
         used = None if peak.bytes is None else peak.bytes - before
-        runs[engine, precision] = this, steps, used
+        runs[engine, precision] = job, steps, used
         if not flops:
-            plain = _trainer(this, loaded, "eager")
+            plain = _trainer(job, loaded, "eager")
             with Flops() as counted:
                 plain.advance(1)
             flops = counted.total / plain.batches.batch
     seconds: dict[tuple[str, str], list[float]] = {way: [] for way in runs}
-    for _ in range(args.repetitions):
+    for _ in range(of.repetitions):
         for way, (_, steps, _) in runs.items():
             _set(device, *way)
             clock = Clock(device)
             with clock.running():
-                steps(args.steps)
-            seconds[way].append(clock.seconds / args.steps)
+                steps(of.steps)
+            seconds[way].append(clock.seconds / of.steps)
     base = seconds.get((BASELINE, _usual(device)))
-    for way, (this, _, bytes_used) in runs.items():
+    for way, (job, _, bytes_used) in runs.items():
         engine, precision = way
-        batch = this.config.protocol["batch"]
+        batch = job.config.protocol["batch"]
         median = statistics.median(seconds[way])
         yield Speed(
             method=method,
             architecture=architecture,
-            width=this.config.width,
+            width=job.config.width,
             precision=precision,
             engine=engine,
             batch=batch,
@@ -148,9 +165,9 @@ def _taking_turns(
             step_ms=1000 * median,
             peak_bytes=bytes_used,
             flops_per_image=flops,
-            utilisation=flops * batch / median / ceiling(precision, device),
+            utilisation=flops * batch / median / ceiling(precision, device, of.product),
             ratio=None if base is None else statistics.median(base) / median,
-            repetitions=args.repetitions,
+            repetitions=of.repetitions,
         )
 
 
@@ -165,14 +182,14 @@ def _set(device: "torch.device", engine: str, precision: Any) -> None:
 
 
 @functools.cache
-def ceiling(precision: Any, device: "torch.device") -> float:
+def ceiling(precision: Any, device: "torch.device", rows: int | None = None) -> float:
     """Operations a second of a large matrix product in a precision, the best of several."""
     import torch
 
     from bench.meter import Clock
     from bench.models import allow
 
-    n = 8192 if device.type == "cuda" else 2048
+    n = rows or (8192 if device.type == "cuda" else 2048)
     allow(precision)
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
     a = torch.randn(n, n, device=device).to(kind)
@@ -186,34 +203,35 @@ def ceiling(precision: Any, device: "torch.device") -> float:
 
 
 def _job(
-    args: argparse.Namespace, device: "torch.device", architecture: str, method: str, precision: str
+    of: Comparison, device: "torch.device", architecture: str, method: str, precision: str
 ) -> Job:
     given = {
-        "dataset": args.dataset, "architecture": architecture, "method": method, "eps": 8,
+        "dataset": of.dataset, "architecture": architecture, "method": method, "eps": 8,
         "protocol": "sora-paper", "precision": precision,
     }  # fmt: skip
-    if args.width:
-        given["width"] = args.width
+    if of.width:
+        given["width"] = of.width
     config = configs.run(json.dumps(given))
-    return Job("measure", config, Path(), Path(), device, args, print)
+    training = stage(TRAIN)
+    return Job(training, config, training.options, Path(), Path(), device, print)
 
 
-def _trainer(this: Job, loaded: "Loaded", engine: Any) -> Any:
+def _trainer(job: Job, loaded: "Loaded", engine: Any) -> Any:
     from bench.stages.train import make_trainer
 
-    return make_trainer(this, loaded, quiet=True, engine=engine)
+    return make_trainer(job, loaded, quiet=True, engine=engine)
 
 
-def _stepper(this: Job, loaded: "Loaded", engine: str) -> Callable[[int], None]:
+def _stepper(job: Job, loaded: "Loaded", engine: str) -> Callable[[int], None]:
     """Return a function that takes so many steps, the ordinary way or as the baseline does."""
     if engine == BASELINE:
-        return _baseline(this, loaded)
-    trainer = _trainer(this, loaded, engine)
+        return _baseline(job, loaded)
+    trainer = _trainer(job, loaded, engine)
     advance: Callable[[int], None] = trainer.advance
     return advance
 
 
-def _baseline(this: Job, loaded: "Loaded") -> Callable[[int], None]:
+def _baseline(job: Job, loaded: "Loaded") -> Callable[[int], None]:
     import torch
     from torchvision import transforms
 
@@ -237,18 +255,18 @@ def _baseline(this: Job, loaded: "Loaded") -> Callable[[int], None]:
         def __getitem__(self, i: int) -> Any:
             return change(loaded.images.train_x[i]), loaded.images.train_y[i]
 
-    protocol = this.config.protocol
+    protocol = job.config.protocol
     loader = torch.utils.data.DataLoader(
         Pictures(), protocol["batch"], shuffle=True, num_workers=2, drop_last=True,
         persistent_workers=True,
     )  # fmt: skip
-    inside = job.network(this, loaded)
+    inside = setup.network(job, loaded)
     body = inside.body.to(memory_format=torch.contiguous_format)
     net = torch.nn.Sequential(transforms.Normalize(inside.mean, inside.std), body)
-    method = job.method(this)
+    method = setup.method(job)
     sgd = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
-    trainer = _trainer(this, loaded, "eager")  # for the method's state
-    corner = torch.zeros(protocol["batch"], dtype=torch.int64, device=this.device)
+    trainer = _trainer(job, loaded, "eager")  # for the method's state
+    corner = torch.zeros(protocol["batch"], dtype=torch.int64, device=job.device)
     view = Moved.crop(corner, corner, corner.bool(), (height, width), width + 2 * augment.pad)
 
     def descend(loss: Any, at: "torch.Tensor", g: Any = None, edit: Any = None) -> "torch.Tensor":
@@ -271,53 +289,52 @@ def _baseline(this: Job, loaded: "Loaded") -> Callable[[int], None]:
 
     def steps(count: int) -> None:
         for _ in range(count):
-            x, y = (part.to(this.device) for part in next(batches))
-            batch = Batch(x, y, torch.arange(len(x), device=this.device), view, trainer.share)
+            x, y = (part.to(job.device) for part in next(batches))
+            batch = Batch(x, y, torch.arange(len(x), device=job.device), view, trainer.share)
             method.step(net, batch, trainer.state, descend)
 
     return steps
 
 
-def trained(run: Path, args: argparse.Namespace, device: "torch.device") -> tuple[Job, Any]:
+def trained(
+    run: Path, data_dir: Path, device: "torch.device", wanted: AttackOptions
+) -> tuple[Job, Trained]:
     """Load the trained run that AutoAttack is timed on.
 
     Raises:
         ValueError: the folder holds no trained run, or its data are not there.
         Skipped: its training failed.
     """
-    from bench.stages import attack
-
     path = run / f"{TRAIN}.json"
     if not path.is_file():
         raise ValueError(f"--attack-run: {path} is missing; name the folder of a trained run")
-    args.mode, args.images, args.batch = "exact", args.attack_images, args.attack_batch
     config = Record.read(path).config
-    this = Job("measure", config, run, args.data_dir, device, args, lambda line: None)
-    return this, attack.prepare(this)
+    job = Job(stage(AUTOATTACK), config, wanted, run, data_dir, device, lambda line: None)
+    return job, setup.trained(job)
 
 
-def attacks(this: Job, ready: Any) -> Iterator[dict[str, Any]]:
+def attacks(job: Job, ready: Trained, repetitions: int) -> Iterator[dict[str, Any]]:
     """Time AutoAttack on a trained run: the library called directly, exact mode and fast mode."""
     from bench.stages import attack
     from evaluation.autoattack import autoattack, library, unpack
 
-    args, device = this.args, this.device
-    loaded, _, net, _ = ready
-    x, y = job.test_images(this, loaded, args.attack_images)
+    device, batch = job.device, job.options.batch
+    loaded, net = ready.loaded, ready.net
+    x, y = setup.test_images(job, loaded, job.options.images)
     classes = loaded.info.classes
-    for turn in range(args.attack_repetitions):
+    for turn in range(repetitions):
         plain = copy.deepcopy(net).requires_grad_(requires_grad=True)  # as users call it
-        direct_attack = library(plain, device, eps=this.eps, classes=classes, seed=0)
+        direct_attack = library(plain, device, eps=job.eps, classes=classes, seed=0)
         start = time.perf_counter()
-        _, found = direct_attack.run_standard_evaluation(x, y, batch_size=args.attack_batch)
+        _, found = direct_attack.run_standard_evaluation(x, y, batch_size=batch)
         direct, verdicts = time.perf_counter() - start, (found == y).cpu()
         yield {"turn": turn, "mode": "library", "seconds": direct, "images": len(y)}
         for mode in ("exact", "fast"):
             start = time.perf_counter()
-            fast = attack.fast_network(this, loaded, net) if mode == "fast" else None
+            fast = attack.fast_network(job, loaded, net) if mode == "fast" else None
             marks: dict[str, float] = {}  # when each attack was done
             ours = autoattack(
-                net, x, y, eps=this.eps, classes=classes, seed=0, batch=args.attack_batch,
+                net, x, y, eps=job.eps, classes=classes, seed=0, batch=batch,
                 fast=fast, keep=functools.partial(_note, marks),
             )  # fmt: skip
             seconds = time.perf_counter() - start
@@ -367,7 +384,10 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--width", type=int, help="channels of the first layer; published")
     parser.add_argument("--steps", type=int, default=5, help="of a repetition")
     parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument(
+        "--product", type=int, help="rows of the matrices whose product is the ceiling; 8192, 2048"
+    )
+    parser.add_argument("--device", choices=get_args(machine.Kind), default="auto")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--attack-run", type=Path, help="trained run to time AutoAttack on")
     parser.add_argument("--attack-images", type=int, default=100)
@@ -377,30 +397,36 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="file for the record, .json")
     args = parser.parse_args(words)
     try:
-        device = job.device(args)
-        run = trained(args.attack_run, args, device) if args.attack_run else None
+        device = machine.device(args.device, args.threads)
+        wanted = AttackOptions(images=args.attack_images, batch=args.attack_batch)
+        run = trained(args.attack_run, args.data_dir, device, wanted) if args.attack_run else None
         record: dict[str, Any] = {
             "benchmark": 1,
-            "device": job.device_name(device),
+            "device": machine.device_name(device),
             "threads": args.threads,
             "torch": version("torch"),
             "python": platform.python_version(),
-            "commit": job.git("rev-parse", "HEAD"),
-            "dirty": job.dirty(),
+            "commit": machine.git("rev-parse", "HEAD"),
+            "dirty": machine.dirty(),
             "dataset": args.dataset,
             "ceilings": {},
             "start_up": start_up(3),
             "speeds": [],
             "attacks": [],
         }
-        for speed in speeds(args, device):
+        compared = Comparison(
+            methods=args.methods, architectures=args.architectures, engines=args.engines,
+            precisions=args.precisions, dataset=args.dataset, width=args.width, steps=args.steps,
+            repetitions=args.repetitions, product=args.product,
+        )  # fmt: skip
+        for speed in speeds(compared, device):
             record["speeds"].append(dataclasses.asdict(speed))
-            record["ceilings"][speed.precision] = ceiling(speed.precision, device)
+            record["ceilings"][speed.precision] = ceiling(speed.precision, device, args.product)
             print(line(speed), flush=True)
             write_json(args.out, record)
     except (ValueError, Skipped) as error:
-        sys.exit(f"measure: {error}")
-    for row in attacks(*run) if run else ():
+        sys.exit(f"benchmark: {error}")
+    for row in attacks(*run, args.attack_repetitions) if run else ():
         record["attacks"].append(row)
         if row["mode"] != "library":
             print(f"AutoAttack {row['mode']}: {row['seconds']:.1f} s, {row['ratio']:.2f} times the "

@@ -4,7 +4,7 @@ Without Snakemake, for machines that are lent for minutes; S may be several suit
 one process, so none pays for starting up; small runs gain most. One job after the other on one
 device: every configuration with the first seed before any with the second, in the order of the
 suites and their lists, each trained and then attacked. A record is written as soon as a stage is
-done; what is there already is not done again, but for attacks on fewer images than are asked for.
+done; what is done already, by the rules of bench/runs/stage.py, is not done again.
 Nothing is begun that should not fit; what takes longer than it should is cut off when the time is
 over, and the next campaign goes on from its checkpoint. A GPU that does not answer after a failure
 ends the campaign, and the failure leaves no record: it is the process's, not the method's.
@@ -12,25 +12,26 @@ ends the campaign, and the failure leaves no record: it is the process's, not th
 
 import argparse
 import io
-import shlex
 import signal
 import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import NamedTuple, get_args
 
 from bench.runs import suite as configs
-from bench.runs.catalogue import MEASURE, ROOT
+from bench.runs.catalogue import ROOT
 from bench.runs.files import write_bytes
-from bench.runs.record import AUTOATTACK, COST, TRAIN, Config, Engine, Record, read_status
-from bench.stages import attack, cost, evaluate, job, train
+from bench.runs.record import AUTOATTACK, Engine
+from bench.runs.stage import CostOptions, TrainOptions
+from bench.stages.machine import Kind
+from bench.stages.running import Place, Task, execute, outcome, positive
+from bench.stages.setup import WEIGHTS
 from bench.tools import estimate
-from workflows.plan import Plan
+from workflows.plan import Plan, Work
 
-STAGES = {TRAIN: train.main, AUTOATTACK: attack.main, COST: cost.main}  # others: evaluate.main
 PART = 15 * 2**20  # bytes of one part of an archive
 ROOM = 45 * 2**20  # bytes of weights in one
 
@@ -39,107 +40,87 @@ class Over(BaseException):
     """The campaign ends here; no Exception, so that no stage takes it for its own failure."""
 
 
-class Work(NamedTuple):
-    """One stage of one run, and how long it should take by the stated rate."""
+class Piece(NamedTuple):
+    """One stage of one run of one of the suites, and how long it should take by the stated rate."""
 
     plan: Plan
-    stage: str
-    folder: str
-    config: Config
+    work: Work
     hours: float
 
+    @property
+    def stage(self) -> str:
+        """Name of the stage."""
+        return self.work.stage.name
 
-def order(plans: Sequence[Plan]) -> list[Work]:
+
+def order(plans: Sequence[Plan]) -> list[Piece]:
     """List the work of suites, the most informative first: all first seeds before any second."""
     most = max(len(plan.suite.seeds) for plan in plans)
-    listed: list[Work] = []
-    for i in range(most):
-        for plan in plans:
-            listed += _with_seed(plan, i)
-    return listed
+    return [piece for i in range(most) for plan in plans for piece in _with_seed(plan, i)]
 
 
-def _with_seed(plan: Plan, i: int) -> Iterator[Work]:
-    """List a suite's work with its i-th seed; costs come with the first alone."""
+def _with_seed(plan: Plan, i: int) -> Iterator[Piece]:
+    """List a suite's work with its i-th seed, run by run."""
     for seed in plan.suite.seeds[i : i + 1]:
-        for folder, run in plan.runs.items():
-            if run.seed != seed:
-                continue
-            stages = {
-                TRAIN: estimate.train_hours(run),
-                AUTOATTACK: estimate.attack_hours(run, plan.suite.attack_images),
-            }
-            stages |= dict.fromkeys(plan.suite.evaluations, 0.0)
-            if i == 0:
-                stages[COST] = 0.0
-            for stage, hours in stages.items():
-                yield Work(plan, stage, folder, run, hours)
+        mine = [work for work in plan.work if work.config.seed == seed]
+        for run in dict.fromkeys(work.config.folder for work in mine):
+            for work in (work for work in mine if work.config.folder == run):
+                yield Piece(plan, work, estimate.hours(work, plan.suite))
 
 
-def left(works: Iterable[Work]) -> list[Work]:
-    """Leave out what has a record; one of an attack on fewer images than asked for is none.
-
-    A record of failure is one, unless the suite says ``retry_failed``.
-    """
-    return [work for work in works if not _recorded(work)]
+def left(pieces: Iterable[Piece]) -> list[Piece]:
+    """Leave out what is done, and what failed unless its suite says ``retry_failed``."""
+    return [piece for piece in pieces if piece.plan.is_left(piece.work)]
 
 
-def _recorded(work: Work) -> bool:
-    path = _file(work, f"{work.stage}.json")
-    status, _ = read_status(path)
-    if status != "done" or work.stage != AUTOATTACK:
-        return status == "done" or not (status == "missing" or work.plan.suite.retry_failed)
-    record = Record.read(path)
-    return record.attack is None or record.attack.n >= job.count(
-        work.plan.suite.attack_images, record
-    )
-
-
-def failed(works: Iterable[Work]) -> int:
+def failed(pieces: Iterable[Piece]) -> int:
     """Count work that ended without numbers, other than what makes no sense."""
-    statuses = [read_status(_file(work, f"{work.stage}.json"))[0] for work in works]
-    return sum(status in ("failed", "diverged", "oom", "skipped") for status in statuses)
+    records = [piece.plan.record(piece.work) for piece in pieces]
+    return sum(one is not None and one.status not in ("done", "refused") for one in records)
 
 
 def campaign(
-    works: Sequence[Work],
-    run: Callable[[Work], None],
+    pieces: Sequence[Piece],
+    run: Callable[[Piece], None],
     *,
     seconds: float,
     clock: Callable[[], float],
-) -> Iterator[Work]:
+) -> Iterator[Piece]:
     """Do what fits, yielding each piece of work when it is done.
 
     How much slower or faster this machine is than the stated rate, it learns as it goes: until a
     stage has been seen, it is assumed to fit.
 
     Args:
-        works: in the order in which to try them.
-        run: does one piece of work; leaves a record, or raises SystemExit, or Over.
+        pieces: in the order in which to try them.
+        run: does one piece of work and leaves a record, or raises what is wrong with it, or Over.
         seconds: that there are.
         clock: seconds, monotonic.
     """
     end = clock() + seconds
     pace: dict[str, float] = {}  # seconds by estimated hour, as last seen of a stage
-    for work in left(works):
-        if work.stage not in (TRAIN, COST) and not _file(work, f"{TRAIN}.json").is_file():
+    for piece in left(pieces):
+        plan, work = piece.plan, piece.work
+        name = f"{work.config.folder}, {piece.stage}"
+        if any(not plan.file(work, f"{source}.json").is_file()
+               for _, source in work.stage.reads(work.config)):  # fmt: skip
             continue  # its training did not fit
-        size = work.hours or 1.0  # without an estimate, as long as the last seen
-        expected = pace.get(work.stage, 0.0) * size
+        size = piece.hours or 1.0  # without an estimate, as long as the last seen
+        expected = pace.get(piece.stage, 0.0) * size
         if clock() >= end or clock() + expected > end:
             continue
         start = clock()
         try:
-            run(work)
-        except SystemExit as error:
-            print(f"{work.folder}, {work.stage}: {error}", file=sys.stderr)
+            run(piece)
+        except (ValueError, OSError, LookupError) as error:
+            print(f"{name}: {error}", file=sys.stderr)
             continue
         except Over as why:
-            print(f"{work.folder}, {work.stage}: {why}")
+            print(f"{name}: {why}")
             return
         # not the slowest: the first run of a process compiles
-        pace[work.stage] = (clock() - start) / size
-        yield work
+        pace[piece.stage] = (clock() - start) / size
+        yield piece
 
 
 def archive(plans: Sequence[Plan], path: Path) -> None:
@@ -157,8 +138,8 @@ def archive_weights(plans: Sequence[Plan], path: Path) -> list[Path]:
     """
     from safetensors.torch import load, save
 
-    waiting = [work for work in left(order(plans)) if work.stage == AUTOATTACK]
-    files = dict.fromkeys(_file(work, "model.safetensors") for work in waiting)
+    waiting = [piece for piece in left(order(plans)) if piece.stage == AUTOATTACK]
+    files = dict.fromkeys(one.plan.file(one.work, WEIGHTS["last"]) for one in waiting)
     entries, size = [], 0
     for file in files:
         if file.is_file():
@@ -192,10 +173,12 @@ def _inside(path: Path) -> str:
     return "/".join(("runs", *path.parts[-5:]))
 
 
-def do(args: argparse.Namespace, end: float) -> Callable[[Work], None]:
+def do(place: Place, engine: Engine | None, end: float) -> Callable[[Piece], None]:
     """Return a function that does one piece of work in this process, and is cut off at an end.
 
     Args:
+        place: where; the suites say where their data are.
+        engine: None for the one that a stage takes by itself.
         end: on the monotonic clock, seconds.
     """
 
@@ -204,26 +187,26 @@ def do(args: argparse.Namespace, end: float) -> Callable[[Work], None]:
 
     signal.signal(signal.SIGALRM, over)
 
-    def run(work: Work) -> None:
-        plan = work.plan
-        optional = work.stage not in STAGES
-        wildcards = SimpleNamespace(run=work.folder, measure=work.stage)
-        words = ["--measure", work.stage] if optional else []
-        words += shlex.split(plan.job(MEASURE if optional else work.stage)(wildcards))
-        words += ["--out", str(_file(work, "")), "--data-dir", plan.data_dir]
-        words += ["--device", args.device, "--threads", str(args.threads)]
-        if args.engine and work.stage in (TRAIN, COST):
-            words += ["--engine", args.engine]
-        words += ["--log", str(plan.results / "logs" / work.folder / f"{work.stage}.log")]
+    def run(piece: Piece) -> None:
+        plan, work = piece.plan, piece.work
+        options = plan.options(work)
+        if engine and isinstance(options, TrainOptions | CostOptions):
+            options = replace(options, engine=engine)
+        task = Task(
+            work.stage, work.config, options, plan.file(work).parent,
+            attempt=plan.attempt(work), again=plan.suite.again,
+        )  # fmt: skip
+        log = plan.results / "logs" / work.config.folder / f"{piece.stage}.log"
+        here = place._replace(data_dir=Path(plan.data_dir), log=log)
         # again after some seconds: the first may fall into code that swallows everything
         signal.setitimer(signal.ITIMER_REAL, max(end - time.monotonic(), 1e-3), 5.0)
         try:
-            STAGES.get(work.stage, evaluate.main)(words)
+            record = execute(task, here)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-        record = _file(work, f"{work.stage}.json")
-        if read_status(record)[0] == "failed" and not answers():
-            record.unlink()
+        print(outcome(task, record, log), file=sys.stderr)
+        if record.status == "failed" and not answers():
+            task.record.unlink()
             raise Over(
                 "the GPU does not answer any more; see its log, and start the campaign again"
             )
@@ -244,10 +227,6 @@ def answers() -> bool:
     return True
 
 
-def _file(work: Work, name: str) -> Path:
-    return work.plan.results / "runs" / work.folder / name
-
-
 def main(words: Sequence[str] | None = None) -> None:
     """Run a campaign and say what is left."""
     start = time.monotonic()
@@ -260,8 +239,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, required=True, help="that there are")
     parser.add_argument("--data-dir", help="where official files are; the suite's, or .data")
     parser.add_argument("--results", type=Path, default=Path("results"))
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--device", choices=get_args(Kind), default="auto")
+    parser.add_argument("--threads", type=positive, default=1, help="CPU threads")
     parser.add_argument("--engine", choices=get_args(Engine), help="how steps are run; auto")
     parser.add_argument(
         "--retry-failed", action="store_true", help="try again what failed or ran out of memory"
@@ -274,23 +253,25 @@ def main(words: Sequence[str] | None = None) -> None:
     if args.minutes <= 0:
         parser.error("--minutes must be more than 0")
     try:
-        plans = [_plan(suite, args) for suite in args.suite]
+        plans = [
+            _plan(suite, args.retry_failed, args.data_dir, args.results) for suite in args.suite
+        ]
         for plan in plans:
             _prepare(plan)
     except (configs.ConfigError, ValueError, OSError) as error:
         sys.exit(str(error))
-    works = order(plans)
+    pieces = order(plans)
     done = 0
-    run = do(args, start + 60 * args.minutes)
+    run = do(Place(Path(), args.device, args.threads), args.engine, start + 60 * args.minutes)
     remain = start + 60 * args.minutes - time.monotonic()
-    for work in campaign(works, run, seconds=remain, clock=time.monotonic):
+    for piece in campaign(pieces, run, seconds=remain, clock=time.monotonic):
         done += 1
         spent = (time.monotonic() - start) / 60
-        print(f"{spent:.1f} min: {work.folder}, {work.stage}", flush=True)
+        print(f"{spent:.1f} min: {piece.work.config.folder}, {piece.stage}", flush=True)
         if args.archive:  # in case this process does not see the end
             archive(plans, args.archive)
-    print(f"{done} done now, {len(left(works))} of {len(works)} left")
-    if bad := failed(works):
+    print(f"{done} done now, {len(left(pieces))} of {len(pieces)} left")
+    if bad := failed(pieces):
         print(f"{bad} failed, or follow what failed; --retry-failed tries them again")
     print(f"the page: python -m bench report --results {args.results}")
     if args.archive:
@@ -300,11 +281,11 @@ def main(words: Sequence[str] | None = None) -> None:
             print(f"and weights: cat {args.archive}.* | tar xz -C results")
 
 
-def _plan(suite: Path, args: argparse.Namespace) -> Plan:
+def _plan(suite: Path, retry: bool, data_dir: str | None, results: Path) -> Plan:
     path = suite if suite.suffix else ROOT / f"workflows/config/{suite}.yaml"
-    checked = configs.suite(configs.load(path) | {"retry_failed": args.retry_failed})
-    folder = args.data_dir or configs.data_dir(checked)
-    return Plan(checked, configs.runs(checked), data_dir=folder, results=args.results)
+    checked = configs.suite(configs.load(path) | {"retry_failed": retry})
+    folder = data_dir or configs.data_dir(checked)
+    return Plan(checked, configs.runs(checked), data_dir=folder, results=results)
 
 
 def _prepare(plan: Plan) -> None:

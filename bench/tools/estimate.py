@@ -1,7 +1,7 @@
-"""Estimate what a suite takes, cell by cell: python -m bench plan --configfile SUITE
+"""Say what is left of a suite, and what it takes: python -m bench plan --configfile SUITE
 
-From counted operations and one stated rate of a GPU, before anything has run. --plan says what is
-left, at the pace of the suite's runs that this machine has finished, once there are any.
+At the pace of the suite's runs that this machine has finished, once there are any; before that,
+and for the table of cells, from counted operations and one stated rate of a GPU.
 """
 
 import argparse
@@ -9,17 +9,18 @@ import functools
 import math
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import yaml
 
-from bench.runs import fingerprints
 from bench.runs import suite as configs
 from bench.runs.files import between_marks, write_bytes
 from bench.runs.record import AUTOATTACK, TRAIN, Config, Record
-from bench.stages import job
+from bench.stages import machine
+from workflows.plan import Plan, Work
 
 RATE = 20e12  # operations a second: about a third of an H200's 67e12 in fp32; assumed, not measured
 SURVIVING = 0.5  # share of images that stand up to AutoAttack's first attacks; assumed
@@ -35,15 +36,6 @@ class Cell(NamedTuple):
     train: float
     attack: float
     runs: int
-
-
-class Work(NamedTuple):
-    """One run: the hours that its stages should take, and the records that need no other try."""
-
-    config: Config
-    hours: dict[str, float]
-    done: dict[str, Record]
-    published: dict[str, Record]  # of the same run; they tell a machine's pace too
 
 
 def cells(suite: configs.Suite, runs: Iterable[Config]) -> list[Cell]:
@@ -68,6 +60,15 @@ def stage_hours(run: Config, images: int | None) -> dict[str, float]:
     if _refused(run):
         return {}
     return {TRAIN: train_hours(run), AUTOATTACK: attack_hours(run, images)}
+
+
+def hours(work: Work, suite: configs.Suite) -> float:
+    """Hours of one stage of one run on one GPU; 0 for those that nothing is known of."""
+    if work.stage.name == TRAIN:
+        return train_hours(work.config)
+    if work.stage.name == AUTOATTACK:
+        return attack_hours(work.config, suite.attack_images)
+    return 0.0
 
 
 def train_hours(run: Config) -> float:
@@ -140,56 +141,41 @@ def total(suite: configs.Suite, found: Iterable[Cell]) -> str:
     )
 
 
-def works(suite: configs.Suite, runs: Iterable[Config], results: Path) -> list[Work]:
-    """Look up what of a suite is done already.
-
-    Raises:
-        ValueError: a record cannot be read; says which.
-    """
-    code = {name: fingerprints.method_fingerprint(name) for name in suite.methods}
-    found = []
-    for run in runs:
-        made = _records(results / "runs" / run.folder)
-        done = {stage: record for stage, record in made.items()
-                if _stands(record, suite, code[run.method])}  # fmt: skip
-        sets = sorted((results / "published").glob(f"*/{run.folder}"))
-        published = _records(sets[0]) if sets else {}
-        published = {stage: record for stage, record in published.items()
-                     if _as_many(record, suite)}  # fmt: skip
-        found.append(Work(run, stage_hours(run, suite.attack_images), done, published))
-    return found
-
-
-def _records(folder: Path) -> dict[str, Record]:
-    """Read a run's records by stage, as far as there are any."""
-    paths = {stage: folder / f"{stage}.json" for stage in STAGES}
-    return {stage: Record.read(path) for stage, path in paths.items() if path.is_file()}
-
-
-def plan(suite: configs.Suite, found: Sequence[Work], device: str) -> str:
-    """Say in three lines what is left of a suite, and what it takes from nothing.
+def told(plan: Plan, device: str) -> str:
+    """Say in some lines what is left of a suite, and what it takes from nothing.
 
     Args:
-        found: its runs; see ``works``.
         device: this machine's, as records name it.
     """
     from bench.data import info
 
-    ratios = _ratios(found, device)
+    suite = plan.suite
+    whole = {name: stage_hours(run, suite.attack_images) for name, run in plan.runs.items()}
+    ratios = _ratios(plan, whole, device)
     pace = {stage: statistics.median(known) for stage, known in ratios.items() if known}
     # the same operations: until an attack has finished, training tells how fast the machine is
     pace = dict.fromkeys(STAGES, pace.get(TRAIN, 1.0)) | pace
-    left = [work for work in found if len(work.done) < len(STAGES)]
-    whole = {_cell(work) for work in found} - {_cell(work) for work in left}
-    finished = f"; finished: {', '.join(sorted(whole))}" if whole and left else ""
+    left = plan.left
+    rest: dict[str, dict[str, float]] = {}
+    for work in left:
+        known = whole[work.config.folder]
+        rest.setdefault(work.config.folder, {})[work.stage.name] = known.get(work.stage.name, 0.0)
+    cells = {_cell(run) for run in plan.runs.values()} - {_cell(work.config) for work in left}
+    finished = f"; finished: {', '.join(sorted(cells))}" if cells and left else ""
     download = sum(info(name).download for name in suite.datasets)
     return (
-        f"left: {len(left)} of {len(found)} runs, {_takes(map(_rest, left), pace)}; "
-        f"from nothing: {_takes((work.hours for work in found), pace)}\n"
+        f"left: {len(rest)} of {len(plan.runs)} runs ({_counted(left)}), "
+        f"{_takes(rest.values(), pace)}; from nothing: {_takes(whole.values(), pace)}\n"
         f"{_basis(len(ratios[TRAIN]), device)}\n"
         f"data: {_size(download) if download else 'nothing'} to download, "
         f"{_size(disk(suite.datasets))} decoded{finished}"
     )
+
+
+def _counted(left: Iterable[Work]) -> str:
+    """Count work by stage."""
+    counts = Counter(work.stage.name for work in left)
+    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing to do"
 
 
 def readme(suite: configs.Suite, found: list[Cell]) -> str:
@@ -197,27 +183,29 @@ def readme(suite: configs.Suite, found: list[Cell]) -> str:
     return f"{table(suite, found)}\n\n{total(suite, found)}\n"
 
 
-def _stands(record: Record, suite: configs.Suite, code: str) -> bool:
-    """Does a record stand for a run as it is asked for now."""
-    current = record.origin is None or record.origin.method_code == code
-    again = (suite.retry_failed or suite.strict) and record.status != "done"
-    return current and not again and _as_many(record, suite)
-
-
-def _as_many(record: Record, suite: configs.Suite) -> bool:
-    """Was a record's attack on as many images as a suite asks for; True of other stages."""
-    images = record.attack and record.attack.n
-    return images in (None, job.count(suite.attack_images, record))
-
-
-def _ratios(found: Iterable[Work], device: str) -> dict[str, list[float]]:
-    """List by stage how many times the estimated hours a device took."""
+def _ratios(
+    plan: Plan, whole: Mapping[str, Mapping[str, float]], device: str
+) -> dict[str, list[float]]:
+    """List by stage how many times the estimated hours a device took, here or as published."""
     ratios: dict[str, list[float]] = {stage: [] for stage in STAGES}
-    for work in found:
-        for stage, record in (work.published | work.done).items():
-            if record.status == "done" and record.origin and record.origin.device == device:
-                ratios[stage].append(_seconds(record) / 3600 / work.hours[stage])
+    for work in plan.work:
+        hours = whole[work.config.folder].get(work.stage.name)
+        record = plan.record(work) if not plan.is_left(work) else _published(plan, work)
+        made = record.origin if record and record.status == "done" else None
+        if hours and record and made and made.device == device:
+            ratios[work.stage.name].append(_seconds(record) / 3600 / hours)
     return ratios
+
+
+def _published(plan: Plan, work: Work) -> Record | None:
+    """Read the published record of the same work with the same options, whatever its code was."""
+    name = f"*/{work.config.folder}/{work.stage.name}.json"
+    for path in sorted((plan.results / "published").glob(name)):
+        record = Record.read(path)
+        code = record.origin.method_code if record.origin else ""
+        if work.stage.state(record, plan.options(work), code) == "done":
+            return record
+    return None
 
 
 def _seconds(record: Record) -> float:
@@ -242,11 +230,6 @@ def _basis(finished: int, device: str) -> str:
     return f"on one GPU at {rate}; this machine has finished no run of the suite yet"
 
 
-def _rest(work: Work) -> dict[str, float]:
-    """Hours of the stages that a run has before it."""
-    return {stage: hours for stage, hours in work.hours.items() if stage not in work.done}
-
-
 def _takes(hours: Iterable[Mapping[str, float]], pace: Mapping[str, float]) -> str:
     """Add up the hours of runs by stage."""
     listed = list(hours)
@@ -254,8 +237,8 @@ def _takes(hours: Iterable[Mapping[str, float]], pace: Mapping[str, float]) -> s
     return f"{_h(train)} of training and {_h(attack)} of AutoAttack"
 
 
-def _cell(work: Work) -> str:
-    return f"{work.config.dataset} {work.config.architecture}"
+def _cell(run: Config) -> str:
+    return f"{run.dataset} {run.architecture}"
 
 
 def _refused(run: Config) -> bool:
@@ -322,14 +305,14 @@ def _size(count: int) -> str:
 def main(words: Sequence[str] | None = None) -> None:
     """Print the estimate, or put it into the README."""
     parser = argparse.ArgumentParser(
-        prog="python -m bench plan", description="Estimate what a suite takes."
+        prog="python -m bench plan", description="Say what is left of a suite, and what it takes."
     )
     parser.add_argument("--configfile", type=Path, required=True, help="a suite")
     parser.add_argument(
         "--config", nargs="*", default=[], metavar="KEY=VALUE", help="laid over it, as by Snakemake"
     )
     parser.add_argument("--results", type=Path, default=Path("results"))
-    parser.add_argument("--plan", action="store_true", help="what is left, at this machine's pace")
+    parser.add_argument("--table", action="store_true", help="hours of every cell, from nothing")
     parser.add_argument("--readme", type=Path, help="write the table into this file")
     args = parser.parse_args(words)
     given = (pair.partition("=") for pair in args.config)
@@ -337,23 +320,22 @@ def main(words: Sequence[str] | None = None) -> None:
         over = {key: yaml.safe_load(value) for key, _, value in given}
         suite = configs.suite(configs.load(args.configfile) | over)
         runs = configs.runs(suite)
-        known = works(suite, runs, args.results) if args.plan else []
     except (ValueError, yaml.YAMLError) as error:
         sys.exit(str(error))
-    if args.plan:
-        print(plan(suite, known, _device()))
-        return
-    found = cells(suite, runs)
+    found = cells(suite, runs) if args.table or args.readme else []
     if args.readme:
         body = readme(suite, found)
         text = between_marks(args.readme.read_text(encoding="utf-8"), MARK, body)
         write_bytes(args.readme, text.encode())
-    else:
+    elif args.table:
         print(table(suite, found))
+    else:
+        folder = configs.data_dir(suite)
+        print(told(Plan(suite, runs, data_dir=folder, results=args.results), _device()))
 
 
 def _device() -> str:
     """Name the device that a job would run on."""
     import torch
 
-    return job.device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    return machine.device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu"))

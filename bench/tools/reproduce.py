@@ -7,6 +7,7 @@ cannot be judged here. Needs no weights; where there are some, bench.tools.verif
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import shutil
@@ -20,10 +21,12 @@ from typing import Any, NamedTuple, get_args
 from bench.runs import catalogue
 from bench.runs import suite as configs
 from bench.runs.record import AUTOATTACK, TRAIN, Engine, Record, Score
-from bench.stages import attack, job, train
+from bench.runs.stage import TrainOptions, stage
+from bench.stages.machine import Kind
+from bench.stages.running import Place, Task, execute, positive
 from evaluation.binomial import wilson
 
-STAGES = {TRAIN: train.main, AUTOATTACK: attack.main}
+STAGES = (TRAIN, AUTOATTACK)
 ORIGIN = ("device", "torch", "cuda", "python", "threads", "engine", "library", "method_code",
           "bench_code", "commit", "dirty")  # fmt: skip
 # told apart from numbers: where they were made, and what that took
@@ -87,27 +90,30 @@ def check_data(records: Sequence[Record], folder: Path) -> None:
             )
 
 
-def again(record: Record, into: Path, args: argparse.Namespace) -> Record:
+class Here(NamedTuple):
+    """How a run is made again: as the record says, where nothing else is."""
+
+    data_dir: Path
+    device: Kind
+    threads: int
+    engine: Engine | None  # None: the record's
+
+
+def again(record: Record, into: Path, here: Here) -> Record:
     """Do a recorded stage in another folder, as it was done.
 
     Raises:
-        ValueError: it cannot be done here.
+        ValueError, OSError: it cannot be done here.
     """
-    given: dict[str, Any] = {"config": json.dumps(record.config.as_dict()), "out": into}
-    given |= {"data-dir": args.data_dir, "device": args.device, "threads": args.threads}
-    given["log"] = into / f"{record.stage}.log"
-    if trained := record.training:
-        given |= {"test-images": trained.clean.n, "probe-images": trained.probe_images}
-        given["engine"] = args.engine or trained.engine
-    if found := record.attack:
-        given |= {"images": found.n, "batch": found.batch, "seed": found.seed, "mode": found.mode}
-    try:
-        STAGES[record.stage]([f"--{key}={value}" for key, value in given.items()])
-    except SystemExit as error:
-        raise ValueError(str(error)) from None
-    made = Record.read(into / f"{record.stage}.json")
+    one = stage(record.stage)
+    options = one.made(record)
+    if here.engine and isinstance(options, TrainOptions):
+        options = dataclasses.replace(options, engine=here.engine)
+    log = into / f"{record.stage}.log"
+    task = Task(one, record.config, options, into)
+    made = execute(task, Place(here.data_dir, here.device, here.threads, log))
     if made.status not in ("done", "diverged"):
-        raise ValueError(f"{made.stage} is {made.status} here: {made.reason}; see {given['log']}")
+        raise ValueError(f"{made.stage} is {made.status} here: {made.reason}; see {log}")
     return made
 
 
@@ -197,27 +203,26 @@ def elsewhere(recorded: Record, now: Record) -> str:
     )
 
 
-def reproduce(args: argparse.Namespace) -> bool:
+def reproduce(run: Path, here: Here, into: Path | None) -> bool:
     """Do all recorded stages again and say what came out; is the run reproduced.
+
+    Args:
+        into: new folder to work in; None for a temporary one, removed if all is equal.
 
     Raises:
         ValueError: that cannot be judged here.
         OSError: a file cannot be read or written.
     """
-    records = claims(args.run)
-    if origin := records[0].origin:
-        args.threads = args.threads or origin.threads
-        args.device = args.device or ("cpu" if origin.device.startswith("CPU") else "cuda")
-    args.threads, args.device = args.threads or 1, args.device or "auto"
-    os.environ["OMP_NUM_THREADS"] = str(args.threads)  # loading data is what imports torch
-    check_data(records, args.data_dir)
-    if args.into and any((args.into / f"{stage}.json").exists() for stage in STAGES):
-        raise ValueError(f"{args.into} has records already; name a new folder by --into")
-    into = args.into or Path(tempfile.mkdtemp(prefix="onestep-again-"))
+    records = claims(run)
+    os.environ["OMP_NUM_THREADS"] = str(here.threads)  # loading data is what imports torch
+    check_data(records, here.data_dir)
+    if into and any((into / f"{name}.json").exists() for name in STAGES):
+        raise ValueError(f"{into} has records already; name a new folder by --into")
+    folder = into or Path(tempfile.mkdtemp(prefix="onestep-again-"))
     found: list[Comparison] = []
     try:
         for record in records:
-            now = again(record, into, args)
+            now = again(record, folder, here)
             found.append(compare(record, now))
             where = elsewhere(record, now)
             print(f"{record.stage}: {found[-1].said}", flush=True)
@@ -225,11 +230,23 @@ def reproduce(args: argparse.Namespace) -> bool:
             if now.status != "done":
                 break
     finally:
-        if not args.into and len(found) == len(records) and all(one.equal for one in found):
-            shutil.rmtree(into)
+        if not into and len(found) == len(records) and all(one.equal for one in found):
+            shutil.rmtree(folder)
         else:
-            print(f"what was made is in {into}", flush=True)
+            print(f"what was made is in {folder}", flush=True)
     return all(one.holds for one in found)
+
+
+def place_of(run: Path) -> tuple[Kind, int]:
+    """Read the kind of device and the threads that a run was trained with; one, where unknown.
+
+    Raises:
+        ValueError: as ``claims``.
+    """
+    origin = claims(run)[0].origin
+    if origin is None:
+        return "auto", 1
+    return "cpu" if origin.device.startswith("CPU") else "cuda", origin.threads
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -244,12 +261,14 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--data-dir", type=Path, default=catalogue.data_folder(), help="$ONESTEP_DATA, .data"
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="the record's kind")
-    parser.add_argument("--threads", type=job.positive, help="CPU threads; the record's")
+    parser.add_argument("--device", choices=get_args(Kind), help="the record's kind")
+    parser.add_argument("--threads", type=positive, help="CPU threads; the record's")
     parser.add_argument("--engine", choices=get_args(Engine), help="the record's")
     args = parser.parse_args(words)
     try:
-        reproduced = reproduce(args)
+        kind, threads = place_of(args.run)
+        here = Here(args.data_dir, args.device or kind, args.threads or threads, args.engine)
+        reproduced = reproduce(args.run, here, args.into)
     except (ValueError, OSError) as error:
         print(f"cannot judge {args.run}: {error}", file=sys.stderr)
         sys.exit(2)

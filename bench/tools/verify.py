@@ -19,8 +19,8 @@ from torch import Tensor
 
 from bench.runs import catalogue
 from bench.runs.record import AUTOATTACK, TRAIN, Attack, Config, Data, Record, Training, radius
-from bench.stages import job
-from bench.stages.attack import prepare
+from bench.runs.stage import stage
+from bench.stages import setup
 from bench.stages.job import Job
 from evaluation.autoattack import ATTACKS, autoattack, unpack
 from evaluation.clean import correct
@@ -79,20 +79,21 @@ def verify(
         return checks
     there = torch.cuda.is_available() and device != "cpu"
     place = torch.device("cuda" if there else "cpu")
-    this = Job(AUTOATTACK, config, run, data_dir, place, argparse.Namespace(), lambda line: None)
-    loaded, data = job.data(this)
+    attacking = stage(AUTOATTACK)
+    job = Job(attacking, config, attacking.made(attacked), run, data_dir, place, lambda line: None)
+    loaded, data = setup.data(job)
     checks.append(_same_data(attacked.data, data))
     try:
-        net = prepare(this)[2]
+        net = setup.trained(job).net
     except ValueError as error:
         return [*checks, Check("the weights fit the network", holds=False, found=repr(str(error)))]
-    x, y = job.test_images(this, loaded, attack.n)
+    x, y = setup.test_images(job, loaded, attack.n)
     checks.append(_clean(net, x, y, attack, batch))
     if not _accepted(checks):
         return checks
     rows = torch.randperm(attack.n, generator=torch.Generator().manual_seed(seed))[:images]
     again = autoattack(
-        net, x[rows], y[rows], eps=this.eps, classes=loaded.info.classes, seed=seed, batch=batch
+        net, x[rows], y[rows], eps=job.eps, classes=loaded.info.classes, seed=seed, batch=batch
     )
     now = unpack(again.robust[ATTACKS[-1]], len(rows))
     recorded = unpack(attack.robust[ATTACKS[-1]], attack.n)[rows]

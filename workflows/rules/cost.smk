@@ -1,17 +1,17 @@
 rule cost:
     input:
         ancient(plan.prepared),
+        plan.stale("cost"),
     output:
-        "results/runs/{run}/cost.json",
+        update("results/runs/{run}/cost.json"),
     log:
         "results/logs/{run}/cost.log",
     priority: -1  # it wants the machine to itself, which may as well be when the rest is done
     # alone on a machine without GPU; elsewhere the lease gives it a device of its own
     threads: plan.alone
     resources:
-        gpu=plan.suite.gpus,
+        gpu=1,
     params:
-        job=plan.job("cost"),
+        command=plan.job("cost"),
     shell:
-        "{plan.python} -m bench cost {params.job} --out results/runs/{wildcards.run}"
-        " --threads {plan.threads} --log {log:q} {plan.flags}"
+        "{params.command} --threads {plan.threads} --log {log:q}"

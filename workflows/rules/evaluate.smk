@@ -1,34 +1,34 @@
 rule autoattack:
     input:
         "results/runs/{run}/train.json",
+        plan.stale("autoattack"),
     output:
-        "results/runs/{run}/autoattack.json",
+        update("results/runs/{run}/autoattack.json"),
     log:
         "results/logs/{run}/autoattack.log",
     threads: plan.threads
     resources:
-        gpu=plan.suite.gpus,
+        gpu=1,
     params:
-        job=plan.job("autoattack"),
+        command=plan.job("autoattack"),
     shell:
-        "{plan.python} -m bench attack {params.job} --out results/runs/{wildcards.run}"
-        " --threads {threads} --log {log:q} {plan.flags}"
+        "{params.command} --threads {threads} --log {log:q}"
 
 
-rule measure:
+rule evaluate:
     input:
         "results/runs/{run}/train.json",
+        plan.stale(),
     output:
-        "results/runs/{run}/{measure}.json",
+        update("results/runs/{run}/{stage}.json"),
     log:
-        "results/logs/{run}/{measure}.log",
+        "results/logs/{run}/{stage}.log",
     wildcard_constraints:
-        measure="|".join(MEASURES),
+        stage="|".join(evaluations()),
     threads: plan.threads
     resources:
-        gpu=plan.suite.gpus,
+        gpu=1,
     params:
-        job=plan.job("measure"),
+        command=plan.job(),
     shell:
-        "{plan.python} -m bench evaluate --measure {wildcards.measure} {params.job}"
-        " --out results/runs/{wildcards.run} --threads {threads} --log {log:q} {plan.flags}"
+        "{params.command} --threads {threads} --log {log:q}"

@@ -1,15 +1,15 @@
 rule train:
     input:
         ancient(plan.prepared),
+        plan.stale("train"),
     output:
-        "results/runs/{run}/train.json",
+        update("results/runs/{run}/train.json"),
     log:
         "results/logs/{run}/train.log",
     threads: plan.threads
     resources:
-        gpu=plan.suite.gpus,
+        gpu=1,
     params:
-        job=plan.job("train"),
+        command=plan.job("train"),
     shell:
-        "{plan.python} -m bench train {params.job} --out results/runs/{wildcards.run}"
-        " --threads {threads} --log {log:q} {plan.flags}"
+        "{params.command} --threads {threads} --log {log:q}"

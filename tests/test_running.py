@@ -2,31 +2,35 @@
 
 import dataclasses
 import json
-from types import SimpleNamespace
+from pathlib import Path
 
+import made_up
 import pytest
 import torch
 
 from bench import data
-from bench.runs import catalogue, fingerprints
+from bench.runs import catalogue
 from bench.runs import suite as config
 from bench.runs.record import Record
-from bench.stages import attack, cost, evaluate, job, train
-from bench.stages.job import Refused, Skipped
+from bench.runs.stage import stage
+from bench.stages import running, setup, train
+from bench.stages.job import Job, Refused, Skipped
 from bench.trainer import Diverged
 
+PGD = "--evaluation pgd50_10"
+AS_MADE_UP = ("--test-images", "50", "--probe-images", "10")  # images of made_up.training
 RUN = config.runs(config.suite({"methods": ["fgsm"]}))[0]
 
 
 @pytest.fixture
-def execute(tmp_path):
+def execute(tmp_path, monkeypatch):
     """Run a stage whose work is a function of the test's; returns its record."""
 
-    def run(work, *words, prepare=lambda this: None):
+    def run(work, *words, prepare=lambda job: None):
+        monkeypatch.setattr(train, "prepare", prepare)
+        monkeypatch.setattr(train, "work", lambda job, ready: (None, work()))
         given = ["--config", json.dumps(RUN.as_dict()), "--out", str(tmp_path / "run"), *words]
-        given += ["--device", "cpu", "--log", str(tmp_path / "log")]
-        args = job.arguments("train", "").parse_args(given)
-        job.execute("train", args, prepare, lambda this, ready: work(), fits=lambda record: True)
+        running.main("train", [*given, "--device", "cpu", "--log", str(tmp_path / "log")])
         return Record.read(tmp_path / "run/train.json")
 
     return run
@@ -68,11 +72,11 @@ def test_strict_fails_after_the_record_is_written(execute, tmp_path):
 
 @pytest.mark.parametrize("error", [ValueError("no data: get some"), OSError("disk full")])
 def test_what_the_user_can_put_right_ends_the_program_without_a_record(execute, tmp_path, error):
-    def prepare(this):
+    def prepare(job):
         raise error
 
     with pytest.raises(SystemExit, match=str(error)):
-        execute(dict, prepare=prepare)
+        execute(made_up.training, prepare=prepare)
     assert not (tmp_path / "run/train.json").exists()
 
 
@@ -82,21 +86,29 @@ def test_an_interrupt_is_no_failure(execute, tmp_path):
     assert not (tmp_path / "run/train.json").exists()
 
 
-def test_what_is_done_is_not_done_again(execute):
+def test_what_is_done_is_not_done_again_unless_that_is_said(execute):
     ran = []
-    execute(lambda: ran.append(1) or {})
-    execute(lambda: ran.append(2) or {})
-    assert ran == [1]
+    execute(lambda: ran.append(1) or made_up.training(), *AS_MADE_UP)
+    execute(lambda: ran.append(2) or made_up.training(), *AS_MADE_UP)
+    execute(lambda: ran.append(3) or made_up.training(), *AS_MADE_UP, "--again")
+    assert ran == [1, 3]
 
 
 def test_a_failure_a_new_attempt_and_a_forgotten_record_are_done_again(execute, tmp_path):
     ran = []
     execute(raising(KeyError()))
-    execute(lambda: ran.append(1) or {})
-    assert execute(lambda: ran.append(2) or {}, "--attempt", "2").attempt == 2
+    execute(lambda: ran.append(1) or made_up.training(), *AS_MADE_UP)
+    again = execute(lambda: ran.append(2) or made_up.training(), *AS_MADE_UP, "--attempt", "2")
+    assert again.attempt == 2
     (tmp_path / "run/train.json").unlink()
-    execute(lambda: ran.append(3) or {}, "--attempt", "2")
+    execute(lambda: ran.append(3) or made_up.training(), *AS_MADE_UP, "--attempt", "2")
     assert ran == [1, 2, 3]
+
+
+def test_a_record_says_what_its_stage_was_told(execute):
+    options = execute(raising(KeyError()), "--probe-images", "4").options
+    assert options == {"test_images": None, "probe_images": 4, "engine": "auto",
+                       "checkpoint_seconds": 30.0}  # fmt: skip
 
 
 def test_a_stage_can_say_why_it_was_skipped(execute):
@@ -108,50 +120,54 @@ def test_asking_for_a_gpu_where_there_is_none_is_refused(tmp_path):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     given = ["--config", json.dumps(RUN.as_dict()), "--out", str(tmp_path), "--device", "cuda"]
-    args = job.arguments("train", "").parse_args(given)
     with pytest.raises(SystemExit, match="torch finds no GPU; use --device auto or cpu"):
-        job.execute("train", args, lambda this: None, lambda this, ready: {}, fits=bool)
+        running.main("train", given)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--probe-images 0", "0 is not 1 or more"),
+        ("--probe-images x", "invalid int value: 'x'"),
+        ("--checkpoint-seconds -1", "-1 is not 0 or more"),
+        ("--checkpoint-seconds nan", "nan is not 0 or more"),
+        ("--engine fast", "choose from"),
+        ("--gpus 2", "unrecognized arguments: --gpus 2"),
+    ],
+)
+def test_a_wrong_flag_is_told_with_what_is_allowed(tmp_path, capsys, words, said):
+    given = ["--config", json.dumps(RUN.as_dict()), "--out", str(tmp_path), *words.split()]
+    with pytest.raises(SystemExit):
+        running.main("train", given)
+    assert said in capsys.readouterr().err
+
+
+def job_of(run, *, device="cpu"):
+    """A job that is only asked for its configuration and its device."""
+    training = stage("train")
+    return Job(training, run, training.options, Path(), Path(), torch.device(device), print)
+
+
+def loaded_as(name, checksum="c"):
+    """A data set of which nothing is asked but what is fixed about it."""
+    return data.Loaded(None, data.info(name), checksum, official=True)
 
 
 @pytest.mark.parametrize(("precision", "allowed"), [("fp32", False), ("tf32", True)])
 def test_tf32_is_used_only_where_it_is_asked_for(precision, allowed):
-    import dataclasses
-
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = not allowed
-    this = SimpleNamespace(
-        config=dataclasses.replace(RUN, precision=precision),
-        device=torch.device("cpu" if precision == "fp32" else "meta"),  # no GPU, and no CPU
-    )
-    job.network(this, SimpleNamespace(info=data.info("digits")))
+    device = "cpu" if precision == "fp32" else "meta"  # no GPU, and no CPU
+    job = job_of(dataclasses.replace(RUN, precision=precision), device=device)
+    setup.network(job, loaded_as("digits"))
     found = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
     assert found == (allowed, allowed)
 
 
-def test_tf32_on_a_cpu_is_refused(execute):
-    import dataclasses
-
-    run = dataclasses.replace(RUN, precision="tf32")
+def test_tf32_on_a_cpu_is_refused():
     with pytest.raises(ValueError, match="tf32 is a format of GPUs"):
-        job.network(SimpleNamespace(config=run, device=torch.device("cpu")), None)
-
-
-def test_a_finished_record_made_with_other_options_is_made_again(tmp_path):
-    made = []
-
-    def execute(fits):
-        given = ["--config", json.dumps(RUN.as_dict()), "--out", str(tmp_path), "--device", "cpu"]
-        args = job.arguments("train", "").parse_args(given)
-        job.execute(
-            "train", args, lambda this: None, lambda this, ready: made.append(1) or {}, fits=fits
-        )
-
-    execute(lambda record: True)
-    execute(lambda record: True)
-    assert len(made) == 1
-    execute(lambda record: False)
-    assert len(made) == 2
+        setup.network(job_of(dataclasses.replace(RUN, precision="tf32")), loaded_as("digits"))
 
 
 @pytest.fixture(scope="module")
@@ -162,37 +178,39 @@ def trained(tmp_path_factory):
     cut = config.load(catalogue.ROOT / "workflows/config/smoke.yaml") | {"train_images": 64}
     run = config.runs(config.suite(cut))[0]
 
-    def stage(main, record, *words):
+    def do(program, record, *words):
         path = folder / "run" / f"{record}.json"
         before = path.read_text() if path.is_file() else None
         given = ["--config", json.dumps(run.as_dict()), "--out", str(folder / "run"), *words]
-        main([*given, "--data-dir", str(folder), "--device", "cpu"])
+        running.main(program, [*given, "--data-dir", str(folder), "--device", "cpu"])
         assert Record.read(path).status == "done"
         return path.read_text() != before
 
-    assert stage(train.main, "train", "--test-images", "8", "--probe-images", "4")
-    return stage
+    assert do("train", "train", "--test-images", "8", "--probe-images", "4")
+    return do
 
 
 @pytest.mark.parametrize(
-    ("program", "stage", "words", "other"),
+    ("program", "record", "words", "other"),
     [
-        (train, "train", "--test-images 8 --probe-images 4", "--test-images 9 --probe-images 4"),
-        (train, "train", "--test-images 9 --probe-images 4", "--test-images 9 --probe-images 5"),
-        (attack, "autoattack", "--images 2", "--images 3"),
-        (attack, "autoattack", "--images 3", "--images 3 --batch 2"),
-        (attack, "autoattack", "--images 3 --batch 2", "--images 3 --batch 2 --seed 1"),
-        (attack, "autoattack", "--images 3 --batch 2 --seed 1", "--images 3 --mode fast"),
-        (cost, "cost", "--repetitions 2", "--repetitions 3"),
-        (evaluate, "pgd50_10", "--measure pgd50_10 --images 2", "--measure pgd50_10 --images 3"),
-        (evaluate, "eps_sweep", "--measure eps_sweep", "--measure eps_sweep --seed 1"),
+        ("train", "train", "--test-images 8 --probe-images 4", "--test-images 9 --probe-images 4"),
+        ("train", "train", "--test-images 9 --probe-images 4", "--test-images 9 --probe-images 5"),
+        ("attack", "autoattack", "--images 2", "--images 3"),
+        ("attack", "autoattack", "--images 3", "--images 3 --batch 2"),
+        ("attack", "autoattack", "--images 3 --batch 2", "--images 3 --batch 2 --seed 1"),
+        ("attack", "autoattack", "--images 3 --batch 2 --seed 1", "--images 3 --mode fast"),
+        ("cost", "cost", "--repetitions 2", "--repetitions 3"),
+        ("evaluate", "pgd50_10", f"{PGD} --images 2", f"{PGD} --images 3"),
+        ("evaluate", "eps_sweep", "--evaluation eps_sweep", "--evaluation eps_sweep --seed 1"),
     ],
 )  # fmt: skip
-def test_a_stage_is_done_again_when_asked_with_other_options(trained, program, stage, words, other):
-    trained(program.main, stage, *words.split())
-    assert not trained(program.main, stage, *words.split())
-    assert trained(program.main, stage, *other.split())
-    assert not trained(program.main, stage, *other.split())
+def test_a_stage_is_done_again_when_asked_with_other_options(
+    trained, program, record, words, other
+):
+    trained(program, record, *words.split())
+    assert not trained(program, record, *words.split())
+    assert trained(program, record, *other.split())
+    assert not trained(program, record, *other.split())
 
 
 @pytest.mark.parametrize("precision", ["bf16", "tf32"])
@@ -205,22 +223,22 @@ def test_what_is_claimed_of_a_network_holds_in_fp32(precision, monkeypatch):
     net = bench.models.Net(body, mean=[0.5] * 3, std=[0.25] * 3, precision=precision).train()
     x = torch.rand(2, 3, 8, 8)
     exact = body(((x - 0.5) / 0.25).contiguous(memory_format=torch.channels_last))
-    judged = job.exact(net)
+    judged = setup.exact(net)
     assert torch.equal(judged(x), exact)
     assert not judged.training
     assert said == ["fp32"]
 
 
 def test_a_bf16_run_is_evaluated_and_attacked_in_fp32(tmp_path, monkeypatch):
-    seen, exact = [], job.exact
-    monkeypatch.setattr(job, "exact", lambda net: seen.append(net) or exact(net))
+    seen, exact = [], setup.exact
+    monkeypatch.setattr(setup, "exact", lambda net: seen.append(net) or exact(net))
     data.prepare("digits", tmp_path, say=lambda line: None)
     cut = config.load(catalogue.ROOT / "workflows/config/smoke.yaml") | {"train_images": 64}
     run = config.runs(config.suite(cut | {"precision": "bf16"}))[0]
     words = ["--config", json.dumps(run.as_dict()), "--out", str(tmp_path / "run")]
     words += ["--data-dir", str(tmp_path), "--device", "cpu"]
-    train.main([*words, "--test-images", "8", "--probe-images", "4"])
-    attack.main([*words, "--images", "2"])
+    running.main("train", [*words, "--test-images", "8", "--probe-images", "4"])
+    running.main("attack", [*words, "--images", "2"])
     assert [net.precision for net in seen] == ["fp32", "fp32"]
 
 
@@ -231,53 +249,48 @@ def test_the_best_epoch_is_attacked_where_one_was_chosen(tmp_path):
     cut = config.load(catalogue.ROOT / "workflows/config/smoke.yaml") | {"train_images": 64}
     run = config.runs(config.suite(cut))[0].as_dict()
 
-    def stage(main, name, protocol, *more):
+    def do(program, name, protocol, *more):
         words = ["--config", json.dumps(run | {"protocol": run["protocol"] | protocol})]
         words += ["--out", str(tmp_path / str(len(protocol))), "--data-dir", str(tmp_path)]
-        main([*words, "--device", "cpu", *more])
+        running.main(program, [*words, "--device", "cpu", *more])
         return Record.read(tmp_path / str(len(protocol)) / f"{name}.json")
 
     held_out = {"name": "held out", "validation": 16}
-    attacked = ["autoattack_best", held_out, "--measure", "autoattack_best", "--images", "30"]
-    assert stage(train.main, "train", held_out).training.best is not None
+    attacked = ["autoattack_best", held_out, "--evaluation", "autoattack_best", "--images", "30"]
+    assert do("train", "train", held_out).training.best is not None
     best = tmp_path / "2/best.safetensors"
     # a network that always says class 0, which no attack changes
     save_file({k: torch.zeros_like(v) for k, v in load_file(best).items()}, best)
-    score = stage(evaluate.main, *attacked).measure.scores["autoattack_best"]
+    score = do("evaluate", *attacked).measure.scores["autoattack_best"]
     y = data.load("digits", tmp_path).images.test_y[:30]
     assert (score.accuracy, score.n) == (pytest.approx(100 * (y == 0).double().mean().item()), 30)
-    stage(train.main, "train", {})
+    do("train", "train", {})
     attacked[1] = {}
-    refused = stage(evaluate.main, *attacked)
+    refused = do("evaluate", *attacked)
     assert refused.status == "refused"
     assert "protocol smoke holds no validation images out" in refused.reason
 
 
 def test_a_checkpoint_belongs_to_a_configuration_code_and_data(monkeypatch):
     def identity(checksum="c", **changes):
-        this = SimpleNamespace(config=dataclasses.replace(RUN, **changes))
-        return train._identity(this, SimpleNamespace(checksum=checksum))
+        job = job_of(dataclasses.replace(RUN, **changes))
+        return train._identity(job, loaded_as("digits", checksum))
 
     one = identity()
     assert one == identity()
     others = [identity("d"), identity(seed=7)]
-    for name in ("bench_fingerprint", "method_fingerprint"):
-        with monkeypatch.context() as edited:
-            edited.setattr(fingerprints, name, lambda *_: "edited")
-            others.append(identity())
+    with monkeypatch.context() as edited:
+        edited.setattr(train, "checkpoint_fingerprint", lambda *_: "edited")
+        others.append(identity())
     assert one not in others
-    assert len(set(others)) == 4
+    assert len(set(others)) == 3
 
 
-def test_the_seed_alone_decides_the_weights(execute):
-    loaded = SimpleNamespace(info=data.info("digits"))
-
+def test_the_seed_alone_decides_the_weights():
     def weights(seed):
-        this = SimpleNamespace(
-            config=dataclasses.replace(RUN, seed=seed), device=torch.device("cpu")
-        )
         torch.rand(seed + 3)  # whatever was drawn before
-        return torch.cat([w.flatten() for w in job.network(this, loaded).parameters()])
+        net = setup.network(job_of(dataclasses.replace(RUN, seed=seed)), loaded_as("digits"))
+        return torch.cat([w.flatten() for w in net.parameters()])
 
     assert torch.equal(weights(0), weights(0))
     assert not torch.equal(weights(0), weights(1))

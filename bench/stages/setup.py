@@ -1,0 +1,153 @@
+"""What stages set up alike: data, network, method, the trained weights, the images to attack."""
+
+import hashlib
+from typing import TYPE_CHECKING, NamedTuple
+
+from bench.runs.record import TRAIN, Data, Record
+from bench.stages.job import Job, Refused, Skipped
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.data import Loaded
+    from bench.method import Method
+    from bench.models import Net
+
+WEIGHTS = {"last": "model.safetensors", "best": "best.safetensors"}  # files by epoch
+
+
+class Trained(NamedTuple):
+    """A trained run, ready to be attacked."""
+
+    loaded: "Loaded"
+    data: Data
+    net: "Net"  # in eval mode and fp32, weights frozen
+    digest: str  # SHA-256 of the file of weights
+
+
+def data(job: Job) -> "tuple[Loaded, Data]":
+    """Load the run's data set, and say for the record which pictures they are."""
+    from bench.data import load
+
+    found = load(job.config.dataset, job.data_dir)
+    count = len(found.images.train_y) - job.config.protocol.get("validation", 0)
+    return found, Data(
+        checksum=found.checksum,
+        official=found.official,
+        train_images=min(job.config.train_images or count, count),
+        test_images=len(found.images.test_y),
+    )
+
+
+def network(job: Job, loaded: "Loaded") -> "Net":
+    """Build the run's network with fresh weights, the same for every method of a seed."""
+    import torch
+
+    from bench.models import allow, build
+    from bench.seeds import WEIGHTS, stream
+
+    if job.config.precision == "tf32" and job.device.type == "cpu":
+        raise ValueError("tf32 is a format of GPUs; use fp32 or bf16 on a CPU")
+    allow(job.config.precision)
+    torch.manual_seed(stream(job.config.seed, WEIGHTS))
+    known = loaded.info
+    net = build(
+        job.config.architecture,
+        shape=known.shape,
+        classes=known.classes,
+        width=job.config.width,
+        mean=known.mean,
+        std=known.std,
+        precision=job.config.precision,
+    )
+    return net.to(job.device)
+
+
+def method(job: Job) -> "Method":
+    """Make the run's method with its settings, and seed the noise it will draw."""
+    import torch
+
+    from bench.seeds import NOISE, stream
+    from methods import load
+
+    torch.manual_seed(stream(job.config.seed, NOISE))
+    return load(job.config.method)(eps=job.eps, **job.config.settings)
+
+
+def trained(job: Job) -> Trained:
+    """Load data and trained network.
+
+    Raises:
+        Skipped: there is none, because training failed.
+        Refused: the best epoch is asked for, and none was chosen.
+        ValueError: a file is missing or damaged; says what to do.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    training = upstream(job)
+    if training.status != "done":
+        raise Skipped(f"training {training.status}: {training.reason}")
+    path = job.folder / WEIGHTS[job.options.weights]
+    if job.options.weights == "best" and not path.is_file():
+        name = job.config.protocol["name"]
+        raise Refused(f"protocol {name} holds no validation images out, so no epoch was chosen")
+    loaded, seen = data(job)
+    net = exact(network(job, loaded))
+    try:
+        content = path.read_bytes()
+        net.load_state_dict(load(content))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} cannot be read as this run's weights ({str(error).splitlines()[0]}); remove "
+            f"{job.folder} and train the run again"
+        ) from None
+    # without weight gradients FAB takes a quarter less time, with the same output
+    net.requires_grad_(requires_grad=False)
+    return Trained(loaded, seen, net, hashlib.sha256(content).hexdigest())
+
+
+def upstream(job: Job) -> Record:
+    """Read what training left for a later stage.
+
+    Raises:
+        ValueError: there is no record, or no valid one.
+    """
+    path = job.folder / f"{TRAIN}.json"
+    if not path.is_file():
+        raise ValueError(f"{path} is missing; train the run first")
+    return Record.read(path)
+
+
+def exact(net: "torch.nn.Module") -> "Net":
+    """Put a trained network into eval mode and fp32: what is claimed of it holds there.
+
+    Logits in bf16 come in steps in which attacks lose their way, which looks like robustness.
+    """
+    from bench.models import Net, allow
+
+    allow("fp32")
+    assert isinstance(net, Net), "a network without its shell"
+    net.precision = "fp32"
+    net.eval()
+    return net
+
+
+def test_images(job: Job, loaded: "Loaded", n: int | None) -> "tuple[torch.Tensor, torch.Tensor]":
+    """Return the first n test images in [0, 1] and their labels, on the device; all if None."""
+    x, y = loaded.images.test_x[:n], loaded.images.test_y[:n]
+    return x.to(job.device).float() / 255, y.to(job.device)
+
+
+def held_out_images(
+    job: Job, loaded: "Loaded", rows: "torch.Tensor"
+) -> "tuple[torch.Tensor, torch.Tensor]":
+    """Return some training images as they are, in [0, 1], and their labels, on the device.
+
+    A picture whose crop is resized at random is here the middle of it, not resized.
+    """
+    x, y = loaded.images.train_x[rows], loaded.images.train_y[rows]
+    (_, height, width), side = loaded.info.shape, x.shape[3]
+    top, left = (side - height) // 2, (side - width) // 2
+    x = x[:, :, top : top + height, left : left + width]
+    return x.to(job.device).float() / 255, y.to(job.device)

@@ -1,0 +1,22 @@
+"""AutoAttack of the epoch that was best on the images held out from training."""
+
+from torch import Tensor, nn
+
+from bench.runs.record import Score
+from evaluation.attacks import Found, Task
+from evaluation.autoattack import autoattack
+
+TITLE = "best AutoAttack"
+MEANING = "% right under AutoAttack standard of the epoch that was best on validation images"
+WEIGHTS = "best"
+
+BATCH = 256  # images at once; changes the draws
+
+
+def evaluate(net: nn.Module, x: Tensor, y: Tensor, task: Task) -> Found:
+    """Attack with AutoAttack standard."""
+    attack = autoattack(
+        net, x, y, eps=task.eps, classes=task.classes, seed=task.seed, batch=BATCH, say=task.say
+    )
+    score = Score(accuracy=attack.accuracy, n=attack.n)
+    return Found({"autoattack_best": score}, {"batch": BATCH})

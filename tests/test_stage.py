@@ -1,0 +1,92 @@
+"""When a stage is done, and what its programs are told: from the one place that says so."""
+
+import dataclasses
+
+import made_up
+import pytest
+
+from bench.runs.record import TRAIN, Record
+from bench.runs.stage import AttackOptions, TrainOptions, flags, flags_of, stage, stages
+
+CODE = made_up.ORIGIN.method_code
+
+
+def record(name=TRAIN, **changes):
+    head = {"stage": name, "run": "r", "config": made_up.config(), "status": "done",
+            "origin": made_up.ORIGIN, "data": made_up.DATA}  # fmt: skip
+    return Record(**head | changes)
+
+
+TRAINED = record(training=made_up.training())
+FAILED = record(status="failed", reason="x", options={"test_images": 50, "probe_images": 10})
+WANTED = TrainOptions(test_images=50, probe_images=10)
+
+
+@pytest.mark.parametrize(
+    ("found", "changes", "state"),
+    [
+        (None, {}, "missing"),
+        (TRAINED, {}, "done"),
+        (TRAINED, {"code": "another"}, "stale code"),
+        (dataclasses.replace(TRAINED, origin=None), {}, "stale code"),
+        (TRAINED, {"wanted": {"probe_images": 9}}, "stale options"),
+        (TRAINED, {"wanted": {"test_images": 49}}, "stale options"),  # more than are asked for
+        (TRAINED, {"wanted": {"test_images": None}}, "done"),  # all 50 that there are
+        (TRAINED, {"wanted": {"test_images": 99}}, "done"),
+        (TRAINED, {"wanted": {"engine": "eager"}}, "done"),
+        (TRAINED, {"wanted": {"engine": "captured"}}, "stale options"),
+        (TRAINED, {"wanted": {"checkpoint_seconds": 1.0}}, "done"),
+        (TRAINED, {"attempt": 2}, "missing"),
+        (FAILED, {}, "failed"),
+        (FAILED, {"code": "another"}, "stale code"),
+        (FAILED, {"wanted": {"probe_images": 9}}, "stale options"),
+        (dataclasses.replace(FAILED, options=None), {"wanted": {"probe_images": 9}}, "failed"),
+        (dataclasses.replace(FAILED, attempt=2), {"attempt": 2}, "failed"),
+        (dataclasses.replace(FAILED, attempt=2), {"attempt": 3}, "missing"),
+    ],
+)
+def test_a_record_is_what_is_wanted_or_it_is_said_why_not(found, changes, state):
+    wanted = dataclasses.replace(WANTED, **changes.pop("wanted", {}))
+    assert stage(TRAIN).state(found, wanted, **{"code": CODE} | changes) == state
+
+
+def test_every_option_that_counts_makes_a_record_stale():
+    other = {int: 7, float: 7.0, str: None}
+    bodies = {"train": made_up.training(), "autoattack": made_up.attack(50.0),
+              "cost": made_up.expense(1.0), "eps_sweep": made_up.measure("eps_sweep")}  # fmt: skip
+    for name, body in bodies.items():
+        one = stage(name)
+        found = record(name, **{one.body: body})
+        given = one.made(found)
+        assert one.state(found, given, CODE) == "done"
+        for option, flag in zip(dataclasses.fields(given), flags_of(given), strict=True):
+            value = getattr(given, option.name)
+            another = other[flag.kind] or next(c for c in flag.choices if c not in (value, "auto"))
+            state = one.state(found, dataclasses.replace(given, **{option.name: another}), CODE)
+            assert (state == "done") == option.metadata["free"], (name, option.name)
+
+
+def test_flags_say_what_options_hold_and_nothing_of_none():
+    assert flags(AttackOptions(images=4, mode="fast")) == {
+        "--images": "4", "--batch": "256", "--mode": "fast", "--seed": "0", "--weights": "last",
+    }  # fmt: skip
+    assert "--images" not in flags(AttackOptions())
+
+
+def test_a_flag_has_its_kind_its_choices_and_its_least_value():
+    known = {flag.name: flag for flag in flags_of(TrainOptions())}
+    assert known["--checkpoint-seconds"].kind is float
+    assert known["--checkpoint-seconds"].least == 0
+    assert known["--test-images"].kind is int
+    assert "captured" in known["--engine"].choices
+
+
+def test_every_stage_has_a_program_and_a_place_in_the_order():
+    assert list(stages())[:2] == ["train", "autoattack"]
+    assert list(stages())[-1] == "cost"
+    assert {one.program for one in stages().values()} == {"train", "attack", "evaluate", "cost"}
+
+
+def test_an_unknown_stage_is_told_with_the_nearest():
+    with pytest.raises(LookupError, match="unknown stage 'autoatack': did you mean autoattack"):
+        stage("autoatack")
