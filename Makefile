@@ -17,7 +17,7 @@ CONFIG =
 # What `make benchmark` times AutoAttack on; any folder of results/runs will do.
 RUN ?=
 
-.PHONY: help leaderboard test check format plan benchmark report readme docs new-method check-method lock schema clean
+.PHONY: help leaderboard test coverage check format plan benchmark report readme docs new-method check-method lock schema clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -27,11 +27,15 @@ leaderboard: $(READY) $(SUITE_FILE)  ## train, attack, cost and rank: the whole 
 	$(BIN)/snakemake $(OPTIONS) --quiet $$quiet && $(BIN)/python -m bench report --summary
 
 test: $(READY)  ## run all unmarked tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile  # a worker holds the fixtures of a file
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 20  # a worker holds the fixtures of a file
+
+coverage: $(READY)  ## run the same tests, slower, and say which lines they miss
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report term-missing:skip-covered
 
 check: $(READY)  ## check format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/oxlint --deny-warnings --allow no-unused-vars report/templates  # a script's names are used in another
 	$(BIN)/snakefmt --check Snakefile workflows
 	$(BIN)/mypy
 
