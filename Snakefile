@@ -5,20 +5,22 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
-from bench.runs import suite as configs
+from bench.runs.record import ConfigError
+from bench.runs.run import expand
 from bench.runs.stage import evaluations
+from bench.runs.suite import parse_suite
 from workflows.plan import Plan
 
 try:
-    suite = configs.suite(config)
-    runs = configs.runs(suite)
-except configs.ConfigError as error:
+    suite = parse_suite(config)
+    runs = expand(suite)
+except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
 plan = Plan(
     suite,
     runs,
-    data_dir=configs.data_dir(suite),
+    data_dir=suite.data_folder,
     cores=workflow.cores,
 )
 

@@ -10,7 +10,7 @@ from bench.runs.catalogue import ROOT, unknown
 STAGES = ("train", "attack", "evaluate", "cost")
 COMMANDS = {stage: f"bench.stages.{stage}" for stage in STAGES} | {
     "data": "bench.tools.data",
-    "plan": "bench.tools.estimate",
+    "plan": "bench.tools.plan",
     "campaign": "bench.tools.campaign",
     "reproduce": "bench.tools.reproduce",
     "verify": "bench.tools.verify",

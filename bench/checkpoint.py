@@ -1,6 +1,7 @@
 """Checkpoints of a run in progress: whole, verified by a checksum in their name, two kept."""
 
 import hashlib
+import itertools
 import json
 import re
 from pathlib import Path
@@ -69,6 +70,16 @@ def clear(folder: Path) -> None:
         path.unlink()
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
+
+
+def set_aside(folder: Path) -> Path:
+    """Move a run's checkpoints into a new folder beside theirs, and name it."""
+    free = (folder.with_name(f"{folder.name}-aside-{i}") for i in itertools.count(1))
+    other = next(path for path in free if not path.exists())
+    other.mkdir()
+    for path in _found(folder):
+        path.rename(other / path.name)
+    return other
 
 
 def _found(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""The training loop: batches in order, one method's step on each, schedule, log and checkpoints.
+"""The training loop: batches in order, one method's step on each, schedule and probe.
 
 The loop holds no test image. Its probe is an opaque callback; nothing comes back from it but
 numbers to log.
@@ -10,33 +10,23 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from bench import checkpoint
+from bench import checkpoint, snapshot
 from bench.batches import Batches
-from bench.checkpoint import Checkpoint
 from bench.engine import WARM_UP, Captured, Compiled, compiler, learning
 from bench.meter import Clock, Peak, state_bytes
 from bench.method import Batch, Loss, Method, Run, State
-from bench.ops import cosine
 from bench.optimizer import optimizer
 from bench.runs.protocol import Protocol
 from bench.runs.record import Engine, Epoch
+from bench.steplog import Diverged, StepLog
 
 Probe = Callable[[nn.Module, int], dict[str, float]]  # (net, epoch) -> percent by name
 Select = Callable[[nn.Module], float]  # net -> percent, on images held out from training
-TOLERANCE = 1e-5  # of bounds on images, in [0, 1]: rounding of x + d in float32
-
-# One row of numbers an update, kept on the device until the end of the epoch.
-COLUMNS = ("loss", "pert_align", "reach", "low", "high")
-
-
-class Diverged(ArithmeticError):
-    """The training loss, or a number of the method's state, is not finite any more."""
 
 
 @dataclass
@@ -99,10 +89,7 @@ class Trainer:
         run = Run(self.device, batches.shape, batches.canvas, self.epochs)
         self.state: State = method.init(run)
         self.optimizer = optimizer(protocol, net)
-        self.scalars = sorted(name for name, tensor in self.state.items() if tensor.dim() == 0)
-        rows = len(batches) * method.replays
-        self.log = torch.full((rows, len(COLUMNS) + len(self.scalars)), math.nan)
-        self.log = self.log.to(self.device)
+        self.log = StepLog(len(batches) * method.replays, method, self.state, self.device)
         # what changes from update to update is on the device, where a captured step finds it
         rates = [(protocol.lr(k, self.updates), protocol.momentum(k, self.updates))
                  for k in range(self.updates)]  # fmt: skip
@@ -115,7 +102,7 @@ class Trainer:
         self.fast = Compiled(net) if compiles else net
         self.captured: Captured | None = None
         self.warm = 0  # steps taken on full batches
-        self.update = self.row = self.first_epoch = self.first_batch = 0
+        self.update = self.first_epoch = self.first_batch = 0
         # the host's wait for a batch; waiting for the device there would slow training down
         self.clocks = {"data": Clock(torch.device("cpu"))}
         self.clocks |= {name: Clock(self.device) for name in ("train", "probe")}
@@ -128,40 +115,22 @@ class Trainer:
         Raises:
             ValueError: it is damaged.
         """
-        found = checkpoint.newest(self.folder) if self.folder else None
-        if found is None:
+        if self.folder is None or (found := checkpoint.newest(self.folder)) is None:
             return
-        tensors, facts = found
-        if facts["identity"] != self.identity:
-            self.say("the checkpoint belongs to other code or settings; starting afresh")
-            assert self.folder is not None, "a checkpoint without a folder"
-            checkpoint.clear(self.folder)
+        if found.facts["identity"] != self.identity:
+            aside = checkpoint.set_aside(self.folder)
+            self.say(f"the checkpoint is of other code or settings, and now in {aside}; starting "
+                     "afresh")  # fmt: skip
             return
-        self.net.load_state_dict(_below("net.", tensors))
-        for name, tensor in _below("state.", tensors).items():
-            self.state[name].copy_(tensor)
-        for name, tensor in _below("optimizer.", tensors).items():
-            self.optimizer.tensors[name].copy_(tensor)
-        torch.set_rng_state(tensors["random.cpu"])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
-        self.log.copy_(tensors["log"])
-        self._count(facts["update"], facts["row"])
-        self.first_epoch, self.first_batch = facts["epoch"], facts["batch"]
-        self.peak.bytes = facts["peak_bytes"]
-        for name, seconds in facts["seconds"].items():
-            self.clocks[name].credit(seconds)
-        self.outcome.curves = [Epoch(**past) for past in facts["curves"]]
-        self.outcome.best = facts["best"]
-        self.outcome.resumed = facts["resumed"] + 1
+        snapshot.restore(self, found)
         self.say(f"resumed at update {self.update} of {self.updates}")
 
     def fit(self) -> Outcome:
         """Train to the end.
 
         Raises:
-            Diverged: the loss is not finite.
-            AssertionError: the method left its declared reach, or the images [0, 1].
+            Diverged: the loss, or a weight in the end, is not finite.
+            ValueError: the method departs from what it declares.
         """
         self.net.train()
         kept = began = time.monotonic()
@@ -170,12 +139,12 @@ class Trainer:
         for epoch in range(self.first_epoch, self.epochs):
             with self.clocks["train"].running():
                 if self.first_batch == 0:
-                    self._count(self.update, 0)
+                    self.count(self.update, 0)
                     self.method.on_epoch(self.net, self.state, epoch)
                 for i in range(self.first_batch, len(self.batches)):
                     self._step(epoch, i)
                     if self.folder and (now := time.monotonic()) - kept > pause:
-                        self._keep(epoch, i + 1)
+                        checkpoint.keep(self.folder, self.update, snapshot.take(self, epoch, i + 1))
                         kept = time.monotonic()
                         # a large state (ATAS: 1 GB on CIFAR-10) takes a twentieth of the time
                         if self.interval > 0:
@@ -184,6 +153,7 @@ class Trainer:
             self._close_epoch(epoch)
             pace = (time.monotonic() - began) / max(self.update - done_before, 1)
             self._tell(epoch, left=pace * (self.updates - self.update))
+        self._check_weights()
         out = self.outcome
         out.updates, out.peak_bytes = self.update, self.peak.bytes
         out.train_seconds, out.data_seconds, out.probe_seconds = (
@@ -196,7 +166,7 @@ class Trainer:
         self.net.train()
         full = max(len(self.batches.y) // self.batches.batch, 1)
         for i in range(steps):
-            self.update = self.row = 0
+            self.update = self.log.row = 0
             self.counters.zero_()  # without waiting for the device
             self._step(0, i % full)
 
@@ -218,9 +188,17 @@ class Trainer:
         lr, momentum = self.rates.index_select(0, self.counters[:1])[0].unbind()
         self.optimizer.step(lr, momentum)
         h = z.grad
-        assert h is not None, "the loss does not depend on the images it was given"
-        self._write(value.detach(), at.detach(), g, h)
+        if h is None:
+            raise ValueError("the loss given to descend does not depend on its images")
+        self.log.write(self.counters[1:], self.images, at.detach(), value.detach(), g, h)
+        self.counters += 1
+        self.update += 1
         return h
+
+    def count(self, update: int, row: int) -> None:
+        """Say which update, and which row of the log, comes next; both from 0."""
+        self.update, self.log.row = update, row
+        self.counters.copy_(torch.tensor([update, row]))
 
     def _step(self, epoch: int, i: int) -> None:
         with self.clocks["data"].running():
@@ -228,7 +206,7 @@ class Trainer:
         full = len(batch.x) == self.batches.batch
         if self.captured is not None and full:
             self.captured(batch)
-            self.row += self.method.replays
+            self.log.row += self.method.replays
             self.update += self.method.replays
         else:
             self._take(batch, self.fast if full else self.net)
@@ -245,47 +223,15 @@ class Trainer:
 
     def _capture(self, example: Batch) -> None:
         """Record the step, which does not take it."""
-        update, row = self.update, self.row
-        self._count(update, 0)  # the log of an epoch may be full by now
+        update, row = self.update, self.log.row
+        self.count(update, 0)  # the log of an epoch may be full by now
         self.captured = Captured(lambda batch: self._take(batch, self.fast), example)
-        self._count(update, row)
-
-    def _count(self, update: int, row: int) -> None:
-        self.update, self.row = update, row
-        self.counters.copy_(torch.tensor([update, row]))
-
-    def _write(self, loss: Tensor, at: Tensor, g: Tensor | None, h: Tensor) -> None:
-        assert self.row < len(self.log), (
-            f"more calls of descend than replays = {self.method.replays}"
-        )
-        low, high = at.aminmax()
-        align = torch.full_like(loss, math.nan) if g is None else cosine(g, h)
-        reach = (at - self.images).abs().max() / self.method.eps
-        state = (self.state[name].float() for name in self.scalars)
-        values = torch.stack([loss, align, reach, low, high, *state])
-        self.log.index_copy_(0, self.counters[1:], values[None])
-        self.counters += 1
-        self.row += 1
-        self.update += 1
+        self.count(update, row)
 
     def _close_epoch(self, epoch: int) -> None:
-        """Read the epoch's log, the only wait for the device, and check what the method did."""
-        calls = f"{self.row} calls of descend in {len(self.log)} steps and replays"
-        assert self.row == len(self.log), calls
-        log = self.log.cpu()
+        """Read the epoch's log, the only wait for the device, and evaluate."""
+        means = self.log.close(epoch, self.epochs)
         self.peak.note()
-        columns = dict(zip((*COLUMNS, *self.scalars), log.T, strict=True))
-        for name in ("loss", *self.scalars):
-            wrong = columns[name][~columns[name].isfinite()]
-            if len(wrong):
-                raise Diverged(f"{name} is {wrong[0]} in epoch {epoch + 1} of {self.epochs}")
-        low, high = float(columns["low"].min()), float(columns["high"].max())
-        reach = float(columns["reach"].max())
-        inside = (low >= -TOLERANCE and high <= 1 + TOLERANCE) or not self.method.boxed
-        assert inside, f"descend was given pixels in [{low}, {high}], not in [0, 1]"
-        far = reach * self.method.eps > self.method.reach * self.method.eps + TOLERANCE
-        assert not far, f"descend was given images {reach} eps away, reach says {self.method.reach}"
-        align = columns["pert_align"].nanmean().item()
         with self.clocks["probe"].running():
             probe = {} if self.probe is None else self.probe(self.net, epoch)
             validation = None if self.select is None else self.select(self.net)
@@ -295,10 +241,7 @@ class Trainer:
             Epoch(
                 epoch=epoch,
                 lr=self.protocol.lr(self.update - 1, self.updates),
-                loss=columns["loss"].mean().item(),
-                pert_align=None if math.isnan(align) else align,
-                reach=reach,
-                state={name: columns[name].mean().item() for name in self.scalars},
+                **means._asdict(),
                 probe=probe,
                 validation=validation,
             )
@@ -313,6 +256,12 @@ class Trainer:
         checkpoint.keep_weights(self.best, self.net)
         self.outcome.best = past[-1].epoch + 1 if past else 0
 
+    def _check_weights(self) -> None:
+        """Refuse weights that no number of the log has shown: those of the last update."""
+        for name, tensor in self.net.state_dict().items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise Diverged(f"{name} is not finite after the last update")
+
     def _tell(self, epoch: int, left: float) -> None:
         last = self.outcome.curves[-1]
         minutes, seconds = divmod(round(left), 60)
@@ -321,31 +270,3 @@ class Trainer:
             f"epoch {epoch + 1}/{self.epochs}  loss {last.loss:.3f}{scores}  "
             f"{minutes}:{seconds:02d} left"
         )
-
-    def _keep(self, epoch: int, i: int) -> None:
-        """Write a checkpoint from which batch i of the epoch is next."""
-        tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()}
-        tensors |= {f"state.{k}": v for k, v in self.state.items()}
-        tensors |= {f"optimizer.{k}": v for k, v in self.optimizer.tensors.items()}
-        tensors["random.cpu"] = torch.get_rng_state()
-        if self.device.type == "cuda":
-            tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
-        tensors["log"] = self.log
-        facts: dict[str, Any] = {
-            "identity": self.identity,
-            "epoch": epoch,
-            "batch": i,
-            "row": self.row,
-            "update": self.update,
-            "resumed": self.outcome.resumed,
-            "peak_bytes": self.peak.bytes,
-            "seconds": {name: clock.seconds for name, clock in self.clocks.items()},
-            "best": self.outcome.best,
-            "curves": [vars(past) for past in self.outcome.curves],
-        }
-        assert self.folder is not None, "nowhere to keep a checkpoint"
-        checkpoint.keep(self.folder, self.update, Checkpoint(tensors, facts))
-
-
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

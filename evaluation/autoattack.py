@@ -3,8 +3,9 @@
 Source: Croce and Hein, ICML 2020, arXiv:2003.01690. The attacks, their settings and their order are
 the library's. The adapter runs them one after the other, batch by batch, on the images still
 standing, which is what the library does inside, so that it can keep verdicts and resume between
-batches. It also sets the number of target classes for data with fewer than ten, and puts back what
-the library changes outside itself: the global generator and the tracer.
+batches. It also sets the number of target classes for data with fewer than ten, counts an answer
+that is not finite as wrong, and puts back what the library changes outside itself: the global
+generator and the tracer.
 
 Exact mode gives the library's own verdicts. Fast mode attacks the network in a lower precision,
 compiled on a GPU, and lets the network itself judge what was found: an image counts as broken
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.runs.record import Attack
+from evaluation.clean import correct
 
 ATTACKS = ("apgd-ce", "apgd-t", "fab-t", "square")
 LIBRARY = f"pyautoattack {version('pyautoattack')}"
@@ -133,6 +135,35 @@ class Padded(nn.Module):
         return self._run(torch.cat([x, more]))[: len(x)]
 
 
+class Watched(nn.Module):
+    """A network whose every answer is finite, and which knows the images for which it was not.
+
+    The library takes the largest logit for an answer, which of NaN is the first class: a network
+    of NaN would stand up to every attack.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.begin(torch.zeros(0))
+
+    def begin(self, x: Tensor) -> None:
+        """Say which images (N, C, H, W) all that follows is made from."""
+        self.images = x
+        self.broken = torch.zeros(len(x), dtype=torch.bool, device=x.device)  # (N,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute what the network computes, (B, C, H, W) -> (B, classes), and 0 for no number."""
+        logits: Tensor = self.net(x)
+        wrong = ~logits.isfinite().all(1)
+        if not wrong.any():
+            return logits
+        for image in x.detach()[wrong].nan_to_num():
+            distance = (self.images - image).abs().flatten(1).amax(1)
+            self.broken[distance.argmin()] = True
+        return torch.where(wrong[:, None], 0.0, logits)
+
+
 def library(net: nn.Module, device: torch.device, *, eps: float, classes: int, seed: int) -> Any:
     """Make the library's AutoAttack standard, with no more target classes than there are."""
     from pyautoattack import AutoAttack
@@ -154,9 +185,10 @@ def _judge(
     batch: int,
 ) -> Callable[[str, Tensor, Tensor], Tensor]:
     """Return a function that attacks one batch and says which images stand."""
+    watched = Watched(net)
     exact, rough = (
         None if other is None else library(other, device, eps=eps, classes=classes, seed=seed)
-        for other in (net, fast)
+        for other in (watched, fast)
     )
 
     def run(with_: Any, attack: str, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -164,21 +196,22 @@ def _judge(
         return with_.run_standard_evaluation(x, y, batch_size=batch)
 
     def stands(attack: str, x: Tensor, y: Tensor) -> Tensor:
+        watched.begin(x)
         if fast is None:
-            return run(exact, attack, x, y)[1] == y
+            return (run(exact, attack, x, y)[1] == y) & ~watched.broken
         found, _ = run(rough, attack, x, y)
         # the library does not attack what the network it is given gets wrong to begin with
         left = (~_right(fast, x, y, batch)).nonzero()[:, 0]
         if len(left):
             found[left] = run(exact, attack, x[left], y[left])[0]
-        return _right(net, found, y, batch)
+        return _right(net, found, y, batch) & ~watched.broken
 
     return stands
 
 
 def _right(net: nn.Module, x: Tensor, y: Tensor, batch: int) -> Tensor:
-    with torch.no_grad():
-        return torch.cat([net(part) for part in x.split(batch)]).argmax(1) == y
+    parts = zip(x.split(batch), y.split(batch), strict=True)
+    return torch.cat([correct(net, *part) for part in parts])
 
 
 def pack(verdicts: Tensor) -> str:

@@ -8,8 +8,12 @@ from bench.runs.record import Score
 
 @torch.no_grad()
 def correct(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """Which images (B, C, H, W) does net put into their class y (B,)? (B,) bool."""
-    return net(x).argmax(1) == y
+    """Say which images (B, C, H, W) net puts into their class y (B,); (B,) bool.
+
+    A logit that is not finite makes its answer wrong: the largest of NaN is the first class.
+    """
+    logits = net(x)
+    return (logits.argmax(1) == y) & logits.isfinite().all(1)
 
 
 def clean(net: nn.Module, x: Tensor, y: Tensor, *, batch: int) -> Score:

@@ -1,6 +1,6 @@
-"""What speaks against reading a run's accuracies as robustness, told from its records.
+"""Doubts whether a run's accuracies measure robustness, raised from its records.
 
-Gradient masking makes attacks by gradients fail without making a network robust. Signs of it, by
+Gradient masking makes attacks by gradients fail on networks that are not robust. Its signs, by
 Athalye, Carlini and Wagner, "Obfuscated gradients give a false sense of security", ICML 2018,
 arXiv:1802.00420, section 3.1, and Carlini et al., "On evaluating adversarial robustness", 2019,
 arXiv:1902.06705: a single step that does more than many, a black-box attack that succeeds where
@@ -8,10 +8,12 @@ white-box attacks failed, and a stronger attack that finds much more than a weak
 """
 
 import math
+from typing import Literal, NamedTuple
 
 from bench.runs.record import Attack, Training
 from evaluation.binomial import standard_error
 
+DoubtId = Literal["learning", "fgsm", "autoattack", "square"]
 ERRORS = 3.0  # standard errors, of a share or of a difference of two
 WEAKER = 15.0  # points by which AutoAttack may go below PGD-10
 TAKEN = 2  # images that Square may take, or
@@ -20,72 +22,83 @@ BLACK_BOX = "square"
 WHITE_BOX = ("apgd-ce", "apgd-t", "fab-t")
 
 
+class Doubt(NamedTuple):
+    """A reason to doubt a run's accuracies: an id for code, a sentence for people."""
+
+    id: DoubtId
+    text: str
+
+
 def doubts(
     training: Training, attack: Attack | None = None, *, classes: int | None = None
-) -> dict[str, str]:
-    """Say in a sentence each what is doubtful about a run's accuracies, which are in percent.
+) -> list[Doubt]:
+    """Check a run's accuracies, in percent, for failed learning and for signs of masking.
 
-    Standard errors are binomial. Attacks are taken as made on different images, which makes their
-    difference seem less certain than it is where they share them.
+    Bounds are in binomial standard errors. The error of a difference is that of two attacks on
+    different images, which is too large, and so raises fewer doubts, where they share images.
 
     Args:
         training: with accuracy without attack, under FGSM and under PGD-10.
-        attack: AutoAttack's verdict; None where there is none.
-        classes: of the data; None if unknown, and then whether the run learned is not judged.
-
-    Returns:
-        Sentences by what they doubt: "learning", "fgsm", "autoattack" or "square".
+        attack: AutoAttack's result; None skips the two doubts that compare with it.
+        classes: of the data; None skips the doubt whether the run learned.
     """
-    found = {"learning": _learning(training, classes), "fgsm": _fgsm(training)}
+    found = [_learning(training, classes), _fgsm(training)]
     if attack is not None:
-        found |= {"autoattack": _autoattack(training, attack), "square": _square(attack)}
-    return {what: said for what, said in found.items() if said}
+        found += [_autoattack(training, attack), _square(attack)]
+    return [doubt for doubt in found if doubt is not None]
 
 
-def _learning(training: Training, classes: int | None) -> str | None:
+def _learning(training: Training, classes: int | None) -> Doubt | None:
+    """Doubt a clean accuracy that is near that of guessing."""
     clean, n = training.clean.accuracy, training.clean.n
     chance = 100 / classes if classes else -math.inf
     if classes is None or clean > chance + ERRORS * standard_error(chance, n):
         return None
-    return f"did not learn: {clean:.1f} % right on {n} clean images, chance is {chance:.1f} %"
+    text = f"did not learn: {clean:.1f} % right on {n} clean images, chance is {chance:.1f} %"
+    return Doubt("learning", text)
 
 
-def _fgsm(training: Training) -> str | None:
-    """Ten steps that find less than a single one were misled by their gradients."""
+def _fgsm(training: Training) -> Doubt | None:
+    """Doubt ten steps that find less than a single one: their gradients misled them."""
     fgsm, pgd10 = training.fgsm, training.pgd10
     less = pgd10.accuracy - fgsm.accuracy
     n = min(fgsm.n, pgd10.n)
-    if less <= ERRORS * _apart(fgsm.accuracy, pgd10.accuracy, n):
+    if less <= ERRORS * _error_of_difference(fgsm.accuracy, pgd10.accuracy, n):
         return None
-    return f"PGD-10 takes {less:.1f} points less than FGSM with its one step: a sign of masking"
+    text = f"PGD-10 takes {less:.1f} points less than FGSM with its one step: a sign of masking"
+    return Doubt("fgsm", text)
 
 
-def _autoattack(training: Training, attack: Attack) -> str | None:
+def _autoattack(training: Training, attack: Attack) -> Doubt | None:
+    """Doubt a PGD-10 that finds much less than AutoAttack."""
     pgd10 = training.pgd10
     more = pgd10.accuracy - attack.accuracy
     n = min(pgd10.n, attack.n)
-    error = _apart(pgd10.accuracy, attack.accuracy, n)
+    error = _error_of_difference(pgd10.accuracy, attack.accuracy, n)
     if more <= max(WEAKER, ERRORS * error):
         return None
-    return (
+    return Doubt(
+        "autoattack",
         f"AutoAttack (on {attack.n} images) takes {more:.1f} points more than PGD-10 (on "
-        f"{pgd10.n}): gradients may be masked, or PGD-10 is weak here"
+        f"{pgd10.n}): gradients may be masked, or PGD-10 is weak here",
     )
 
 
-def _square(attack: Attack) -> str | None:
+def _square(attack: Attack) -> Doubt | None:
+    """Doubt white-box attacks that left many images to the black-box attack after them."""
     before = [left for name, left in attack.after.items() if name in WHITE_BOX]
     if not before or BLACK_BOX not in attack.after:
         return None
     taken = round((before[-1] - attack.after[BLACK_BOX]) / 100 * attack.n)
     if taken <= max(TAKEN, TAKEN_SHARE * attack.n):
         return None
-    return (
+    return Doubt(
+        "square",
         f"Square, a black-box attack, takes {taken} of {attack.n} images that the white-box "
-        "attacks left: a sign of masking"
+        "attacks left: a sign of masking",
     )
 
 
-def _apart(one: float, other: float, n: int) -> float:
+def _error_of_difference(one: float, other: float, n: int) -> float:
     """Standard error, in points, of the difference of two accuracies on n images each."""
     return math.hypot(standard_error(one, n), standard_error(other, n))

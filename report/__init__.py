@@ -1,1 +1,1 @@
-"""Records to tables, pictures and one page."""
+"""The report: reads records, writes the leaderboard's page, tables and pictures."""

@@ -1,9 +1,9 @@
-"""The columns of the leaderboard: words, and where a record keeps the number."""
+"""The columns of the leaderboard: their titles, and where a record keeps their numbers."""
 
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from bench.runs.catalogue import EVALUATIONS, constant
 from bench.runs.record import AUTOATTACK, COST, TRAIN, Record
@@ -11,12 +11,12 @@ from bench.runs.stage import evaluations
 
 REFERENCE = "fgsm_rs"
 NO_BEST = "this protocol holds no validation images out"
-SWEPT = re.compile(r".* \d+/\d+")  # a score of a sweep over radii: a point of a picture, no column
+SWEPT = re.compile(r".* \d+/\d+")  # names a score at one radius of a sweep: a point of a picture
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the page: a key, words, and where a stage keeps its number."""
+    """A column of the leaderboard, and where the body of a stage's record keeps its number."""
 
     key: str
     title: str
@@ -24,11 +24,11 @@ class Column:
     stage: str
     value: Callable[[Any], float | None]  # of the stage's body
     images: Callable[[Any], int] | None = None  # behind the number
-    kind: str = "accuracy"  # or "cost" or "other": what the pictures offer for which axis
+    kind: Literal["accuracy", "cost", "other"] = "accuracy"  # decides the axes of pictures
     optional: bool = False  # shown only where some row has it
     rising: bool = False  # the first click sorts the smallest to the top
-    error: Callable[[Any], float] | None = None  # of a number measured once, in its own units
-    absent: str = "not defined for this method"  # why a run that is done has no number
+    error: Callable[[Any], float] | None = None  # half a 95 % interval of one run's number
+    absent: str = "not defined for this method"  # reason why a finished run lacks the number
 
 
 COLUMNS = (
@@ -145,7 +145,7 @@ SHORT = tuple(  # of the README, of Markdown and of LaTeX
 
 
 def measured(records: Iterable[Record]) -> list[Column]:
-    """Make a column of every score that optional evaluations found, sweeps aside."""
+    """Make a column for each score of optional evaluations, except those of sweeps over radii."""
     scores = {
         (record.stage, name): None
         for record in records

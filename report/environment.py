@@ -1,10 +1,13 @@
-"""How templates are read and filled in."""
+"""The Jinja environment that fills in the templates."""
 
 import jinja2
 
 
 def templates() -> jinja2.Environment:
-    """Make the environment of report/templates/; HTML is escaped, Markdown by the filter cell."""
+    """Make the environment of report/templates/.
+
+    Text in HTML is escaped; Markdown templates escape the text of a table by the filter ``cell``.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("report"),
         autoescape=jinja2.select_autoescape(["html.j2"]),
@@ -17,7 +20,7 @@ def templates() -> jinja2.Environment:
 
 
 def _cell(text: str) -> str:
-    """Keep text in its cell of a Markdown table, and its tags text."""
+    """Escape text for a cell of a Markdown table: bars, line breaks and the < of tags."""
     for char, safe in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("\n", " ")):
         text = text.replace(char, safe)
     return text

@@ -1,4 +1,4 @@
-"""The drawing library that the page carries; its pictures are in templates/pictures.js."""
+"""Vega-Lite, which the page carries to draw the pictures that templates/pictures.js describes."""
 
 import functools
 
@@ -7,6 +7,6 @@ import vl_convert
 
 @functools.cache
 def script() -> str:
-    """The drawing library as one script; puts ``vegaEmbed`` on the window."""
+    """Bundle the drawing library as one script, which sets ``window.vegaEmbed``."""
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     return bundle

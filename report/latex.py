@@ -1,4 +1,4 @@
-"""A group's table for a paper: LaTeX with booktabs, and under it what its numbers do not say."""
+"""The LaTeX table of a group, with booktabs, and under it notes on its numbers."""
 
 import re
 import textwrap
@@ -6,9 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from report.columns import Column
-from report.table import FAST, INDICATIVE, UNOFFICIAL, Group, Row
+from report.groups import Group
+from report.notes import NoteId
+from report.rows import Row
 
 LONGEST = 120  # characters of a reason
+QUOTED: tuple[NoteId, ...] = ("one seed", "fast mode", "image count")  # notes that stand whole
 SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "\n": " ", "\r": " ",
@@ -17,10 +20,10 @@ ESCAPES = str.maketrans(SPECIAL | {char: f"\\{char}" for char in "&%$#_{}"})
 
 
 def latex(group: Group, columns: Sequence[Column], name: str) -> str:
-    """Make a table: rank, method, the columns, collapse and seeds; the first rank in bold.
+    """Make a table of rank, method, the columns, collapse and seeds; the first rank is bold.
 
     Args:
-        name: that the table is labelled with.
+        name: the table's LaTeX label, after "tab:".
     """
     label = re.sub(r"[^A-Za-z0-9_.-]", "-", name)
     head = ["Rank", "Method", *(escaped(c.title) for c in columns), "Collapsed", "$n$"]
@@ -44,7 +47,7 @@ def latex(group: Group, columns: Sequence[Column], name: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Write text so that LaTeX sets it as it is."""
+    """Escape text, so that LaTeX prints its characters."""
     return text.translate(ESCAPES)
 
 
@@ -65,35 +68,36 @@ def _cells(row: Row, columns: Sequence[Column]) -> Iterable[str]:
 
 def _caption(group: Group, columns: Iterable[Column]) -> str:
     facts = group.facts
-    data = UNOFFICIAL if facts["data"] == "UNOFFICIAL DATA" else f"{facts['data']} data"
-    images = " or ".join(facts["attacked images"].split(", "))
+    texts = facts.texts
+    data = "unofficial data" if facts.official is False else f"{texts['data']} data"
+    images = " or ".join(map(str, facts.attacked_images))
     attacked = f"AutoAttack on the first {images} test images" if images else "AutoAttack not run"
-    if tested := " or ".join(facts["tested images"].split(", ")):
+    if tested := " or ".join(map(str, facts.tested_images)):
         attacked += f", other accuracies on {tested}"
     costs = "".join(f" {c.title}: {c.meaning}." for c in columns if c.kind == "cost")
     return (
-        f"{group.name}, {facts['precision']}; {facts['training images']} training images, {data}; "
+        f"{group.name}, {facts.precision}; {texts['train_images']} training images, {data}; "
         f"{attacked}. Mean ± standard deviation over n seeds; ranks by AutoAttack, "
         f"= marks rows not told apart, bold the first rank.{costs}"
     )
 
 
 def _notes(rows: Sequence[Row], columns: Sequence[Column]) -> Iterable[str]:
-    """Say what holds of some rows, and why cells are empty: a line each."""
-    marks: dict[str, list[str]] = defaultdict(list)
+    """Write a line for each note and each reason of empty cells, with the rows that it is about."""
+    lines: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         for note in row.notes:
-            if note in (INDICATIVE, FAST) or note.startswith("AutoAttack on "):
-                marks[note].append(row.label)
+            if note.id in QUOTED:
+                lines[note.text].append(row.label)
         if row.doubts:
-            marks["in doubt, see the page"].append(row.label)
+            lines["in doubt, see the page"].append(row.label)
         absent: dict[str, list[str]] = defaultdict(list)
         for column in columns:
             if not row.cells[column.key].n:
-                absent[row.cells[column.key].why or "not run"].append(column.title)
-        for why, titles in absent.items():
-            reason = textwrap.shorten(why, LONGEST, placeholder=" ...")
-            marks[f"-- in {', '.join(titles)}: {reason}"].append(row.label)
-    for note, labels in marks.items():
-        who = "all rows" if len(labels) == len(rows) else ", ".join(labels)
-        yield f"{who}: {note}."
+                absent[row.cells[column.key].reason].append(column.title)
+        for reason, titles in absent.items():
+            short = textwrap.shorten(reason, LONGEST, placeholder=" ...")
+            lines[f"-- in {', '.join(titles)}: {short}"].append(row.label)
+    for text, labels in lines.items():
+        subject = "all rows" if len(labels) == len(rows) else ", ".join(labels)
+        yield f"{subject}: {text}."

@@ -1,8 +1,8 @@
-"""Rows that others report, from RobustBench's public files: python -m bench outside FOLDER
+"""Import rows that RobustBench reports: python -m bench outside FOLDER
 
-FOLDER is a copy of RobustBench's model_info, or a part of it:
-<data set>/<Linf or L2>/<name>.json. What is sound is copied below results/outside, from where the
-page takes it, marked as not ours. Nothing of it is ranked with our rows.
+FOLDER is a copy of RobustBench's model_info, or a part of it: <data set>/<Linf or L2>/<name>.json.
+The program checks its files and copies them below results/outside. The page shows them in their own
+table, marked as not ours and outside the ranking.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from typing import Any
 from bench.runs.files import write_bytes
 from bench.runs.record import radius
 
-NORMS = ("Linf", "L2")  # folders of other threat models, as "corruptions", are passed over
+NORMS = ("Linf", "L2")  # other threat models, as "corruptions", are passed over
 REQUIRED = ("name", "dataset", "architecture", "eps")
 
 
@@ -30,7 +30,7 @@ class Outside:
     architecture: str
     norm: str
     eps: str  # as reported: "8/255", "0.031"
-    clean: float | None  # percent; None where none is reported
+    clean: float | None  # percent; None where RobustBench lacks it
     autoattack: float | None
     source: str  # the paper's title, and its address where there is one
     venue: str
@@ -38,27 +38,27 @@ class Outside:
 
 
 def read(folder: Path) -> list[Outside]:
-    """Read every model below a folder, sorted by path.
+    """Read all models below a folder, sorted by path.
 
     Raises:
-        ValueError: lists every file that is none, and why.
+        ValueError: files are no model's; lists each of them with its fault.
     """
-    found, wrong = [], []
+    models, faults = [], []
     for path in _files(folder):
         try:
-            found.append(_outside(path))
+            models.append(_outside(path))
         except ValueError as error:
-            wrong.append(f"  {path}: {error}")
-    if wrong:
-        raise ValueError("\n".join(["these are no model_info files of RobustBench:", *wrong]))
-    return found
+            faults.append(f"  {path}: {error}")
+    if faults:
+        raise ValueError("\n".join(["these are no model_info files of RobustBench:", *faults]))
+    return models
 
 
 def copy(folder: Path, into: Path) -> int:
-    """Copy what ``read`` reads; return the number of files.
+    """Copy the files that ``read`` reads, and return their number.
 
     Raises:
-        ValueError: a file is no model's, or there is none.
+        ValueError: a file is no model's, or the folder holds none.
     """
     if not read(folder):
         raise ValueError(f"{folder} holds no <data set>/<{' or '.join(NORMS)}>/<name>.json")
@@ -79,8 +79,8 @@ def _outside(path: Path) -> Outside:
         raise ValueError(f"no JSON ({error})") from None
     if not isinstance(raw, dict):
         raise ValueError("no JSON object")
-    if lost := [key for key in REQUIRED if not raw.get(key)]:
-        raise ValueError(f"lacks {', '.join(lost)}")
+    if missing := [key for key in REQUIRED if not raw.get(key)]:
+        raise ValueError(f"lacks {', '.join(missing)}")
     norm, dataset = path.parent.name, path.parent.parent.name
     if raw["dataset"] != dataset:
         raise ValueError(f"its data set is {raw['dataset']!r}, its folder's {dataset!r}")
@@ -112,21 +112,21 @@ def _text(raw: dict[str, Any], key: str) -> str:
 
 
 def _percent(raw: dict[str, Any], key: str) -> float | None:
-    """Read a share that is written as text, "89.69", or as a number; None if it is left out."""
+    """Read a percentage, given as text, "89.69", or as a number; None if the file lacks it."""
     value = raw.get(key)
     if value in (None, ""):
         return None
     try:
-        share = float(str(value))
+        percent = float(str(value))
     except ValueError:
-        share = math.nan
-    if not 0 <= share <= 100:
+        percent = math.nan
+    if not 0 <= percent <= 100:
         raise ValueError(f"{key} is {value!r}, not a percentage")
-    return share
+    return percent
 
 
 def _check_radius(eps: str) -> None:
-    """Refuse what is neither a fraction, "8/255", nor a number, "0.5"."""
+    """Raise ValueError unless a radius is a fraction, "8/255", or a number, "0.5"."""
     try:
         size = radius(eps if "/" in eps else f"{eps}/1")
     except (ValueError, ZeroDivisionError):
@@ -136,7 +136,7 @@ def _check_radius(eps: str) -> None:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Check a folder and copy it."""
+    """Check a folder of RobustBench's files and copy it."""
     parser = argparse.ArgumentParser(
         prog="python -m bench outside", description="Import rows from RobustBench's model_info."
     )

@@ -1,7 +1,7 @@
-"""What the page's script works on: rows, runs and outside rows as compact JSON.
+"""The page's data: rows, runs and outside rows as two compact JSON values.
 
-Two values: the view, read when the page opens, and the runs, read when a reader first asks for a
-run or a curve. What many runs share is said once, and named by its place in a list.
+The script reads the view when the page opens, and the details when a reader first asks for a run
+or a curve. A value that many runs share stands once in a list; the runs hold its place there.
 """
 
 import json
@@ -13,30 +13,33 @@ from pathlib import Path
 from typing import Any
 
 from bench.runs.record import AUTOATTACK, COST, TRAIN, Epoch, Expense, Record, Training
-from bench.runs.stage import flags, stages
+from bench.runs.stage import as_flags, stages
 from report import sources
+from report.collect import RunRecords
+from report.groups import TITLES, Group
 from report.outside import Outside
-from report.table import Cell, Group, Row, Run
+from report.rows import Row
+from report.statistic import Statistic
 
-CURVE_POINTS = 100_000  # of all runs together; a run gets its share of them,
-MOST, LEAST = 60, 12  # within these bounds
+CURVE_POINTS = 100_000  # of all runs together, shared equally, but
+MOST, LEAST = 60, 12  # of one run
 LOG_LINES, LOG_CHARACTERS = 30, 4_000  # of one stage
-LOG_BUDGET = 2_000_000  # characters of all runs together, those that are not done first
+LOG_BUDGET = 2_000_000  # characters of all runs together, unfinished stages first
 
-# which facts of a group a reader may filter by
-FILTERS = {"data": "data set", "arch": "architecture", "eps": "eps", "norm": "norm",
+# the facts of a group that a reader may filter by, by their name in the page's address
+FILTERS = {"data": "dataset", "arch": "architecture", "eps": "eps", "norm": "norm",
            "protocol": "protocol", "official": "data"}  # fmt: skip
 
 
 class Shared:
-    """Values that many runs share, each kept once; gives their places."""
+    """A list of distinct values, for runs to hold the places of."""
 
     def __init__(self) -> None:
         self.values: list[Any] = []
         self._places: dict[str, int] = {}
 
     def place(self, value: Any) -> int:
-        """Return where a value stands in the list, which it joins if it is new."""
+        """Return the place of a value in the list; a new value is appended first."""
         key = repr(value)
         if key not in self._places:
             self._places[key] = len(self.values)
@@ -45,15 +48,15 @@ class Shared:
 
 
 def view(found: Sequence[Group], outside: Iterable[Outside]) -> dict[str, Any]:
-    """Make what the page shows when it opens.
+    """Make the data of the table, which the page shows when it opens.
 
     Args:
         found: the groups, best row first.
         outside: rows that others report.
     """
-    whys = Shared()
+    reasons = Shared()
     rows = [row for group in found for row in group.rows]
-    # what no row has a number for, as memory without a GPU, would only push the notes aside
+    # columns without any number, as memory without a GPU, would only push the notes aside
     columns = {
         c.key: c
         for group in found
@@ -61,7 +64,7 @@ def view(found: Sequence[Group], outside: Iterable[Outside]) -> dict[str, Any]:
         if c.key == "autoattack" or any(row.cells[c.key].n for row in rows)
     }
     methods = sorted({row.method for group in found for row in group.rows})
-    cited = {m: key for m in methods if (key := sources.key(m))}
+    cited = {m: key for m in methods if (key := sources.citation_key(m))}
     entries = sources.entries()
     return {
         "columns": [
@@ -71,13 +74,15 @@ def view(found: Sequence[Group], outside: Iterable[Outside]) -> dict[str, Any]:
         ],
         "groups": [
             {
-                "key": group.key, "name": group.name, "facts": group.facts, "apart": group.apart,
-                "filters": {short: group.facts[fact] for short, fact in FILTERS.items()},
-                "rows": [_row(row, list(columns), whys) for row in group.rows],
+                "key": group.key, "name": group.name, "facts": group.facts.texts,
+                "official": group.facts.official, "pair_marks": group.pair_marks,
+                "filters": {short: group.facts.texts[fact] for short, fact in FILTERS.items()},
+                "rows": [_row(row, list(columns), reasons) for row in group.rows],
             }
             for group in found
         ],
-        "whys": whys.values,
+        "titles": TITLES,
+        "reasons": reasons.values,
         "outside": [asdict(row) for row in outside],
         "cite": cited,
         "bibtex": {key: entries[key] for key in (*cited.values(), sources.AUTOATTACK_KEY)},
@@ -85,8 +90,8 @@ def view(found: Sequence[Group], outside: Iterable[Outside]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def details(runs: Sequence[Run], logs: Path) -> dict[str, Any]:
-    """Make what a reader asks for run by run: configuration, curves, origin, source, log.
+def details(runs: Sequence[RunRecords], logs: Path) -> dict[str, Any]:
+    """Make the data of every run: configuration, curves, provenance, source and ends of logs.
 
     Args:
         logs: the folder with the logs of this machine's runs.
@@ -94,162 +99,166 @@ def details(runs: Sequence[Run], logs: Path) -> dict[str, Any]:
     configs, origins, codes = Shared(), Shared(), Shared()
     points = max(LEAST, min(MOST, CURVE_POINTS // max(len(runs), 1)))
     tails = _tails(runs, logs)
-    expenses = {_unseeded(run): run.stages[COST].expense for run in runs if run.has(COST)}
+    expenses = {_unseeded(run): run.records[COST].expense for run in runs if run.has(COST)}
     found = {}
     for run in runs:
         config = run.config.as_dict()
         seed = config.pop("seed")
-        one: dict[str, Any] = {
+        entry: dict[str, Any] = {
             "folder": run.folder,
             "config": configs.place(config),
             "seed": seed,
             "published": run.published,
             "stages": [
                 _stage(stage, run, origins)
-                for stage in dict.fromkeys((TRAIN, AUTOATTACK, COST, *run.stages, *run.broken))
+                for stage in dict.fromkeys((TRAIN, AUTOATTACK, COST, *run.records, *run.broken))
             ],
             "command": command(run),
         }
-        if run.has(TRAIN) and (training := run.stages[TRAIN].training):
-            one["training"] = _training(training)
-            one["source"] = codes.place(training.method_source)
-            one["curves"] = curves(training.curves, points, training.verdict.onset_epoch)
+        if run.has(TRAIN) and (training := run.records[TRAIN].training):
+            entry["training"] = _training(training)
+            entry["source"] = codes.place(training.method_source)
+            entry["curves"] = curves(training.curves, points, training.verdict.onset_epoch)
             expense = expenses.get(_unseeded(run))  # measured for one seed
-            if expense and (total := passes(run.stages[TRAIN], expense)):
-                one["passes"] = total
+            if expense and (total := passes(run.records[TRAIN], expense)):
+                entry["passes"] = total
         if sweep := _sweep(run):
-            one["sweep"] = sweep
+            entry["sweep"] = sweep
         if run.folder in tails:
-            one["logs"] = tails[run.folder]
-        found[run_key(run)] = one
+            entry["logs"] = tails[run.folder]
+        found[run_key(run)] = entry
     return {
         "configs": configs.values, "origins": origins.values, "sources": codes.values,
         "runs": found,
     }  # fmt: skip
 
 
-def run_key(run: Run) -> str:
-    """Name a run in the page's address: its id."""
+def run_key(run: RunRecords) -> str:
+    """Return a run's id, its name in the page's address."""
     return run.folder.rpartition("/")[2]
 
 
-def command(run: Run) -> str:
-    """Say the shell commands that repeat what a run's records hold, one a line."""
+def command(run: RunRecords) -> str:
+    """Write the shell commands that repeat the finished stages of a run, one a line."""
     config = json.dumps(run.config.as_dict(), separators=(",", ":"))
     lines = [f"python -m bench data {shlex.quote(run.config.dataset)}"]
-    # the others read what training wrote
-    for one in (one for one in stages().values() if one.name == TRAIN or run.has(one.name)):
-        said = {"--config": config, "--out": "again"}
-        if run.has(one.name):
-            record = run.stages[one.name]
-            said |= _machine(record) | flags(one.made(record))
-        if one.program == "evaluate":
-            said["--evaluation"] = one.name
-        words = shlex.join(word for pair in said.items() for word in pair)
-        lines.append(f"python -m bench {one.program} {words}")
+    # training always, because the other stages read what it wrote
+    for stage in (s for s in stages().values() if s.name == TRAIN or run.has(s.name)):
+        options = {"--config": config, "--out": "again"}
+        if run.has(stage.name):
+            record = run.records[stage.name]
+            options |= _machine(record) | as_flags(stage.options_of(record))
+        if stage.program == "evaluate":
+            options["--evaluation"] = stage.name
+        words = shlex.join(word for pair in options.items() for word in pair)
+        lines.append(f"python -m bench {stage.program} {words}")
     return "\n".join(lines)
 
 
 def _machine(record: Record) -> dict[str, str]:
-    """Flags for device and threads, which decide a number's last bits."""
-    made = record.origin
-    if made is None:
+    """Make the flags for device and threads, which decide the last bits of a number."""
+    origin = record.origin
+    if origin is None:
         return {}
-    return {"--device": "cuda" if made.cuda else "cpu", "--threads": str(made.threads)}
+    return {"--device": "cuda" if origin.cuda else "cpu", "--threads": str(origin.threads)}
 
 
 def passes(record: Record, expense: Expense) -> dict[str, float | None] | None:
-    """Count a whole run's passes, in units of one pass over all its training images.
+    """Count the passes of a whole run, in units of one pass over all its training images.
 
-    An update takes one batch, and so many updates as an epoch has batches take each image once. A
-    method that replays its batches, as Free-AT, makes several updates of each: ``updates`` counts
-    them all, and the cost record's passes are those of one.
+    An update makes ``expense.forward`` passes over one batch, and an epoch's batches are all images
+    once. A method that replays its batches, as Free-AT, makes several updates with each of them,
+    and ``updates`` of its record counts all of these.
 
     Args:
         record: of a training that is done.
-        expense: what an update costs, in passes per image, counted in one step.
+        expense: what an update costs, in passes per image.
 
     Returns:
-        None where the record does not say how large a batch is.
+        Passes "forward" and "backward"; None where the record lacks the size of a batch.
     """
     training, data, batch = record.training, record.data, record.config.protocol.get("batch")
     if training is None or data is None or batch is None:
         return None
     rounds = training.updates / math.ceil(data.train_images / batch)
-    return {"forward": _short(expense.forward * rounds),
-            "backward": _short(expense.backward * rounds)}  # fmt: skip
+    return {"forward": _rounded(expense.forward * rounds),
+            "backward": _rounded(expense.backward * rounds)}  # fmt: skip
 
 
 def curves(
     epochs: Sequence[Epoch], points: int, onset: int | None = None
 ) -> dict[str, list[float | None]]:
-    """Thin curves to so many epochs, first, last and onset of collapse always among them.
+    """Make the training curves, thinned to about ``points`` epochs.
+
+    Args:
+        onset: epoch, from 0, in which a collapse began; it is kept, as are the first and the last.
 
     Returns:
-        Lists of one length, by what they hold; epochs count from 1.
+        Lists of equal length by what they hold: "epoch", from 1, "loss", ...; without those that
+        have no finite number.
     """
     step = max(1, math.ceil(len(epochs) / points))
     kept = [
         e for i, e in enumerate(epochs)
         if i % step == 0 or i == len(epochs) - 1 or e.epoch == onset
     ]  # fmt: skip
-    said: dict[str, list[float | None]] = {"epoch": [e.epoch + 1 for e in kept]}
+    drawn: dict[str, list[float | None]] = {"epoch": [e.epoch + 1 for e in kept]}
     for name in dict.fromkeys(name for e in kept for name in e.probe):
-        said[name] = [_short(e.probe.get(name)) for e in kept]
-    said["validation"] = [_short(e.validation) for e in kept]
-    said["PertAlign"] = [_short(e.pert_align) for e in kept]
-    said["loss"] = [_short(e.loss) for e in kept]
-    said["reach"] = [_short(e.reach) for e in kept]
+        drawn[name] = [_rounded(e.probe.get(name)) for e in kept]
+    drawn["validation"] = [_rounded(e.validation) for e in kept]
+    drawn["PertAlign"] = [_rounded(e.pert_align) for e in kept]
+    drawn["loss"] = [_rounded(e.loss) for e in kept]
+    drawn["reach"] = [_rounded(e.reach) for e in kept]
     for name in dict.fromkeys(name for e in kept for name in e.state):
-        said[f"state: {name}"] = [_short(e.state.get(name)) for e in kept]
-    return {name: values for name, values in said.items() if any(v is not None for v in values)}
+        drawn[f"state: {name}"] = [_rounded(e.state.get(name)) for e in kept]
+    return {name: values for name, values in drawn.items() if any(v is not None for v in values)}
 
 
-def _unseeded(run: Run) -> str:
+def _unseeded(run: RunRecords) -> str:
     return json.dumps(run.config.as_dict() | {"seed": None}, sort_keys=True)
 
 
-def _row(row: Row, columns: Sequence[str], whys: Shared) -> dict[str, Any]:
+def _row(row: Row, columns: Sequence[str], reasons: Shared) -> dict[str, Any]:
     return {
         "key": row.key,
         "label": row.label,
         "method": row.method,
         "family": row.family,
         "status": row.status,
-        "why": row.why,
-        "notes": row.notes,
+        "reason": row.reason,
+        "notes": [note.text for note in row.notes],
         "collapse": row.collapse,
         "collapsed": row.collapsed,
-        "cells": [_cell(row.cells[key], whys) for key in columns],
+        "cells": [_cell(row.cells[key], reasons) for key in columns],
         "runs": [run_key(run) for run in row.runs],
     }
 
 
-def _cell(cell: Cell, whys: Shared) -> Any:
-    """Mean, spread, seeds, interval and images; for an empty cell the place of its reason."""
+def _cell(cell: Statistic, reasons: Shared) -> Any:
+    """List mean, spread, seeds, interval and images; for an empty cell, the place of its reason."""
     if cell.mean is None:
-        return whys.place(cell.why)
+        return reasons.place({"id": cell.absences[0].id, "text": cell.reason})
     low, high = cell.interval or (None, None)
-    return [_short(cell.mean, 8), _short(cell.spread), cell.n, _short(low), _short(high),
+    return [_rounded(cell.mean, 8), _rounded(cell.spread), cell.n, _rounded(low), _rounded(high),
             *cell.images]  # fmt: skip
 
 
-def _stage(stage: str, run: Run, origins: Shared) -> dict[str, Any]:
-    record = run.stages.get(stage)
-    said: dict[str, Any] = {"stage": stage}
-    if why := run.why(stage):
-        said["why"] = why
+def _stage(stage: str, run: RunRecords, origins: Shared) -> dict[str, Any]:
+    record = run.records.get(stage)
+    entry: dict[str, Any] = {"stage": stage}
+    if absence := run.absence(stage):
+        entry["reason"] = absence.text
     if record and record.origin:
         origin = asdict(record.origin)
-        said |= {"started": origin.pop("started"), "seconds": _short(origin.pop("seconds"))}
-        said["origin"] = origins.place(origin)
+        entry |= {"started": origin.pop("started"), "seconds": _rounded(origin.pop("seconds"))}
+        entry["origin"] = origins.place(origin)
     if record and record.data:
-        said["data"] = origins.place(asdict(record.data))
-    return said | _numbers(record)
+        entry["data"] = origins.place(asdict(record.data))
+    return entry | _numbers(record)
 
 
 def _numbers(record: Record | None) -> dict[str, Any]:
-    """What a stage found that the table does not show of each run."""
+    """Choose what a stage found that the page shows for each run beside the table."""
     if record is None:
         return {}
     if record.attack:
@@ -257,44 +266,44 @@ def _numbers(record: Record | None) -> dict[str, Any]:
                 "images": record.attack.n}  # fmt: skip
     if record.expense:
         return {"forward": record.expense.forward, "backward": record.expense.backward,
-                "time_ratio": _short(record.expense.time_ratio),
-                "update_seconds": _short(record.expense.update_seconds)}  # fmt: skip
+                "time_ratio": _rounded(record.expense.time_ratio),
+                "update_seconds": _rounded(record.expense.update_seconds)}  # fmt: skip
     return {}
 
 
 def _training(training: Training) -> dict[str, Any]:
-    said: dict[str, Any] = {
+    entry: dict[str, Any] = {
         "clean": training.clean.accuracy, "fgsm": training.fgsm.accuracy,
         "pgd10": training.pgd10.accuracy, "images": training.clean.n, "epochs": training.epochs,
         "updates": training.updates, "parameters": training.parameters,
-        "train_seconds": _short(training.train_seconds), "peak_bytes": training.peak_bytes,
+        "train_seconds": _rounded(training.train_seconds), "peak_bytes": training.peak_bytes,
         "state_bytes": training.state_bytes, "resumed": training.resumed,
     }  # fmt: skip
     if training.verdict.onset_epoch is not None:
-        said["onset"] = training.verdict.onset_epoch + 1
+        entry["onset"] = training.verdict.onset_epoch + 1
     if training.best:
-        said["best"] = {"epoch": training.best.epoch + 1, "pgd10": training.best.pgd10.accuracy,
+        entry["best"] = {"epoch": training.best.epoch + 1, "pgd10": training.best.pgd10.accuracy,
                         "clean": training.best.clean.accuracy}  # fmt: skip
-    return said
+    return entry
 
 
-def _sweep(run: Run) -> dict[str, list[list[float | None]]]:
-    """Accuracy over the attack's radius, as pairs of radius in 1/255 and percent, by attack."""
-    record = run.stages.get("eps_sweep")
+def _sweep(run: RunRecords) -> dict[str, list[list[float | None]]]:
+    """List accuracy by attack and radius, as pairs of radius in 1/255 and percent."""
+    record = run.records.get("eps_sweep")
     found: dict[str, list[list[float | None]]] = {}
     for name, score in (record.measure.scores if record and record.measure else {}).items():
         attack, _, radius = name.partition(" ")
         k = float(radius.partition("/")[0])
-        found.setdefault(attack, []).append([k, _short(score.accuracy)])
+        found.setdefault(attack, []).append([k, _rounded(score.accuracy)])
     return found
 
 
-def _tails(runs: Sequence[Run], logs: Path) -> dict[str, dict[str, str]]:
-    """Read the ends of the logs there are, by run and stage, until the budget is spent."""
+def _tails(runs: Sequence[RunRecords], logs: Path) -> dict[str, dict[str, str]]:
+    """Read the ends of logs, by run's folder and stage, until LOG_BUDGET is spent."""
     found: dict[str, dict[str, str]] = {}
     left = LOG_BUDGET
     here = [(run, stage) for run in runs if not run.published for stage in stages()]
-    for run, stage in sorted(here, key=lambda one: one[0].has(one[1])):
+    for run, stage in sorted(here, key=lambda pair: pair[0].has(pair[1])):
         path = logs / run.folder / f"{stage}.log"
         if left <= 0:
             break
@@ -307,8 +316,8 @@ def _tails(runs: Sequence[Run], logs: Path) -> dict[str, dict[str, str]]:
     return found
 
 
-def _short(value: float | None, digits: int = 5) -> float | None:
-    """Round to so many significant digits; None for what JSON cannot say."""
+def _rounded(value: float | None, digits: int = 5) -> float | None:
+    """Round to so many significant digits; None for nan and infinity, which JSON lacks."""
     if value is None or not math.isfinite(value):
         return None
     return float(f"{value:.{digits}g}")

@@ -1,4 +1,4 @@
-"""The papers' printed numbers, and what the papers leave open, as data from report/papers/."""
+"""The numbers that papers print, and the choices that they leave open, read from report/papers/."""
 
 import csv
 import dataclasses
@@ -15,18 +15,18 @@ FOLDER = Path(__file__).with_name("papers")
 
 @dataclass(frozen=True)
 class Printed:
-    """One number as a paper prints it; a column of the CSV each."""
+    """One number as a paper prints it; the fields are the columns of the CSV files."""
 
     table: str
-    dataset: str  # ours where we have it, else the paper's name
-    architecture: str  # likewise
+    dataset: str  # our name, or the paper's where we lack the data
+    architecture: str  # our name, or the paper's where we lack the network
     norm: str  # "" where the table names none
-    eps: str  # radius of training, "8/255"; an attack at another one says so in its name
-    printed: str  # the row's label
-    method: str  # ours; "" where there is none
+    eps: str  # radius of training, "8/255"; another radius of the attack stands in its name
+    label: str  # of the row
+    method: str  # our name; "" where we lack the method
     settings: dict[str, Any]  # what the row sets, in our names
     attack: str
-    checkpoint: str  # "last", or which other one
+    checkpoint: str  # "last", "best", ...
     value: str  # as printed, with its zeros
     unit: str
     spread: str  # standard deviation over seeds; "" where none is printed
@@ -36,53 +36,55 @@ class Printed:
 
     @property
     def number(self) -> float:
-        """The value to calculate with."""
+        """The value as a number."""
         return float(self.value)
 
     @property
     def text(self) -> str:
-        """Value and spread."""
+        """Value and spread for people."""
         return f"{self.value} ± {self.spread}" if self.spread else self.value
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What a paper leaves open."""
+    """A choice that a paper leaves open."""
 
     what: str
-    said: str
-    method: str = ""  # the method that it is about; "": all
-    field: str = ""  # of a run's configuration or settings; "": no run differs in it
-    options: list[Any] = dataclasses.field(default_factory=list)  # the first is compared with each
+    known: str  # what the paper and its code tell of it
+    method: str = ""  # that the choice is about; "": all
+    field: str = ""  # of a run's configuration or settings; "": all runs chose alike
+    options: list[Any] = dataclasses.field(
+        default_factory=list
+    )  # values of the field; each is compared with the first
 
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper and where its numbers come from."""
+    """A paper whose printed numbers stand beside ours."""
 
     key: str
     title: str
     authors: str
     venue: str
     link: str
-    source: str
-    protocols: list[str]  # ours that repeat the paper's
-    settings: dict[str, Any]  # by method: what the paper states
+    source: str  # where its numbers come from
+    protocols: list[str]  # our protocols that repeat the paper's
+    settings: dict[str, Any]  # that the paper states, by method
     choices: list[Choice]
 
 
 def papers() -> list[Paper]:
-    """Read what is known about the papers."""
+    """Read papers.toml."""
     raw = tomllib.loads((FOLDER / "papers.toml").read_text(encoding="utf-8"))
     found: list[Paper] = build(list[Paper], raw["paper"], "papers.toml")
     return found
 
 
 def printed(key: str) -> list[Printed]:
-    """Read a paper's numbers.
+    """Read a paper's numbers from its CSV file.
 
     Raises:
-        ValueError: a line is not one; names the file and the line.
+        ValueError: a line lacks a column or holds a text for a number; names the file and the line.
     """
     path = FOLDER / f"{key}.csv"
     with path.open(encoding="utf-8", newline="") as file:

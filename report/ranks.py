@@ -1,10 +1,10 @@
-"""Which rows a table can tell apart, from verdicts image by image and seed by seed.
+"""Ranks and tie groups of rows, from what stood the attack image by image and seed by seed.
 
-A paired bootstrap would draw images, the same for both rows, and seeds, for each row its own, with
-replacement, and look at how the difference of the two means varies. Its variance has a closed
-form, which is used here, free of draws: the variance of the per-image difference over n images,
-plus each row's variance over its seeds. With few seeds that variance is itself a guess, so the
-interval is Student's, with Welch's degrees of freedom.
+Two rows are told apart if the 95 % confidence interval of the difference of their means excludes
+zero. The variance of that difference is the closed form of a paired bootstrap, which draws images,
+the same for both rows, and seeds, for each row its own, with replacement: the variance of the
+per-image difference over n images, plus each row's variance over its seeds. Few seeds estimate
+their variance badly, so the interval is Student's, with Welch's degrees of freedom.
 """
 
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ POINTS = np.array(
     [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.306, 2.228, 2.131, 2.086, 2.042, 2.000, 1.960]
 )
 
-# What is said of a pair of rows. A digit: so many more seeds of each would tell them apart, if
-# means and spreads stayed as they are.
+# Marks of a pair of rows. A digit: so many more seeds of each would tell them apart, if means and
+# spreads stayed as they are.
 APART = "."
 MANY = "+"  # ten seeds or more
-IMAGES = "i"  # no number of seeds would, on so few images
-SECOND = "?"  # a row has one seed, so nothing is known of the spread over seeds
+IMAGES = "i"  # only more images would
+SECOND = "?"  # a row has one seed, which leaves its spread over seeds unknown
 EQUAL, UNKNOWN = "=", "-"  # by the means alone, where verdicts are missing
 
 
@@ -35,44 +35,48 @@ def student(degrees: Matrix) -> Matrix:
 
 
 def unpack(mask: str, n: int) -> NDArray[np.bool_]:
-    """Read the verdicts on n images, (n,); the first image is the highest bit of the mask."""
-    # evaluation.autoattack reads them too, but into torch, which would take a report seconds
+    """Read a record's mask of n images as (n,), True where an image stood the attack.
+
+    Args:
+        mask: hexadecimal; the first image is the highest bit.
+    """
+    # evaluation.autoattack reads masks too, but into torch, which would take a report seconds
     digits = mask + "0" * (len(mask) % 2)
     return np.unpackbits(np.frombuffer(bytes.fromhex(digits), dtype=np.uint8))[:n].astype(bool)
 
 
-def compare(verdicts: Sequence[NDArray[np.bool_] | None], means: Sequence[float]) -> list[str]:
-    """Say of every pair of rows whether they are told apart.
+def pair_marks(verdicts: Sequence[NDArray[np.bool_] | None], means: Sequence[float]) -> list[str]:
+    """Mark every pair of rows: told apart, or tied and what more it would take to tell them apart.
 
     Args:
         verdicts: of each row (seeds, images), True where an image stood; None if unknown.
-        means: of each row, percent; all there is to go by where a row has no verdicts.
+        means: of each row, percent; they decide alone where a row's verdicts are unknown.
 
     Returns:
-        One string a row, whose j-th character is about row j.
+        One string a row, whose j-th character is the mark of its pair with row j.
     """
-    said = np.where(np.subtract.outer(means, means) == 0, EQUAL, UNKNOWN)
+    marks = np.where(np.subtract.outer(means, means) == 0, EQUAL, UNKNOWN)
     sizes = np.array([0 if rows is None else rows.shape[1] for rows in verdicts])
-    # a pair is compared on the first images that both were attacked on: what a larger n says of it
-    # comes later, up to the smaller of the two sizes
+    # a pair is compared on the first images that both were attacked on: sizes rise, and the last
+    # one that writes a pair's mark is the smaller of its two
     for n in np.unique(sizes[sizes > 0]):
         members = np.flatnonzero(sizes >= n)
         among = [rows[:, :n] for rows in verdicts if rows is not None and rows.shape[1] >= n]
-        said[np.ix_(members, members)] = _compare(among)
-    return ["".join(line) for line in said]
+        marks[np.ix_(members, members)] = _marks(among)
+    return ["".join(line) for line in marks]
 
 
-def _compare(verdicts: Sequence[NDArray[np.bool_]]) -> NDArray[np.str_]:
+def _marks(verdicts: Sequence[NDArray[np.bool_]]) -> NDArray[np.str_]:
     pairs = Pairs(verdicts)
-    said = np.where(pairs.apart(np.inf), MANY, IMAGES)
+    marks = np.where(pairs.differ(np.inf), MANY, IMAGES)
     for more in range(9, 0, -1):
-        said = np.where(pairs.apart(more), str(more), said)
-    said = np.where(np.minimum.outer(pairs.seeds, pairs.seeds) == 1, SECOND, said)
-    return np.where(pairs.apart(), APART, said)
+        marks = np.where(pairs.differ(more), str(more), marks)
+    marks = np.where(np.minimum.outer(pairs.seeds, pairs.seeds) == 1, SECOND, marks)
+    return np.where(pairs.differ(), APART, marks)
 
 
 class Pairs:
-    """Every difference of two rows, (rows, rows), and how well it is known.
+    """The differences of the means of every two rows, (rows, rows), and their standard errors.
 
     Args:
         verdicts: of each row (seeds, images), all on the same images.
@@ -84,7 +88,7 @@ class Pairs:
         self.seeds = np.array([len(rows) for rows in verdicts], dtype=float)
         means = per_image.mean(axis=1)
         self.gap = np.abs(np.subtract.outer(means, means))
-        # sums, not np.cov, which has nothing to say of one image
+        # by sums, because np.cov of a single image is nan
         centred = per_image - means[:, None]
         covariance = centred @ centred.T / max(self.images - 1, 1)
         own = np.diag(covariance)
@@ -93,14 +97,18 @@ class Pairs:
             [rows.mean(axis=1).var(ddof=1) if len(rows) > 1 else 0.0 for rows in verdicts]
         )
 
-    def apart(self, more: float = 0) -> NDArray[np.bool_]:
-        """Say which rows differ by more than the 95 % interval of so many more seeds each."""
+    def differ(self, more: float = 0) -> NDArray[np.bool_]:
+        """Test each difference against half its 95 % confidence interval; True where larger.
+
+        Args:
+            more: seeds that each row is imagined to have beside its own, of the same spread.
+        """
         error = self.error(more)
         degrees = self._degrees(more, error)
         return np.asarray(self.gap > student(degrees) * error)
 
     def error(self, more: float = 0) -> Matrix:
-        """Standard error of each difference, with so many more seeds of the same spread."""
+        """Standard error of each difference, as a share; ``more`` as in ``differ``."""
         own = self._over_seeds / (self.seeds + more)
         return np.asarray(np.sqrt(self._paired + np.add.outer(own, own)))
 
@@ -114,18 +122,17 @@ class Pairs:
         return np.maximum(degrees, 1)
 
 
-def tied(apart: Sequence[str]) -> list[int]:
-    """Rank rows that are in order: those not told apart from the first of a group share its rank.
+def tie_group_ranks(marks: Sequence[str]) -> list[int]:
+    """Rank rows that are in order, from 1.
+
+    A tie group is a row and those after it that are tied with it; all have the rank of the first.
 
     Args:
-        apart: what ``compare`` says of them, in the same order.
-
-    Returns:
-        Ranks from 1.
+        marks: what ``pair_marks`` returns for the rows, in the same order.
     """
     ranks, leader = [], 0
-    for i in range(len(apart)):
-        if apart[leader][i] in (APART, UNKNOWN):
+    for i in range(len(marks)):
+        if marks[leader][i] in (APART, UNKNOWN):
             leader = i
         ranks.append(leader + 1)
     return ranks

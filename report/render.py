@@ -1,6 +1,7 @@
-"""Render the leaderboard from whatever records there are: python -m bench report
+"""Render the leaderboard from the records of finished stages: python -m bench report
 
-Writes leaderboard.html, .md and .csv and a LaTeX table a group, from 0 to 100 % done.
+Writes leaderboard.html, .md and .csv and a LaTeX table for each group, below results/. Runs that
+are planned, running or failed have rows too.
 """
 
 import argparse
@@ -17,23 +18,25 @@ from markupsafe import Markup
 from bench.runs import catalogue, fingerprints
 from bench.runs.files import between_marks, write_bytes
 from report import figures
+from report.collect import RunRecords, collect
 from report.columns import SHORT
 from report.environment import templates
+from report.groups import Group, frame, groups
 from report.latex import latex
+from report.notes import CurrentCode
 from report.outside import Outside, read
 from report.page import details, view
-from report.papers import comparisons
-from report.table import Group, Now, Run, collect, frame, groups
+from report.papers import paper_reports
 
 TOP = 8  # rows of each group that a terminal is shown
 MARK = "leaderboard"  # in the README
 
 
 def render(results: Path) -> list[Group]:
-    """Render results/ and return what stands on the page.
+    """Render the records below a folder; return the groups that stand on the page.
 
     Raises:
-        OSError: the folder cannot be written to.
+        OSError: writing to the folder failed.
     """
     found, runs = gather(results)
     others, fault = reported(results / "outside")
@@ -50,17 +53,19 @@ def render(results: Path) -> list[Group]:
     return found
 
 
-def gather(results: Path) -> tuple[list[Group], list[Run]]:
-    """Read all records below results/; return them in groups, and the runs they are of."""
+def gather(results: Path) -> tuple[list[Group], list[RunRecords]]:
+    """Read all records below a folder; return the groups of rows, and the runs."""
     runs = collect(
         published=results / "published", runs=results / "runs", plan=results / "plan.json"
     )
-    now = Now(bench=fingerprints.bench_fingerprint, method=functools.cache(_method_code))
-    return groups(runs, now=now), runs
+    current = CurrentCode(
+        bench=fingerprints.bench_fingerprint, method=functools.cache(_method_code)
+    )
+    return groups(runs, current=current), runs
 
 
 def _method_code(method: str) -> str | None:
-    """Fingerprint a method as it is now; None if it is gone, or half written."""
+    """Fingerprint a method's code as it is now; None if its file is gone or half written."""
     if method not in catalogue.names("methods"):
         return None
     try:
@@ -73,7 +78,7 @@ def reported(folder: Path) -> tuple[list[Outside], str]:
     """Read the rows that others report, best under AutoAttack first.
 
     Returns:
-        The rows, and what is wrong with the files: no reason to lose the page.
+        The rows and ""; or no rows and the faults of the files, for the page to show.
     """
     try:
         rows = read(folder) if folder.is_dir() else []
@@ -84,76 +89,76 @@ def reported(folder: Path) -> tuple[list[Outside], str]:
 
 def page(
     found: list[Group],
-    runs: list[Run],
+    runs: list[RunRecords],
     *,
     outside: Sequence[Outside] = (),
     fault: str = "",
     logs: Path = Path("results/logs"),
 ) -> str:
-    """Make the page: one file that needs no network.
+    """Make the page: one HTML file that works offline.
 
     Args:
         outside: rows that others report.
-        fault: why they could not be read.
-        logs: folder of this machine's logs, whose ends the page shows.
+        fault: why reading them failed; "" if it worked.
+        logs: the folder with this machine's logs; the page shows their ends.
     """
-    done = sum(run.why("autoattack") is None for run in runs)
+    done = sum(run.has("autoattack") for run in runs)
     script = _source("leaderboard.js") + _source("pictures.js")
     return templates().get_template("leaderboard.html.j2").render(
         groups=found,
-        papers=[paper for paper in comparisons(runs) if paper.compared],
+        papers=[report for report in paper_reports(runs) if report.compared],
         outside=outside,
         fault=fault,
         done=done,
         total=len(runs),
         view=_script_safe(view(found, outside)),
         details=_script_safe(details(runs, logs)),
-        style=Markup(_source("leaderboard.css")),  # noqa: S704  # ours
-        script=Markup(script),  # noqa: S704  # ours
+        style=Markup(_source("leaderboard.css")),  # noqa: S704  # our own file
+        script=Markup(script),  # noqa: S704  # our own file
         library=Markup(figures.script()),  # noqa: S704  # the drawing library
         now=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )  # fmt: skip
 
 
 def markdown(found: list[Group]) -> str:
-    """Make the Markdown tables."""
+    """Write the groups as Markdown tables."""
     return templates().get_template("leaderboard.md.j2").render(groups=found, columns=SHORT)
 
 
-def readme(runs: list[Run], text: str) -> str:
-    """Put the tables of published records between the marks of the README."""
-    papers = comparisons(runs)
-    total = sum(paper.counts.total() for paper in papers)
-    comparable = sum(paper.comparable for paper in papers)
+def readme(runs: list[RunRecords], text: str) -> str:
+    """Return the README's text with the tables of the published runs between its marks."""
+    reports = paper_reports(runs)
+    total = sum(report.counts.total() for report in reports)
+    comparable = sum(report.comparable for report in reports)
     body = templates().get_template("readme.md.j2").render(
-        groups=groups(runs), columns=SHORT, papers=papers, total=total, comparable=comparable
+        groups=groups(runs), columns=SHORT, papers=reports, total=total, comparable=comparable
     )  # fmt: skip
     return between_marks(text, MARK, body)
 
 
 def file_name(group: Group) -> str:
-    """Name a group's files."""
+    """Name the files of a group by its facts, without a suffix."""
     facts = group.facts
-    parts = [facts[key] for key in ("data set", "architecture", "eps", "protocol", "precision")]
-    parts += [f"w{facts['width']}", f"n{facts['training images']}", facts["checksum"][:6]]
+    parts = [facts.dataset, facts.architecture, facts.eps, facts.protocol, facts.precision]
+    parts += [f"w{facts.width}", f"n{facts.texts['train_images']}", facts.checksum[:6]]
     return "-".join(part.replace("/", "_") for part in parts if part)
 
 
 def summary(results: Path, found: list[Group]) -> str:
-    """Say where everything is, and the top of each table."""
+    """Write the top of each table and the paths of the files, for a terminal."""
     lines = []
     for group in [group for group in found if group.planned] or found:
-        facts = group.facts
-        images = f"AutoAttack on {facts['attacked images'] or 'no'} images"
+        facts = group.facts.texts
+        images = f"AutoAttack on {facts['attacked_images'] or 'no'} images"
         lines += ["", f"{group.name} ({facts['data']} data, {images})"]
         lines.append(
             f"  {'':4}{'method':26}{'AutoAttack':>16}{'clean':>16}{'PGD-10':>16}  collapsed"
         )
         for row in group.rows[:TOP]:
             numbers = "".join(f"{row.cells[k].text:>16}" for k in ("autoattack", "clean", "pgd10"))
-            why = "" if row.status == "done" else f"  {row.status}"
-            lines.append(f"  {row.rank_text:<4}{row.label:26}{numbers}  {row.collapse}{why}")
-        if any("indicative (n = 1)" in row.notes for row in group.rows):
+            status = "" if row.status == "done" else f"  {row.status}"
+            lines.append(f"  {row.rank_text:<4}{row.label:26}{numbers}  {row.collapse}{status}")
+        if any(note.id == "one seed" for row in group.rows for note in row.notes):
             lines.append("  rows with one seed are indicative only")
     paths = [results / f"leaderboard.{kind}" for kind in ("html", "md", "csv")]
     paths += [results / "tables" / f"{file_name(group)}.tex" for group in found]
@@ -161,12 +166,12 @@ def summary(results: Path, found: list[Group]) -> str:
 
 
 def _source(name: str) -> str:
-    """Read a file that goes into the page as it is."""
+    """Read a script or style of the page."""
     return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
 
 
 def _script_safe(value: Any) -> Markup:
-    """Write JSON that is safe inside a script element: no tag can begin or end in it."""
+    """Write JSON for a script element, with <, > and & escaped so that it contains no tag."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     for char in "<>&":
         text = text.replace(char, f"\\u{ord(char):04x}")
@@ -174,7 +179,7 @@ def _script_safe(value: Any) -> Markup:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Render, and say where."""
+    """Render the page, or print the summary, or write the README, as the flags ask."""
     parser = argparse.ArgumentParser(
         prog="python -m bench report", description="Render the leaderboard from the records."
     )

@@ -1,7 +1,7 @@
-"""Printed numbers beside our records: what may be compared, how far apart it is, what departs.
+"""Printed numbers beside ours: the difference, the verdict, and where our runs depart.
 
-A number is compared with runs of the same data set, network, norm, radius, method and attack, and
-with no others; in what else those runs depart is said.
+A printed number is compared with runs of the same data set, network, norm, radius, method and
+attack. Every other departure of those runs from the paper is listed beside them.
 """
 
 import functools
@@ -10,19 +10,21 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from bench.runs import catalogue
 from bench.runs.record import AUTOATTACK, TRAIN, Config, Record, Score, radius
+from report.collect import RunRecords
 from report.printed import Choice, Paper, Printed
-from report.table import Run, interval
+from report.statistic import confidence_interval
 
-ACCURACY = "%"  # the only unit that our numbers have
+ACCURACY = "%"  # the unit of all our numbers
+Verdict = Literal["none", "held", "above", "below"]
 
 
 @dataclass(frozen=True)
 class Ours:
-    """What our runs say about a printed number."""
+    """Our result for a printed number, over runs that differ in their seed alone."""
 
     mean: float
     low: float  # 95 % interval
@@ -31,34 +33,34 @@ class Ours:
     seeds: int
     images: int
     settings: dict[str, Any]
-    chosen: str  # what the runs have where the paper leaves a setting open: "rule=code"
-    departures: tuple[str, ...]  # from the paper, each a reason not to expect its number
+    chosen: str  # values of the settings that the paper leaves open: "rule=code"
+    departures: tuple[str, ...]  # from the paper; each may change the number
 
     @property
     def text(self) -> str:
-        """Mean, interval and n."""
+        """Mean, confidence interval, seeds, images and chosen settings for people."""
         n = f"{self.seeds} seed{'s' if self.seeds > 1 else ''} of {self.images} images"
-        said = f"{self.mean:.2f} [{self.low:.1f}, {self.high:.1f}], {n}"
-        return f"{said}, {self.chosen}" if self.chosen else said
+        result = f"{self.mean:.2f} [{self.low:.1f}, {self.high:.1f}], {n}"
+        return f"{result}, {self.chosen}" if self.chosen else result
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A printed number beside ours, or why there is none."""
+class Reproduction:
+    """A printed number and our result for it, or the reason why there is none."""
 
     printed: Printed
     ours: Ours | None = None
-    why: str | None = None
-    comparable: bool = True  # could any record stand beside it
+    reason: str | None = None
+    comparable: bool = True  # can runs of this project be compared with it
 
     @property
     def difference(self) -> float | None:
-        """Ours less the paper's, in points."""
+        """Our mean minus the printed number, in points; None without a result of ours."""
         return None if self.ours is None else self.ours.mean - self.printed.number
 
     @property
-    def verdict(self) -> str:
-        """Whether our interval holds the printed number; "above" and "below" say where we are."""
+    def verdict(self) -> Verdict:
+        """Where our interval lies: around the printed number ("held"), above it or below it."""
         if self.ours is None:
             return "none"
         if self.ours.low > self.printed.number:
@@ -68,12 +70,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Effect:
-    """What a choice did in runs that differ in nothing else, paired by seed."""
+    """The effect of a choice between two options, on pairs of runs that differ in it alone."""
 
-    where: str
+    where: str  # data set, network, ... that the pairs share
     options: tuple[str, str]
     attack: str
-    mean: float  # points, the second option less the first
+    mean: float  # points, the second option minus the first
     spread: float | None  # standard deviation over pairs; None for one
     pairs: int
     images: int
@@ -81,61 +83,61 @@ class Effect:
 
 @dataclass(frozen=True)
 class Block:
-    """Part of a table that shares data set, network, norm and radius."""
+    """The part of a paper's table for one data set, network, norm and radius."""
 
     table: str
-    facts: str
+    facts: str  # data set, network, norm and radius
     attacks: list[str]
-    rows: dict[str, dict[str, Cell]]  # by label and attack
+    rows: dict[str, dict[str, Reproduction]]  # by the row's label, and attack
 
     @property
-    def cells(self) -> list[Cell]:
-        """All of them, row by row."""
+    def cells(self) -> list[Reproduction]:
+        """All numbers, row by row."""
         return [cell for row in self.rows.values() for cell in row.values()]
 
     @property
     def counts(self) -> Counter[str]:
-        """Cells by verdict."""
+        """How many numbers have which verdict."""
         return Counter(cell.verdict for cell in self.cells)
 
     def beside(self, label: str) -> list[str]:
-        """What must be said beside a row: our departures, and notes on the printed numbers."""
+        """List our departures in a row, then the notes on its printed numbers, each once."""
         cells = self.rows[label].values()
-        said = [departure for cell in cells if cell.ours for departure in cell.ours.departures]
+        remarks = [departure for cell in cells if cell.ours for departure in cell.ours.departures]
         notes = [part for cell in cells for part in cell.printed.note.split("; ") if part]
-        said += [f"paper: {note}" for note in notes]
-        return list(dict.fromkeys(said))
+        remarks += [f"paper: {note}" for note in notes]
+        return list(dict.fromkeys(remarks))
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A paper's whole report."""
+class PaperReport:
+    """All numbers of a paper beside ours, and the measured effects of its open choices."""
 
     paper: Paper
     blocks: list[Block]
     effects: list[tuple[Choice, list[Effect]]]
 
     @property
-    def compared(self) -> list[tuple[Block, Cell]]:
-        """Cells that have a record of ours beside them."""
+    def compared(self) -> list[tuple[Block, Reproduction]]:
+        """The numbers that have a result of ours, with their blocks."""
         return [(block, cell) for block in self.blocks for cell in block.cells if cell.ours]
 
     @property
     def counts(self) -> Counter[str]:
-        """Cells by verdict."""
+        """How many numbers have which verdict."""
         return sum((block.counts for block in self.blocks), Counter())
 
     @property
     def comparable(self) -> int:
-        """Cells that a record could stand beside, if it were made."""
+        """How many numbers runs of this project can be compared with, run or not."""
         return sum(cell.comparable for block in self.blocks for cell in block.cells)
 
 
-Find = Callable[[Record], Score | None]
+ScoreOf = Callable[[Record], Score | None]
 
 
-def _autoattack(name: str) -> Find:
-    """Accuracy that is left after an attack of AutoAttack's sequence."""
+def _autoattack(name: str) -> ScoreOf:
+    """Make the reader of the accuracy that is left after an attack of AutoAttack's sequence."""
 
     def score(record: Record) -> Score | None:
         attack = record.attack
@@ -146,17 +148,17 @@ def _autoattack(name: str) -> Find:
     return score
 
 
-def _training(name: str) -> Find:
+def _training(name: str) -> ScoreOf:
     return lambda record: getattr(record.training, name)
 
 
-def _measure(name: str) -> Find:
+def _measure(name: str) -> ScoreOf:
     return lambda record: record.measure.scores.get(name) if record.measure else None
 
 
-# By the attack's name in the CSV files: the stage that runs it, and where its number is. APGD-CE
-# is the first of AutoAttack's attacks and meets all images; what follows it meets the survivors.
-ATTACKS: dict[str, tuple[str, Find]] = {
+# By the attack's name in the CSV files: the stage that runs it, and the reader of its number. Of
+# AutoAttack's attacks, APGD-CE comes first and meets all images; the others meet the survivors.
+ATTACKS: dict[str, tuple[str, ScoreOf]] = {
     "clean": (TRAIN, _training("clean")),
     "fgsm": (TRAIN, _training("fgsm")),
     "pgd10": (TRAIN, _training("pgd10")),
@@ -166,23 +168,25 @@ ATTACKS: dict[str, tuple[str, Find]] = {
 }
 
 
-def compare(paper: Paper, numbers: Iterable[Printed], runs: Iterable[Run]) -> Comparison:
+def paper_report(
+    paper: Paper, numbers: Iterable[Printed], runs: Iterable[RunRecords]
+) -> PaperReport:
     """Put our records beside a paper's numbers."""
     runs = list(runs)
-    by_place = defaultdict(list)
+    comparable = defaultdict(list)
     for run in runs:
-        by_place[_place(run.config, run.config.eps)].append(run)
-    by_block: dict[tuple[str, ...], list[Cell]] = defaultdict(list)
+        comparable[_shared(run.config)].append(run)
+    by_block: dict[tuple[str, ...], list[Reproduction]] = defaultdict(list)
     for number in numbers:
         where = (number.table, number.dataset, number.architecture, number.norm, number.eps)
-        by_block[where].append(_cell(paper, number, by_place))
+        by_block[where].append(_reproduction(paper, number, comparable))
     blocks = [_block(where, cells) for where, cells in by_block.items()]
-    return Comparison(paper, blocks, [(c, effects(c, runs)) for c in paper.choices])
+    return PaperReport(paper, blocks, [(c, effects(c, runs)) for c in paper.choices])
 
 
-def effects(choice: Choice, runs: Iterable[Run]) -> list[Effect]:
-    """Measure a choice on runs that are equal in all but its field."""
-    alike: dict[str, dict[str, Run]] = defaultdict(dict)
+def effects(choice: Choice, runs: Iterable[RunRecords]) -> list[Effect]:
+    """Measure a choice on pairs of runs that differ in its field alone."""
+    alike: dict[str, dict[str, RunRecords]] = defaultdict(dict)
     for run in runs:
         if choice.field and choice.method in ("", run.config.method):
             value, rest = _without(run.config, choice.field)
@@ -203,31 +207,35 @@ def effects(choice: Choice, runs: Iterable[Run]) -> list[Effect]:
     ]
 
 
-def _place(of: Config | Printed, eps: str) -> tuple[Any, ...]:
-    """What two numbers must share to be compared at all."""
-    return of.dataset, of.architecture, of.norm, round(radius(eps), 6), of.method
+def _shared(number: Config | Printed) -> tuple[Any, ...]:
+    """Return what a printed number and a run share if they may be compared."""
+    eps = round(radius(number.eps), 6)
+    return number.dataset, number.architecture, number.norm, eps, number.method
 
 
-def _cell(paper: Paper, number: Printed, runs: dict[tuple[Any, ...], list[Run]]) -> Cell:
-    why = _incomparable(number)
-    if why:
-        return Cell(number, why=why, comparable=False)
-    found: dict[str, list[Run]] = defaultdict(list)
-    for run in runs.get(_place(number, number.eps), ()):
+def _reproduction(
+    paper: Paper, number: Printed, runs: dict[tuple[Any, ...], list[RunRecords]]
+) -> Reproduction:
+    reason = _incomparable(number)
+    if reason:
+        return Reproduction(number, reason=reason, comparable=False)
+    found: dict[str, list[RunRecords]] = defaultdict(list)
+    for run in runs.get(_shared(number), ()):
         if number.settings.items() <= run.config.settings.items():
-            found[_without(run.config, "seed")[1] + _checksum(run)].append(run)
+            found[_without(run.config, "seed")[1] + run.checksum].append(run)
     if not found:
         given = "".join(f" {key}={value}" for key, value in number.settings.items())
-        return Cell(number, why=f"no run of {number.method}{given} like it")
+        return Reproduction(number, reason=f"no run of {number.method}{given} like it")
     candidates = [ours for same in found.values() if (ours := _ours(paper, number, same))]
     if not candidates:
-        reasons = [_why(run, number.attack) for same in found.values() for run in same]
-        return Cell(number, why="; ".join(dict.fromkeys(reasons)))
-    return Cell(number, min(candidates, key=lambda o: (len(o.departures), -o.seeds, -o.images)))
+        reasons = [_reason(run, number.attack) for same in found.values() for run in same]
+        return Reproduction(number, reason="; ".join(dict.fromkeys(reasons)))
+    best = min(candidates, key=lambda ours: (len(ours.departures), -ours.seeds, -ours.images))
+    return Reproduction(number, best)
 
 
 def _incomparable(number: Printed) -> str | None:
-    """Say why no record could stand beside a number; None if one could."""
+    """Tell why no run of this project can be compared with a number; None if one can."""
     reasons = (
         (number.unit != ACCURACY, "no accuracy"),
         (number.attack not in ATTACKS, "attack not run here"),
@@ -237,7 +245,7 @@ def _incomparable(number: Printed) -> str | None:
         (number.norm != "Linf", f"norm {number.norm} not run here"),
         (number.checkpoint != "last", f"of the {number.checkpoint} epoch; ours is the last"),
     )
-    return next((why for holds, why in reasons if holds), None)
+    return next((reason for holds, reason in reasons if holds), None)
 
 
 @functools.cache
@@ -247,21 +255,21 @@ def _is_method(name: str) -> bool:
 
 @functools.cache
 def _width(architecture: str) -> int | None:
-    """Channels of a network's first layer as published; None if it has no file here."""
+    """Read the published channels of a network's first layer; None if we lack the network."""
     if architecture not in catalogue.names("bench/models"):
         return None
     width: int = catalogue.constant(f"bench/models/{architecture}.py", "WIDTH")
     return width
 
 
-def _ours(paper: Paper, number: Printed, runs: list[Run]) -> Ours | None:
-    """Sum up runs that differ in their seed alone; None if none has the number."""
+def _ours(paper: Paper, number: Printed, runs: list[RunRecords]) -> Ours | None:
+    """Sum up runs that differ in their seed alone; None if none has a score for the attack."""
     scores = [(run, score) for run in runs if (score := _score(run, number.attack))]
     if not scores:
         return None
     values = [score.accuracy for _, score in scores]
     images = min(score.n for _, score in scores)
-    bounds = interval(values, [images])
+    bounds = confidence_interval(values, [images])
     assert bounds, "accuracies have images"
     run = scores[0][0]
     settings = run.config.settings
@@ -279,9 +287,12 @@ def _ours(paper: Paper, number: Printed, runs: list[Run]) -> Ours | None:
     )
 
 
-def _departures(paper: Paper, number: Printed, runs: Sequence[Run], images: int) -> Iterable[str]:
+def _departures(
+    paper: Paper, number: Printed, runs: Sequence[RunRecords], images: int
+) -> Iterable[str]:
+    """Describe where the runs of one configuration depart from the paper."""
     run, config = runs[0], runs[0].config
-    data = next((record.data for record in run.stages.values() if record.data), None)
+    data = next((record.data for record in run.records.values() if record.data), None)
     name, epochs = config.protocol["name"], config.protocol.get("epochs")
     if name not in paper.protocols:
         own = f", not {' or '.join(paper.protocols)}" if paper.protocols else ", not the paper's"
@@ -307,29 +318,26 @@ def _departures(paper: Paper, number: Printed, runs: Sequence[Run], images: int)
             yield f"{key} {config.settings.get(key)}, not {value}"
 
 
-def _is_fast(run: Run) -> bool:
-    attack = run.stages[AUTOATTACK].attack
+def _is_fast(run: RunRecords) -> bool:
+    attack = run.records[AUTOATTACK].attack
     return attack is not None and attack.mode == "fast"
 
 
-def _score(run: Run, attack: str) -> Score | None:
+def _score(run: RunRecords, attack: str) -> Score | None:
     stage, score = ATTACKS[attack]
-    return score(run.stages[stage]) if run.has(stage) else None
+    return score(run.records[stage]) if run.has(stage) else None
 
 
-def _why(run: Run, attack: str) -> str:
-    return run.why(ATTACKS[attack][0]) or "not measured"
-
-
-def _checksum(run: Run) -> str:
-    return next((record.data.checksum for record in run.stages.values() if record.data), "")
+def _reason(run: RunRecords, attack: str) -> str:
+    absence = run.absence(ATTACKS[attack][0])
+    return absence.text if absence else "not measured"
 
 
 def _without(config: Config, field: str) -> tuple[Any, str]:
-    """Take one field out of a configuration: its value, and all the rest as text."""
+    """Split a configuration into the value of one field and the text of all others."""
     rest = config.as_dict()
-    place = rest["settings"] if field in rest["settings"] else rest
-    value = place.pop(field, None)
+    holder = rest["settings"] if field in rest["settings"] else rest
+    value = holder.pop(field, None)
     if field == "protocol":
         value = value["name"]
     return value, json.dumps(rest, sort_keys=True)
@@ -357,10 +365,10 @@ def _effect(
     return Effect(where, options, attack, statistics.fmean(gaps), spread, len(gaps), images)
 
 
-def _block(where: tuple[str, ...], cells: list[Cell]) -> Block:
+def _block(where: tuple[str, ...], cells: list[Reproduction]) -> Block:
     table, *facts = where
-    rows: dict[str, dict[str, Cell]] = defaultdict(dict)
+    rows: dict[str, dict[str, Reproduction]] = defaultdict(dict)
     for cell in cells:
-        rows[cell.printed.printed][cell.printed.attack] = cell
+        rows[cell.printed.label][cell.printed.attack] = cell
     attacks = list(dict.fromkeys(cell.printed.attack for cell in cells))
     return Block(table, ", ".join(fact for fact in facts if fact), attacks, dict(rows))

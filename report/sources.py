@@ -1,11 +1,11 @@
-"""What a method is: its family, and the paper to cite for it."""
+"""The family of each method, and the paper to cite for it."""
 
 import functools
 import re
 from pathlib import Path
 
-# Families by how a method attacks, not by what it costs; "regularised": a term beside the loss at
-# one attacked image. Keys are of references.bib; None: nothing to cite.
+# Family, by how a method attacks in training, and key of references.bib; None: nothing to cite.
+# "regularised" adds a term to the loss at one attacked image.
 METHODS: dict[str, tuple[str, str | None]] = {
     "aaer": ("regularised", "lin2023eliminating"),
     "atas": ("single-step", "huang2022fast"),
@@ -24,31 +24,31 @@ METHODS: dict[str, tuple[str, str | None]] = {
     "trades": ("multi-step", "zhang2019theoretically"),
     "zerograd": ("single-step", "golgooni2021zerograd"),
 }
-AUTOATTACK_KEY = "croce2020reliable"  # whoever reports these tables cites it too
+AUTOATTACK_KEY = "croce2020reliable"  # to cite for every table
 
 
 def family(method: str, passes: float | None) -> str:
-    """Name a method's family; one that is not in the table is sorted by its counted passes.
+    """Look up a method's family; for a method outside METHODS, guess it from the counted passes.
 
     Args:
-        passes: images forward and backward per training image and update; None if not measured.
+        passes: forward and backward together, per training image and update; None if unmeasured.
     """
     if method in METHODS:
         return METHODS[method][0]
     if passes is None:
         return "other"
-    # one forward and backward pass for the update, the same for the step
+    # the update takes one pass forward and one backward, and so does every attack step
     return "standard" if passes <= 2 else "single-step" if passes <= 4 else "multi-step"
 
 
 @functools.cache
 def entries() -> dict[str, str]:
-    """Read the BibTeX entries by key."""
+    """Read the BibTeX entries of references.bib, by key."""
     text = (Path(__file__).parent / "references.bib").read_text(encoding="utf-8")
     found = re.finditer(r"^@\w+\{([\w-]+),.*?^\}$", text, re.MULTILINE | re.DOTALL)
     return {entry[1]: entry[0] for entry in found}
 
 
-def key(method: str) -> str | None:
-    """Name a method's entry; None if it has none."""
+def citation_key(method: str) -> str | None:
+    """Look up the key of a method's BibTeX entry; None if it has none."""
     return METHODS.get(method, (None, None))[1]

@@ -11,8 +11,8 @@ from bench.runs.record import (
     Config,
     Data,
     Epoch,
+    Evaluation,
     Expense,
-    Measure,
     Origin,
     Record,
     Score,
@@ -72,7 +72,7 @@ def expense(ratio):
 
 
 def measure(name, n=40):
-    return Measure(
+    return Evaluation(
         settings={"seed": 0}, scores={name: Score(accuracy=50.0, n=n)}, measure_seconds=1.0
     )
 

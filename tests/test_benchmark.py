@@ -1,11 +1,11 @@
-"""The benchmark measures what it says: every way in turns, against one baseline."""
+"""The benchmark times every execution in turns, against one baseline."""
 
 import json
 import sys
 
 import pytest
 
-from bench.tools import benchmark
+from bench.tools import benchmark, training_speed
 
 
 @pytest.fixture(scope="module")
@@ -22,37 +22,39 @@ def record(tmp_path_factory):
     return json.loads(out.read_text())
 
 
-def test_every_possible_way_is_measured_and_the_others_are_left_out(record):
-    ways = [(row["method"], row["engine"], row["precision"]) for row in record["speeds"]]
-    assert ways == [
+def test_every_possible_execution_is_measured_and_the_others_are_left_out(record):
+    executions = [(row["method"], row["engine"], row["precision"]) for row in record["speeds"]]
+    assert executions == [
         (method, engine, precision)
         for method in ("fgsm_rs", "grad_align")
         for engine, precision in (("baseline", "fp32"), ("eager", "fp32"), ("eager", "bf16"))
     ]  # a CPU captures nothing
 
 
-def test_a_folder_without_a_trained_run_is_said_before_anything_is_measured(tmp_path, monkeypatch):
+def test_a_folder_without_a_trained_run_is_reported_before_anything_is_measured(
+    tmp_path, monkeypatch
+):
     words = ["--attack-run", str(tmp_path), "--out", str(tmp_path / "record.json")]
     monkeypatch.setattr(sys, "argv", ["measure", *words, "--device", "cpu"])
-    monkeypatch.setattr(benchmark, "speeds", lambda *args: pytest.fail("measured"))
+    monkeypatch.setattr(benchmark, "training_speeds", lambda *args: pytest.fail("measured"))
     with pytest.raises(
         SystemExit, match=r"train.json is missing; name the folder of a trained run"
     ):
         benchmark.main()
 
 
-def test_a_way_that_fails_is_left_out_and_said_and_the_others_stay(tmp_path, monkeypatch, capsys):
+def test_an_execution_that_fails_is_reported_and_the_others_stay(tmp_path, monkeypatch, capsys):
     out = tmp_path / "record.json"
     words = "--architectures small_cnn --dataset digits --methods fgsm --precisions fp32,bf16"
     words += " --engines eager --width 4 --steps 1 --repetitions 2 --product 64 --device cpu"
-    make = benchmark._stepper
+    make = training_speed._steps
 
-    def fragile(this, loaded, engine):
-        if this.config.precision == "bf16":
+    def fragile(job, loaded, engine):
+        if job.config.precision == "bf16":
             raise RuntimeError("CUDA error: boom")
-        return make(this, loaded, engine)
+        return make(job, loaded, engine)
 
-    monkeypatch.setattr(benchmark, "_stepper", fragile)
+    monkeypatch.setattr(training_speed, "_steps", fragile)
     monkeypatch.setattr(sys, "argv", ["measure", *words.split(), "--out", str(out)])
     benchmark.main()
     record = json.loads(out.read_text())
@@ -76,7 +78,7 @@ def test_figures_follow_from_the_times(record):
     assert counts["grad_align"] > counts["fgsm_rs"]
 
 
-def test_a_record_says_where_it_was_made(record):
+def test_a_record_names_the_machine_and_the_code(record):
     assert record["device"].startswith("CPU")
     assert record["start_up"]["import_seconds"] > 0
     assert {"torch", "commit", "dirty", "threads", "python"} <= record.keys()

@@ -1,4 +1,4 @@
-"""A campaign does what fits, the most informative first, and loses nothing."""
+"""A campaign does the stages that fit, the most informative first, and loses no result."""
 
 import io
 import json
@@ -11,9 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load, save_file
 
-from bench.runs import suite as config
 from bench.runs.catalogue import ROOT
 from bench.runs.record import Record
+from bench.runs.run import expand
+from bench.runs.suite import parse_suite, read_yaml
+from bench.stages.faults import MachineError
 from bench.stages.running import Place
 from bench.tools import campaign
 from workflows.plan import Plan
@@ -22,8 +24,8 @@ from workflows.plan import Plan
 @pytest.fixture
 def plan(tmp_path):
     cut = {"methods": ["fgsm", "sora", "pgd10"], "seeds": [0, 1], "evaluations": ["pgd50_10"]}
-    suite = config.suite(config.load(ROOT / "workflows/config/smoke.yaml") | cut)
-    return Plan(suite, config.runs(suite), data_dir=str(tmp_path / "data"), results=tmp_path)
+    suite = parse_suite(read_yaml(ROOT / "workflows/config/smoke.yaml") | cut)
+    return Plan(suite, expand(suite), data_dir=str(tmp_path / "data"), results=tmp_path)
 
 
 def leave(piece, **changes):
@@ -68,8 +70,8 @@ def test_all_methods_come_with_the_first_seed_before_any_with_the_second(plan):
 
 def test_first_seeds_of_all_suites_come_before_any_second(plan, tmp_path):
     cut = {"methods": ["trades"], "seeds": [5, 6, 7]}
-    suite = config.suite(config.load(ROOT / "workflows/config/smoke.yaml") | cut)
-    other = Plan(suite, config.runs(suite), data_dir="x", results=tmp_path)
+    suite = parse_suite(read_yaml(ROOT / "workflows/config/smoke.yaml") | cut)
+    other = Plan(suite, expand(suite), data_dir="x", results=tmp_path)
     pieces = [brief(piece) for piece in campaign.order([plan, other])]
     assert [rest for stage, *rest in pieces if stage == "train"] == [
         ["fgsm", 0], ["sora", 0], ["pgd10", 0], ["trades", 5],
@@ -79,7 +81,7 @@ def test_first_seeds_of_all_suites_come_before_any_second(plan, tmp_path):
     assert costs == [["fgsm", 0], ["sora", 0], ["pgd10", 0], ["trades", 5]]
 
 
-def test_what_does_not_fit_is_left_and_what_does_is_done(plan):
+def test_stages_that_fit_are_done_and_the_others_left(plan):
     machine = Machine(plan)
     hours = {(p.stage, p.work.config.method): p.hours for p in campaign.order([plan])}
     # room for the first training of all three methods, had PGD-10 not to fit by its estimate
@@ -113,12 +115,12 @@ def test_attacks_on_other_images_than_asked_for_are_work(plan, images):
     assert len(waiting) == 2 * 6
 
 
-def test_when_the_time_is_over_work_is_cut_off_and_the_campaign_ends(plan, capsys):
+def test_a_stage_is_cut_off_when_the_time_is_over_and_the_campaign_ends(plan, capsys):
     machine = Machine(plan)
 
     def slow(piece):
         if piece.work.config.method == "sora":
-            raise campaign.Over("cut off")
+            raise campaign.CampaignOver("cut off")
         machine(piece)
 
     pieces = campaign.order([plan])
@@ -152,7 +154,7 @@ def test_an_archive_holds_all_records_and_half_precision_weights_of_what_is_left
     plan, tmp_path, monkeypatch
 ):
     machine = Machine(plan)
-    monkeypatch.setattr(campaign, "PART", 1000)
+    monkeypatch.setattr(campaign, "PART_BYTES", 1000)
     pieces = [piece for piece in campaign.order([plan]) if piece.stage == "train"]
     weights = {"w": torch.randn(2000), "n": torch.tensor(3)}
     for piece in pieces[:3]:
@@ -161,7 +163,7 @@ def test_an_archive_holds_all_records_and_half_precision_weights_of_what_is_left
     attacked, waiting = (piece.work.config for piece in pieces[:2])
     machine(next(piece for piece in campaign.order([plan])
                  if (piece.work.config, piece.stage) == (attacked, "autoattack")))  # fmt: skip
-    monkeypatch.setattr(campaign, "ROOM", 5000)  # of one of the two that are left
+    monkeypatch.setattr(campaign, "WEIGHTS_BYTES", 5000)  # of one of the two that are left
     path = tmp_path / "out.tgz"
     campaign.archive([plan], path)
     parts = campaign.archive_weights([plan], path)
@@ -190,32 +192,27 @@ def test_a_failure_is_tried_again_only_when_asked(plan):
     assert [piece.work for piece in campaign.left(campaign.order([again]))] == [
         piece.work for piece in pieces[:3]
     ]
-    assert campaign.failed(pieces) == 2  # what was refused makes no sense
+    assert campaign.count_failed(pieces) == 2  # a refused one is no failure
 
 
-def test_a_gpu_that_does_not_answer_ends_the_campaign_and_leaves_no_record(plan, monkeypatch):
+def test_a_machine_that_fails_ends_the_campaign_and_leaves_no_record(plan, monkeypatch):
     piece = campaign.order([plan])[0]
 
     def fails(task, place):
-        leave(piece, status="failed", reason="CUDA error")
-        return Record.read(task.record)
+        raise MachineError("the GPU does not answer any more")
 
     monkeypatch.setattr(campaign, "execute", fails)
-    path = plan.file(piece.work)
-    do = campaign.do(Place(Path(), "cpu"), "eager", time.monotonic() + 60)
-    do(piece)
-    assert path.is_file(), "a failure of the method's own is a record"
-    monkeypatch.setattr(campaign, "answers", lambda: False)
-    with pytest.raises(campaign.Over, match="does not answer"):
-        do(piece)
-    assert not path.exists()
+    run = campaign.runner(Place(Path(), "cpu"), "eager", time.monotonic() + 60)
+    with pytest.raises(campaign.CampaignOver, match="does not answer"):
+        run(piece)
+    assert not plan.file(piece.work).exists()
 
 
 def test_a_real_campaign_leaves_real_records_in_one_process(tmp_path, capsys):
     suite = {"methods": ["fgsm"], "seeds": [0], "test_images": 8, "attack_images": 4,
              "train_images": 64, "probe_images": 4}  # fmt: skip
     path = tmp_path / "tiny.yaml"
-    path.write_text(json.dumps(config.load(ROOT / "workflows/config/smoke.yaml") | suite))
+    path.write_text(json.dumps(read_yaml(ROOT / "workflows/config/smoke.yaml") | suite))
     words = ["--suite", str(path), "--minutes", "5", "--results", str(tmp_path / "results")]
     words += ["--data-dir", str(tmp_path), "--device", "cpu", "--engine", "eager"]
     words += ["--archive", str(tmp_path / "records.tgz")]
@@ -233,7 +230,7 @@ def test_a_run_that_is_cut_off_ends_as_if_it_had_not_been(tmp_path, capsys):
              "test_images": 16, "attack_images": 2, "train_images": 64,
              "probe_images": 4}  # fmt: skip
     path = tmp_path / "tiny.yaml"
-    path.write_text(json.dumps(config.load(ROOT / "workflows/config/smoke.yaml") | suite))
+    path.write_text(json.dumps(read_yaml(ROOT / "workflows/config/smoke.yaml") | suite))
 
     def go(results, minutes):
         words = ["--suite", str(path), "--minutes", str(minutes), "--results", str(results)]

@@ -9,6 +9,19 @@ import torch
 
 from bench import data
 from bench.data import Images, cifar10
+from bench.runs import catalogue
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    ["imagenet100", "imagenet100_cmc", "pathmnist", "svhn", "tiny_imagenet", "tissuemnist"],
+)
+def test_what_is_known_can_be_read_without_torch(dataset):
+    info = data.info(dataset)
+    for keyword in set(info._fields) - {"augment"}:
+        assert catalogue.argument(f"bench/data/{dataset}.py", "INFO", keyword) == getattr(
+            info, keyword
+        )
 
 
 @pytest.fixture(scope="module")

@@ -174,7 +174,8 @@ class Replayed:
         self.step, self.batch = step, engine._like(example)
         # recording runs the step's Python and nothing on the device
         owner = self.owner
-        held = [*owner.net.state_dict().values(), *owner.state.values(), owner.log, owner.counters]
+        held = [*owner.net.state_dict().values(), *owner.state.values()]
+        held += [owner.log.table, owner.counters]
         held += owner.optimizer.tensors.values()
         before, noise = [tensor.clone() for tensor in held], torch.get_rng_state()
         step(self.batch)
@@ -185,9 +186,9 @@ class Replayed:
     def __call__(self, batch):
         engine._copy(self.batch, batch)
         owner = self.owner
-        update, row, images = owner.update, owner.row, owner.images
+        update, row, images = owner.update, owner.log.row, owner.images
         self.step(self.batch)
-        owner.update, owner.row, owner.images = update, row, images  # Python sees no replay
+        owner.update, owner.log.row, owner.images = update, row, images  # Python sees no replay
         Replayed.steps += 1
 
 

@@ -15,7 +15,6 @@ from evaluation.attacks.eps_sweep import evaluate as eps_sweep
 from evaluation.attacks.eps_sweep import radii
 from evaluation.autoattack import ATTACKS, Padded, Progress, autoattack, pack, unpack
 from evaluation.clean import clean
-from evaluation.overfitting import collapse
 from evaluation.pgd import fgsm, pgd, pgd_restarts
 
 EPS = 0.1
@@ -86,45 +85,6 @@ def test_pgd_draws_from_a_generator_of_its_own():
     torch.manual_seed(0)
     pgd(Threshold(), x, y, eps=EPS, batch=2, steps=2, seed=5)
     assert torch.equal(torch.rand(1), expected)
-
-
-@pytest.mark.parametrize(
-    ("curve", "onset"),
-    [
-        ([], None),
-        ([10, 20, 30, 29], None),
-        ([10, 20, 30, 15.1], None),
-        ([10, 20, 30, 15.0], 3),
-        ([10, 30, 5, 31, 2, 1], 4),  # fell, rose again, fell for good
-        ([40, 1, 1, 1], 1),
-        ([0, 0, 0], None),  # FGSM does not pass either: never robust, not overfitted
-    ],
-)
-def test_collapse_is_fifteen_points_below_its_own_maximum(curve, onset):
-    probes = [{"clean": 90.0, "fgsm": 40.0, "pgd10": pgd10} for pgd10 in curve]
-    verdict = collapse(probes, classes=10, images=512)
-    assert (verdict.collapsed, verdict.onset_epoch) == (onset is not None, onset)
-
-
-@pytest.mark.parametrize(("images", "collapsed"), [(16, False), (100, False), (512, True)])
-def test_noise_of_a_small_probe_is_no_collapse(images, collapsed):
-    probes = [{"clean": 90.0, "fgsm": 60.0, "pgd10": pgd10} for pgd10 in (62.5, 44.0, 43.0)]
-    assert collapse(probes, classes=10, images=images).collapsed is collapsed
-
-
-@pytest.mark.parametrize(
-    ("last", "collapsed"),
-    [
-        ({"clean": 46.9, "fgsm": 48.4, "pgd10": 0.0}, True),  # fell before it was robust
-        ({"clean": 46.9, "fgsm": 48.4, "pgd10": 5.0}, False),  # half of chance: the border
-        ({"clean": 94.0, "fgsm": 18.0, "pgd10": 0.0}, False),  # standard training
-        ({"clean": 12.5, "fgsm": 12.5, "pgd10": 0.0}, False),  # has learnt nothing yet
-    ],
-)
-def test_a_run_that_fell_at_once_collapsed_too(last, collapsed):
-    probes = [{"clean": 23.4, "fgsm": 17.2, "pgd10": 14.1}, last, last]
-    verdict = collapse(probes, classes=10, images=512)
-    assert (verdict.collapsed, verdict.onset_epoch) == (collapsed, 1 if collapsed else None)
 
 
 @pytest.mark.parametrize("n", [1, 3, 4, 5, 64, 101])
@@ -287,3 +247,46 @@ def test_fewer_than_four_classes_are_refused_with_the_reason():
 def test_images_outside_the_unit_range_are_not_attacked():
     with pytest.raises(AssertionError, match=r"not in \[0, 1\]"):
         autoattack(Threshold(), levels(2.0), torch.tensor([0]), eps=EPS, classes=4, seed=0, batch=1)
+
+
+class Blinks(nn.Module):
+    """A perfect network of four levels that answers no number off them, or near a level alone."""
+
+    def __init__(self, number, *, near=1.0):
+        super().__init__()
+        self.number, self.near = number, near
+
+    def forward(self, x):
+        level = x.flatten(1).mean(1)
+        logits = 100 - 1000 * (level[:, None] - torch.tensor([0.2, 0.4, 0.6, 0.8])).abs()
+        perfect = (x == x.flatten(1)[:, :1, None, None]).flatten(1).all(1)
+        hit = ~perfect & ((level - 0.2).abs() < self.near)
+        return torch.where(hit[:, None], self.number, logits)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_a_network_that_answers_no_number_when_attacked_is_broken(brief, number):
+    x, y = levels(0.2, 0.4, 0.6, 0.8), torch.arange(4)
+    net = Blinks(number)
+    assert clean(net, x, y, batch=4).accuracy == 100
+    assert pgd(net, x, y, eps=0.01, batch=4, steps=3, seed=0).accuracy == 0
+    found = autoattack(net, x, y, eps=0.01, classes=4, seed=0, batch=4)
+    assert (found.after["clean"], found.accuracy) == (100, 0)
+
+
+def test_an_image_near_which_no_number_comes_out_is_the_one_that_breaks(brief):
+    """All four are attacked side by side, and the other three stand."""
+    x, y = levels(0.2, 0.4, 0.6, 0.8), torch.arange(4)
+    net = Blinks(float("nan"), near=0.05)
+    found = autoattack(net, x, y, eps=0.01, classes=4, seed=0, batch=4)
+    assert unpack(found.robust["square"], 4).tolist() == [False, True, True, True]
+
+
+def test_a_network_of_no_numbers_gets_nothing_right():
+    x, y = levels(0.2, 0.4), torch.tensor([0, 0])  # the class that the largest of NaN is
+    net = Blinks(float("nan"))
+    net.forward = lambda images: torch.full((len(images), 4), float("nan"))
+    assert clean(net, x, y, batch=2).accuracy == 0
+    assert fgsm(net, x, y, eps=EPS, batch=2).accuracy == 0
+    found = autoattack(net, x, y, eps=EPS, classes=4, seed=0, batch=2)
+    assert (found.after["clean"], found.accuracy) == (0, 0)

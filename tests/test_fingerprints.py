@@ -7,7 +7,7 @@ from collections import defaultdict
 
 import pytest
 
-from bench.runs import catalogue, fingerprints
+from bench.runs import catalogue, definitions, fingerprints
 
 SOURCE = '''"""Words."""
 
@@ -48,7 +48,7 @@ def tree(tmp_path, monkeypatch):
 
 
 def codes():
-    """What is hashed for every method."""
+    """The fingerprint of every method, by name."""
     return {name: fingerprints.method_fingerprint(name) for name in catalogue.names("methods")}
 
 
@@ -60,7 +60,7 @@ def stages():
     return [stage(name) for name in ("train", "autoattack", "cost", "pgd50_10")]
 
 
-def printed(tmp_path, source):
+def fingerprint(tmp_path, source):
     path = tmp_path / "m.py"
     path.write_text(source)
     return fingerprints.fingerprint(path)
@@ -88,7 +88,7 @@ def test_words_imports_and_layout_do_not_make_a_run_stale(tmp_path, old, new):
     changed = SOURCE.replace(old, new)
     if old == "    return":
         changed = changed.replace('    """Say', '  """Say').replace("    from", "  from")
-    assert printed(tmp_path, changed) == printed(tmp_path, SOURCE)
+    assert fingerprint(tmp_path, changed) == fingerprint(tmp_path, SOURCE)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_words_imports_and_layout_do_not_make_a_run_stale(tmp_path, old, new):
 )  # fmt: skip
 def test_code_makes_a_run_stale(tmp_path, old, new):
     assert old in SOURCE
-    assert printed(tmp_path, SOURCE.replace(old, new)) != printed(tmp_path, SOURCE)
+    assert fingerprint(tmp_path, SOURCE.replace(old, new)) != fingerprint(tmp_path, SOURCE)
 
 
 # Methods.
@@ -184,12 +184,15 @@ def test_handling_of_arguments_records_and_locks_makes_no_run_older(tree):
 @pytest.mark.parametrize(
     ("path", "old", "new", "older"),
     [
-        ("bench/trainer.py", "self.row += 1", "self.row += 2", {"train", "cost"}),
+        ("bench/steplog.py", "self.row += 1", "self.row += 2", {"train", "cost"}),
         ("bench/runs/protocol.py", "max(updates // 2, 1)", "updates // 2", {"train", "cost"}),
         ("bench/meter.py", "class Flops", "class Flops2", {"cost"}),
         ("evaluation/autoattack.py", "TARGETS = ", "TARGETS = 1 + ", {"autoattack"}),
-        ("evaluation/clean.py", "@torch.no_grad()\n", "", {"train", "cost", "eps_sweep"}),
-        ("evaluation/overfitting.py", "DROP = 15.0", "DROP = 10.0", {"train"}),
+        (
+            "evaluation/clean.py", "@torch.no_grad()\n", "",
+            {"train", "autoattack", "cost", "eps_sweep"},
+        ),
+        ("evaluation/overfitting.py", "FALL = 0.5", "FALL = 0.4", {"train"}),
         ("evaluation/attacks/eps_sweep.py", "1.25 *", "1.5 *", {"eps_sweep"}),
         (
             "bench/models/preact_resnet18.py", "WIDTH = 64", "WIDTH = 65",
@@ -211,7 +214,7 @@ def test_what_a_stage_reaches_makes_it_older(tree, path, old, new, older):
 @pytest.mark.parametrize("function", ["prepare", "work"])
 def test_a_stage_without_its_two_functions_is_refused(tree, function):
     tree("bench/stages/train.py", f"def {function}(", "def other(")
-    with pytest.raises(AssertionError, match="does not say how"):
+    with pytest.raises(AssertionError, match="must define both prepare and work"):
         stage()
 
 
@@ -239,7 +242,7 @@ def test_a_renamed_file_is_the_same_code(tree):
     (catalogue.ROOT / "evaluation/overfitting.py").rename(catalogue.ROOT / "evaluation/co.py")
     tree("bench/stages/train.py", "evaluation.overfitting", "evaluation.co")
     assert stages() == before
-    tree("evaluation/co.py", "DROP = 15.0", "DROP = 10.0")
+    tree("evaluation/co.py", "FALL = 0.5", "FALL = 0.4")
     assert stages()[0] != before[0]
 
 
@@ -257,8 +260,8 @@ def reached(tmp_path, monkeypatch):
     def names(source):
         path = tmp_path / "bench/a.py"
         path.write_text(source)
-        fingerprints._look_again()
-        found = fingerprints._reached([(path, "root")], [tmp_path / "bench"])
+        definitions.forget_files()
+        found = definitions.follow([(path, "root")], [tmp_path / "bench"])
         return {name for _, name in found} - {"", "root"}
 
     return names
@@ -314,15 +317,15 @@ def test_a_checkpoint_is_of_whole_files(tree):
 
 def test_former_codes_are_followed_forwards(monkeypatch):
     table = {"a": {"b"}, "b": {"c", "d"}, "x": {"y"}, "y": {"x"}}
-    monkeypatch.setattr(fingerprints, "former", lambda: table)
-    assert fingerprints.same("z", "z")
-    assert fingerprints.same("a", "b")
-    assert fingerprints.same("a", "d")
-    assert not fingerprints.same("b", "a")
-    assert not fingerprints.same("c", "a")
-    assert not fingerprints.same("a", "z")
-    assert fingerprints.same("x", "y")
-    assert not fingerprints.same("x", "z")  # and comes to an end
+    monkeypatch.setattr(fingerprints, "former_codes", lambda: table)
+    assert fingerprints.equivalent("z", "z")
+    assert fingerprints.equivalent("a", "b")
+    assert fingerprints.equivalent("a", "d")
+    assert not fingerprints.equivalent("b", "a")
+    assert not fingerprints.equivalent("c", "a")
+    assert not fingerprints.equivalent("a", "z")
+    assert fingerprints.equivalent("x", "y")
+    assert not fingerprints.equivalent("x", "z")  # and comes to an end
 
 
 def test_published_records_are_of_the_code_of_now():
@@ -339,7 +342,7 @@ def test_published_records_are_of_the_code_of_now():
             step: (origin["bench_code"], stage(step, run["dataset"], run["architecture"])),
         }
         for section, (old, now) in made.items():
-            if (section, old) not in OLDER and not fingerprints.same(old, now):
+            if (section, old) not in OLDER and not fingerprints.equivalent(old, now):
                 known = table.get(section, {})
                 while old in known:  # the newest code that is known to give these numbers
                     old = known[old]

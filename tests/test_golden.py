@@ -37,7 +37,7 @@ def fingerprint(tiny, name):
     trainer.method.on_epoch(trainer.net, trainer.state, 1)  # past NuAT's first, without its term
     trainer.advance(3)
     w = tiny.weights(trainer.net).double()
-    return w.sum().item(), w.square().sum().item(), trainer.log[0, 0].item()
+    return w.sum().item(), w.square().sum().item(), trainer.log.table[0, 0].item()
 
 
 def test_every_method_has_a_golden():

@@ -173,7 +173,7 @@ def test_free_at_pays_its_replays_with_epochs(tiny):
     trainer = tiny.trainer("free_at", protocol=protocol)
     outcome = trainer.fit()
     assert (outcome.epochs, outcome.updates) == (2, 2 * 3 * 8)  # ceil(9 / 8) epochs of 3 batches
-    assert trainer.log.shape[0] == 3 * 8
+    assert len(trainer.log.table) == 3 * 8
     assert [curve.pert_align is None for curve in outcome.curves] == [False, False]
 
 
@@ -197,7 +197,7 @@ def test_atas_keeps_the_perturbation_where_crop_and_flip_took_it_from(tiny):
     d, shown = trainer.state.d, trainer.net.shown
     corners = set()
     for epoch in range(2):
-        trainer._count(trainer.update, 0)
+        trainer.count(trainer.update, 0)
         for i in range(len(trainer.batches)):
             batch, before = trainer.batches.take(epoch, i, trainer.share), d.clone()
             trainer._step(epoch, i)

@@ -1,4 +1,4 @@
-"""Locks of real processes: two jobs, one folder; four jobs, two devices; kill -9."""
+"""Locks of real processes: jobs that share a run's folder or GPUs, and jobs that are killed."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ import pytest
 
 from bench.runs import locks
 from bench.runs.catalogue import ROOT
-from bench.runs.locks import held, lease, run_lock, visible
+from bench.runs.locks import lease, run_lock, try_lock, visible_gpus
 
 JOB = """
 import os, sys, time
@@ -37,10 +37,10 @@ def start(folder, name, *, seconds=0.4, devices="0,1", code=JOB):
     )  # fmt: skip
 
 
-def until(claim, seconds=20.0):
+def wait_for(condition, seconds=20.0):
     end = time.monotonic() + seconds
-    while not claim():
-        assert time.monotonic() < end, "it never came to be"
+    while not condition():
+        assert time.monotonic() < end, "the condition never became true"
         time.sleep(0.02)
 
 
@@ -49,14 +49,15 @@ def started(folder, name):
     return log.is_file() and f"{name} start" in log.read_text()
 
 
-def free(slot):
-    file = held(slot)
+def free(path):
+    file = try_lock(path)
     if file is not None:
         file.close()
     return file is not None
 
 
-def intervals(folder):
+def spans(folder):
+    """Read the log of JOBs: (device, first second, last second) of each."""
     lines = [line.split() for line in (folder / "log").read_text().splitlines()]
     ends = {name: float(t) for name, what, _, t in lines if what == "end"}
     return [(dev, float(t), ends[name]) for name, what, dev, t in lines if what == "start"]
@@ -65,10 +66,10 @@ def intervals(folder):
 def test_each_job_has_a_device_of_its_own(tmp_path):
     jobs = [start(tmp_path, f"job{i}") for i in range(5)]
     assert [job.wait(30) for job in jobs] == [0] * 5
-    spans = intervals(tmp_path)
-    assert {device for device, _, _ in spans} == {"0", "1"}
-    for i, (device, begin, end) in enumerate(spans):
-        for other, other_begin, other_end in spans[:i]:
+    jobs = spans(tmp_path)
+    assert {device for device, _, _ in jobs} == {"0", "1"}
+    for i, (device, begin, end) in enumerate(jobs):
+        for other, other_begin, other_end in jobs[:i]:
             assert device != other or end <= other_begin or other_end <= begin, (
                 "a device was shared"
             )
@@ -77,7 +78,7 @@ def test_each_job_has_a_device_of_its_own(tmp_path):
 @pytest.mark.parametrize("how", ["crash", "kill"])
 def test_a_dead_job_gives_its_device_back(tmp_path, how):
     first = start(tmp_path, how, seconds=60 if how == "kill" else 0.1, devices="0")
-    until(lambda: started(tmp_path, how))
+    wait_for(lambda: started(tmp_path, how))
     if how == "kill":
         first.send_signal(signal.SIGKILL)
     first.wait(30)
@@ -85,7 +86,7 @@ def test_a_dead_job_gives_its_device_back(tmp_path, how):
 
 
 def test_a_child_that_outlives_its_parent_keeps_the_device(tmp_path):
-    """The lock goes to whom the job starts; a dead parent's device may still be in use."""
+    """Processes that a job starts inherit its lock: they may still use the device of a dead job."""
     code = """
 import os, subprocess, sys, time
 from pathlib import Path
@@ -98,17 +99,17 @@ with lease(1, os.environ, folder=folder / "locks"):
     time.sleep(60)
 """
     parent = start(tmp_path, "parent", devices="0", code=code)
-    until(lambda: started(tmp_path, "parent"))
+    wait_for(lambda: started(tmp_path, "parent"))
     parent.send_signal(signal.SIGKILL)
     parent.wait(30)
-    slot = tmp_path / "locks/gpu-0.lock"
-    assert not free(slot)
+    path = tmp_path / "locks/gpu-0.lock"
+    assert not free(path)
     os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
-    until(lambda: free(slot))
+    wait_for(lambda: free(path))
 
 
 @pytest.mark.parametrize(
-    ("given", "seen"),
+    ("listed", "seen"),
     [
         ("0,1", ["0", "1"]),
         ("3", ["3"]),
@@ -119,8 +120,8 @@ with lease(1, os.environ, folder=folder / "locks"):
         ("GPU-8932f937, MIG-1/2/3", ["GPU-8932f937", "MIG-1/2/3"]),
     ],
 )
-def test_visible_reads_the_list_as_cuda_does(given, seen):
-    assert visible({"CUDA_VISIBLE_DEVICES": given}) == seen
+def test_the_list_of_visible_gpus_is_read_as_cuda_reads_it(listed, seen):
+    assert visible_gpus({"CUDA_VISIBLE_DEVICES": listed}) == seen
 
 
 def test_nothing_is_leased_where_there_is_no_gpu(tmp_path, monkeypatch):
@@ -148,7 +149,7 @@ def test_device_files_are_counted_from_zero(monkeypatch):
         Path("/dev/nvidia-uvm"),
     ]
     monkeypatch.setattr(Path, "glob", lambda self, pattern: iter(files))
-    assert visible({}) == ["0", "1"]
+    assert visible_gpus({}) == ["0", "1"]
 
 
 def test_devices_a_scheduler_gave_are_taken_as_they_are(tmp_path):
@@ -168,17 +169,17 @@ def test_two_devices_are_leased_at_once_or_not_at_all(tmp_path):
             lease(2, other, folder=tmp_path, patience=0.3, say=lambda line: None),
         ):
             pass
-        with lease(1, other, folder=tmp_path):  # the third was not held on to
+        with lease(1, other, folder=tmp_path):  # the attempt on two left the third free
             assert other["CUDA_VISIBLE_DEVICES"] == "2"
 
 
-def half_hours(monkeypatch, then):
-    """Let each look at a lock be half an hour after the last; call then(hours) between them."""
+def half_hours(monkeypatch, between):
+    """Put half an hour between two tries to lock; call between(hours since the first) each time."""
     hours = [0.0]
 
     def sleep(_):
         hours[0] += 0.5
-        then(hours[0])
+        between(hours[0])
 
     class Clock:
         monotonic = staticmethod(lambda: 3600 * hours[0])
@@ -187,18 +188,18 @@ def half_hours(monkeypatch, then):
     monkeypatch.setattr(locks, "time", Clock)
 
 
-def test_a_device_is_waited_for_without_end_and_that_is_said_every_hour(tmp_path, monkeypatch):
-    said, first = [], ExitStack()
+def test_a_job_waits_for_a_device_without_end_and_says_so_every_hour(tmp_path, monkeypatch):
+    lines, first = [], ExitStack()
     first.enter_context(lease(1, {"CUDA_VISIBLE_DEVICES": "0"}, folder=tmp_path))
     half_hours(monkeypatch, lambda hours: first.close() if hours == 72 else None)
     environ = {"CUDA_VISIBLE_DEVICES": "0"}
-    with lease(1, environ, folder=tmp_path, say=said.append) as mine:
+    with lease(1, environ, folder=tmp_path, say=lines.append) as mine:
         assert mine == ["0"]
-    assert len(said) == 72
-    assert set(said) == {f"all of GPUs 0 are leased; waiting for 1 (locks in {tmp_path})"}
+    assert len(lines) == 72
+    assert set(lines) == {f"all of GPUs 0 are leased; waiting for 1 (locks in {tmp_path})"}
 
 
-def test_a_run_is_waited_for_a_day(tmp_path, monkeypatch):
+def test_a_job_waits_a_day_for_a_run(tmp_path, monkeypatch):
     half_hours(monkeypatch, lambda hours: None)
     with (
         run_lock(tmp_path, "train"),
@@ -218,14 +219,14 @@ def test_asking_for_more_devices_than_there_are_is_refused(tmp_path):
 
 
 def taken(folder, stage, **rest):
-    """Would this stage have to wait?"""
-    said = []
+    """Whether this stage would have to wait."""
+    lines = []
     try:
-        with run_lock(folder, stage, say=said.append, patience=0.3, **rest):
+        with run_lock(folder, stage, say=lines.append, patience=0.3, **rest):
             return False
     except TimeoutError:
-        assert len(said) == 1
-        assert "belongs to another running job; waiting" in said[0]
+        assert len(lines) == 1
+        assert "belongs to another running job; waiting" in lines[0]
         return True
 
 

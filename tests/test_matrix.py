@@ -11,7 +11,7 @@ from bench import batches, data
 from bench.data import _cache
 from bench.runs import catalogue
 from bench.runs.record import Record
-from bench.runs.suite import published_width, run
+from bench.runs.run import parse_run
 from bench.stages import running
 
 # Below 12 channels torch 2.11 corrupts memory at 56 pixels and more: oneDNN's backward pass of a
@@ -52,7 +52,7 @@ def trained(name, architecture, width, folder, monkeypatch, *, method="fgsm_rs",
         "dataset": name, "architecture": architecture, "width": width, "method": method,
         "eps": 8, "protocol": "sora-vit" if architecture == "vit" else "smoke",
     }  # fmt: skip
-    config = run(json.dumps(config)).as_dict()
+    config = parse_run(json.dumps(config)).as_dict()
     config["protocol"] |= {"epochs": 2, "name": "two epochs"} | protocol
     argv = ["train", "--config", json.dumps(config), "--out", str(folder / "run")]
     argv += ["--data-dir", str(folder), "--probe-images", "1", "--test-images", "1"]
@@ -78,7 +78,7 @@ def test_a_pair_trains_and_evaluates(dataset, architecture, tmp_path, monkeypatc
 @pytest.mark.slow
 @pytest.mark.parametrize(("dataset", "architecture"), PAIRS)
 def test_a_pair_at_its_published_width(dataset, architecture, tmp_path, monkeypatch):
-    width = published_width(architecture)
+    width = catalogue.published_width(architecture)
     holds(trained(dataset, architecture, width, tmp_path, monkeypatch))
 
 

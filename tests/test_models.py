@@ -12,7 +12,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bench.models import build, parameters
 from bench.runs import catalogue
-from bench.runs import suite as config
 
 MEAN, STD = [0.4914, 0.4822, 0.4465], [0.2471, 0.2435, 0.2616]
 ARCHITECTURES = catalogue.names("bench/models")
@@ -58,11 +57,11 @@ def kinds(layers):
     ],
 )
 def test_parameters_are_as_many_as_published(arch, count):
-    assert parameters(cifar(arch, width=config.published_width(arch))) == count
+    assert parameters(cifar(arch, width=catalogue.published_width(arch))) == count
 
 
 def test_vit_is_vit_s16_at_224_pixels():
-    vit = cifar("vit", width=config.published_width("vit"), size=224, classes=1000)
+    vit = cifar("vit", width=catalogue.published_width("vit"), size=224, classes=1000)
     assert parameters(vit) == 22_050_664
     assert vit.body[1].patch_embed.patch_size == (16, 16)
     assert vit.body[1].blocks[0].attn.num_heads == 6

@@ -67,22 +67,22 @@ def window(browser):
 @pytest.fixture
 def opened(window, results):
     """Open the page; fails on any error, warning or request of the page."""
-    said, asked, pages = [], [], []
+    messages, requests, pages = [], [], []
 
     def show(address="", path=results / "leaderboard.html"):
         page = window.new_page()
         pages.append(page)
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("console", lambda message: said.append(message.text))
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("request", lambda request: requests.append(request.url))
         page.goto(f"{path.as_uri()}{address}")
         return page
 
     yield show
     for page in pages:
         page.close()
-    assert not said
-    assert all(url.startswith(("file:", "blob:")) for url in asked)
+    assert not messages
+    assert all(url.startswith(("file:", "blob:")) for url in requests)
 
 
 def column(page, key, group=0):
@@ -170,14 +170,14 @@ def test_the_drawer_opens_by_keyboard_and_tells_all_of_a_run(opened):
     page.wait_for_selector("#run-curves svg")
     text = drawer.inner_text()
     origin = ("0123456789abcdef", "torch 2.11.0", "CPU of a test", "c" * 64)
-    for said in (
+    for part in (
         *origin,
         "class fgsm: ...",
         "--config",
         '"alpha": 1.25',
         "goodfellow2015explaining",
     ):
-        assert said in text
+        assert part in text
     drawer.get_by_role("button", name="1", exact=True).click()
     assert "collapse began in epoch" in drawer.inner_text()
     address = "#" + page.url.partition("#")[2]
@@ -221,12 +221,12 @@ def test_exports_hold_the_view_and_escape_it(opened):
         re.findall(r"\|", text.input_value().splitlines()[2])
     )
     page.locator('select[data-key="format"]').select_option("latex")
-    said = text.input_value()
-    assert said.count(r"\end{table}") == 1
-    assert "AutoAttack on the first 40 test images" in said
-    assert "100 training images" in said
-    assert r"\textless{}script\textgreater{}" in said
-    assert r"50 \% \$x\_1\$ \textbackslash{}end\{table\}" in said
+    table = text.input_value()
+    assert table.count(r"\end{table}") == 1
+    assert "AutoAttack on the first 40 test images" in table
+    assert "100 training images" in table
+    assert r"\textless{}script\textgreater{}" in table
+    assert r"50 \% \$x\_1\$ \textbackslash{}end\{table\}" in table
     page.locator('select[data-key="format"]').select_option("bibtex")
     assert text.input_value().startswith("% no entry for: <script>")
     assert "@inproceedings{croce2020reliable," in text.input_value()

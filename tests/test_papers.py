@@ -1,4 +1,4 @@
-"""Printed numbers beside ours: what is compared, what departs, what is said of an empty cell."""
+"""Printed numbers beside ours: what is compared, what departs, and why a cell is empty."""
 
 import dataclasses
 import re
@@ -11,12 +11,23 @@ import pytest
 
 from bench.runs import catalogue
 from bench.runs.protocol import PROTOCOLS
-from bench.runs.record import Attack, Config, Data, Epoch, Measure, Record, Score, Training, Verdict
+from bench.runs.record import (
+    Attack,
+    Config,
+    Data,
+    Epoch,
+    Evaluation,
+    Record,
+    Score,
+    Training,
+    Verdict,
+)
 from report import render
+from report.collect import RunRecords
+from report.groups import groups
 from report.papers import page
 from report.printed import Choice, Paper, Printed, papers, printed
-from report.reproduction import ATTACKS, compare, effects
-from report.table import Run, groups
+from report.reproduction import ATTACKS, effects, paper_report
 
 HOSTILE = "<script>alert('x')</script> \"q\" | a\\b"
 ANNOUNCED = {"seat", "soar"}  # methods that have a table and no file yet
@@ -26,10 +37,10 @@ PAPER = Paper(
 )  # fmt: skip
 NUMBER = Printed(
     table="Table 1", dataset="cifar10", architecture="preact_resnet18", norm="Linf", eps="8/255",
-    printed="SORA", method="sora", settings={}, attack="autoattack", checkpoint="last",
+    label="SORA", method="sora", settings={}, attack="autoattack", checkpoint="last",
     value="40.0", unit="%", spread="", seeds=None, epochs="30", note="",
 )  # fmt: skip
-RULE = Choice(what="w", said="s", method="sora", field="rule", options=["code", "paper"])
+RULE = Choice(what="w", known="s", method="sora", field="rule", options=["code", "paper"])
 DATA = Data(checksum="c", official=True, train_images=50_000, test_images=10_000)
 
 
@@ -61,8 +72,8 @@ def run(
         after={"clean": aa, "apgd-ce": aa + 1, "square": aa}, robust={}, attack_seconds=1.0,
         mode=mode,
     )  # fmt: skip
-    measure = Measure(settings={}, scores={"pgd50_10": score}, measure_seconds=1.0)
-    return Run(folder=f"{seed}", config=config, published=False, stages={
+    measure = Evaluation(settings={}, scores={"pgd50_10": score}, measure_seconds=1.0)
+    return RunRecords(folder=f"{seed}", config=config, published=False, records={
         "train": record("train", config, data=data, training=training),
         "autoattack": record("autoattack", config, data=data, attack=attack),
         "pgd50_10": record("pgd50_10", config, data=data, measure=measure),
@@ -70,7 +81,7 @@ def run(
 
 
 def cell(*runs, paper=PAPER, **changes):
-    (found,) = compare(paper, [dataclasses.replace(NUMBER, **changes)], runs).blocks[0].cells
+    (found,) = paper_report(paper, [dataclasses.replace(NUMBER, **changes)], runs).blocks[0].cells
     return found
 
 
@@ -80,7 +91,7 @@ def cell(*runs, paper=PAPER, **changes):
 @pytest.mark.parametrize("paper", papers(), ids=lambda paper: paper.key)
 def test_printed_numbers_are_sound_and_stand_once(paper):
     numbers = printed(paper.key)
-    keys = Counter((n.table, n.dataset, n.architecture, n.norm, n.eps, n.printed, n.attack)
+    keys = Counter((n.table, n.dataset, n.architecture, n.norm, n.eps, n.label, n.attack)
                    for n in numbers)  # fmt: skip
     assert [key for key, count in keys.items() if count > 1] == []
     for number in numbers:
@@ -91,7 +102,7 @@ def test_printed_numbers_are_sound_and_stand_once(paper):
         assert number.dataset in catalogue.names("bench/data")
         assert number.norm in ("Linf", "L2", "Linf/L2(1.74)", "")
         assert not number.eps or re.fullmatch(r"[\d.]+/255", number.eps)
-        unknown = number.settings.keys() - catalogue.settings(number.method).keys() \
+        unknown = number.settings.keys() - catalogue.default_settings(number.method).keys() \
             if number.method in catalogue.names("methods") else ()  # fmt: skip
         assert not unknown
 
@@ -106,13 +117,13 @@ def test_papers_and_choices_name_what_exists():
         assert set(paper.protocols) <= PROTOCOLS.keys()
         for method, settings in paper.settings.items():
             if method not in ANNOUNCED:
-                assert settings.keys() <= catalogue.settings(method).keys()
+                assert settings.keys() <= catalogue.default_settings(method).keys()
         for choice in paper.choices:
             assert len(choice.options) >= 2 or not choice.field
             if choice.field == "protocol":
                 assert set(choice.options) <= PROTOCOLS.keys()
             elif choice.method and choice.method not in ANNOUNCED:
-                assert choice.field in catalogue.settings(choice.method)
+                assert choice.field in catalogue.default_settings(choice.method)
 
 
 def test_a_line_that_is_no_number_is_named(tmp_path, monkeypatch):
@@ -134,17 +145,17 @@ def test_a_line_that_is_no_number_is_named(tmp_path, monkeypatch):
 )
 def test_only_like_is_compared_with_like(changes):
     found = cell(run(**changes))
-    assert (found.ours, found.why, found.verdict) == (None, "no run of sora like it", "none")
+    assert (found.ours, found.reason, found.verdict) == (None, "no run of sora like it", "none")
 
 
 def test_a_row_with_settings_is_compared_with_runs_that_have_them():
     with_tau = {"settings": {"tau": 0.5}}
-    assert cell(run(), **with_tau).why == "no run of sora tau=0.5 like it"
+    assert cell(run(), **with_tau).reason == "no run of sora tau=0.5 like it"
     assert cell(run(settings={"tau": 0.5}), **with_tau).ours.mean == 40.0
 
 
 @pytest.mark.parametrize(
-    ("changes", "why"),
+    ("changes", "reason"),
     [
         ({"attack": "pgd20"}, "attack not run here"),
         ({"method": ""}, "method not here"),
@@ -156,9 +167,9 @@ def test_a_row_with_settings_is_compared_with_runs_that_have_them():
         ({"checkpoint": "best"}, "of the best epoch; ours is the last"),
     ],
 )
-def test_a_number_that_cannot_be_compared_says_why(changes, why):
+def test_a_number_that_cannot_be_compared_says_why(changes, reason):
     found = cell(run(), **changes)
-    assert (found.ours, found.why) == (None, why)
+    assert (found.ours, found.reason) == (None, reason)
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -187,16 +198,16 @@ def test_seeds_are_summed_up_and_counted():
     assert found.ours.text == "40.00 [27.3, 52.7], 2 seeds of 10000 images"
 
 
-def test_what_the_paper_leaves_open_is_said_of_our_runs():
+def test_what_the_paper_leaves_open_stands_beside_our_result():
     paper = dataclasses.replace(PAPER, choices=[RULE])
     assert cell(run(), paper=paper).ours.text.endswith("10000 images, rule=code")
     assert cell(run(), paper=PAPER).ours.text.endswith("10000 images")
 
 
-def test_notes_of_a_row_are_said_once():
+def test_notes_of_a_row_stand_once():
     both = [dataclasses.replace(NUMBER, note="a; b"),
             dataclasses.replace(NUMBER, attack="fgsm", note="a; c")]  # fmt: skip
-    (block,) = compare(PAPER, both, []).blocks
+    (block,) = paper_report(PAPER, both, []).blocks
     assert block.beside("SORA") == ["paper: a", "paper: b", "paper: c"]
 
 
@@ -207,7 +218,7 @@ def test_the_runs_that_depart_least_stand_beside_the_number():
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "departures"),
     [
         ({}, ()),
         ({"protocol": "sora-cosine"}, ("protocol sora-cosine, not sora-paper",)),
@@ -224,8 +235,8 @@ def test_the_runs_that_depart_least_stand_beside_the_number():
     ],
     ids=str,
 )
-def test_every_departure_is_said(changes, said):
-    assert cell(run(**changes)).ours.departures == said
+def test_every_departure_is_listed(changes, departures):
+    assert cell(run(**changes)).ours.departures == departures
 
 
 def test_a_paper_whose_protocol_is_not_here_says_so():
@@ -243,15 +254,15 @@ def test_any_network_that_is_here_is_compared_at_its_own_width():
                                                 ("pgd10", False)])  # fmt: skip
 def test_fast_mode_departs_where_the_number_is_autoattacks(attack, is_one):
     runs = [run(), run(seed=1, mode="fast")]
-    said = ("AutoAttack in fast mode",) if is_one else ()
-    assert cell(*runs, attack=attack).ours.departures == said
+    departures = ("AutoAttack in fast mode",) if is_one else ()
+    assert cell(*runs, attack=attack).ours.departures == departures
     assert cell(runs[0], attack=attack).ours.departures == ()
 
 
 def test_a_failed_run_says_so_in_its_cell():
     broken = run()
-    broken.stages["autoattack"] = record("autoattack", broken.config, "oom", "memory is full")
-    assert cell(broken).why == "oom: memory is full"
+    broken.records["autoattack"] = record("autoattack", broken.config, "oom", "memory is full")
+    assert cell(broken).reason == "oom: memory is full"
     assert cell(broken, attack="clean").ours.mean == 40.0
 
 
@@ -271,7 +282,7 @@ def test_a_choice_is_measured_on_runs_that_differ_in_it_alone():
 
 
 def test_a_choice_between_protocols_is_one_too():
-    choice = Choice(what="w", said="s", field="protocol", options=["sora-paper", "sora-cosine"])
+    choice = Choice(what="w", known="s", field="protocol", options=["sora-paper", "sora-cosine"])
     found = effects(choice, [run(30.0), run(33.0, protocol="sora-cosine")])
     assert len(found) == 3
     for effect in found:
@@ -285,8 +296,8 @@ def test_pairs_attacked_on_different_images_are_no_pairs():
 
 def test_what_no_run_differs_in_is_not_measured():
     assert effects(RULE, [run()]) == []
-    assert effects(Choice(what="w", said="s"), [run(), run(seed=1)]) == []
-    shown = page([compare(dataclasses.replace(PAPER, choices=[RULE]), [NUMBER], [run()])])
+    assert effects(Choice(what="w", known="s"), [run(), run(seed=1)]) == []
+    shown = page([paper_report(dataclasses.replace(PAPER, choices=[RULE]), [NUMBER], [run()])])
     assert "not measured: no two runs differ in rule alone" in shown
 
 
@@ -296,12 +307,14 @@ def test_what_no_run_differs_in_is_not_measured():
 def test_foreign_text_stays_text():
     hostile = run(settings={"rule": HOSTILE})
     failed = run(seed=1, method="fgsm")
-    failed.stages["autoattack"] = record("autoattack", failed.config, "failed", HOSTILE)
-    numbers = [NUMBER, dataclasses.replace(NUMBER, printed=HOSTILE, method="fgsm", note=HOSTILE)]
+    failed.records["autoattack"] = record("autoattack", failed.config, "failed", HOSTILE)
+    numbers = [NUMBER, dataclasses.replace(NUMBER, label=HOSTILE, method="fgsm", note=HOSTILE)]
     paper = dataclasses.replace(PAPER, choices=[dataclasses.replace(
         RULE, options=["code", HOSTILE])])  # fmt: skip
     found = [
-        compare(paper, numbers, [run(), hostile, run(seed=2, settings={"rule": HOSTILE}), failed])
+        paper_report(
+            paper, numbers, [run(), hostile, run(seed=2, settings={"rule": HOSTILE}), failed]
+        )
     ]
     assert found[0].effects[0][1] and HOSTILE in found[0].blocks[0].cells[0].ours.chosen
     assert "<script" not in page(found)
@@ -314,7 +327,7 @@ def test_foreign_text_stays_text():
 
 
 def test_the_page_needs_no_network_and_no_script():
-    shown = page([compare(paper, printed(paper.key), [run()]) for paper in papers()])
+    shown = page([paper_report(paper, printed(paper.key), [run()]) for paper in papers()])
     links = re.findall(r'href="([^"]*)"', shown)
     assert links == [paper.link for paper in papers()]
     for word in ("<script", "src=", "@import", "url("):
@@ -322,8 +335,8 @@ def test_the_page_needs_no_network_and_no_script():
 
 
 def test_every_printed_number_is_on_the_page():
-    found = [compare(paper, printed(paper.key), [run(45.0)]) for paper in papers()]
-    total = sum(comparison.counts.total() for comparison in found)
+    found = [paper_report(paper, printed(paper.key), [run(45.0)]) for paper in papers()]
+    total = sum(report.counts.total() for report in found)
     assert total == 723
     markdown = page(found, "paper_report.md.j2")
     assert sum(line.startswith("| ") and " --- " not in line and not line.startswith("| method")
@@ -362,10 +375,10 @@ def test_a_readme_without_anything_to_compare_says_so():
 
 
 def test_only_numbers_that_a_record_could_stand_beside_are_counted_as_such():
-    possible = [NUMBER, dataclasses.replace(NUMBER, method="fgsm", printed="FGSM")]
-    other = [dataclasses.replace(NUMBER, method="seat", printed="SEAT"),
+    possible = [NUMBER, dataclasses.replace(NUMBER, method="fgsm", label="FGSM")]
+    other = [dataclasses.replace(NUMBER, method="seat", label="SEAT"),
              dataclasses.replace(NUMBER, attack="pgd20")]  # fmt: skip
-    found = compare(PAPER, [*possible, *other], [run()])
+    found = paper_report(PAPER, [*possible, *other], [run()])
     assert (found.counts.total(), found.comparable, len(found.compared)) == (4, 2, 1)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from report.ranks import Pairs, compare, student, tied, unpack
+from report.ranks import Pairs, pair_marks, student, tie_group_ranks, unpack
 
 RNG = np.random.default_rng
 
@@ -42,49 +42,49 @@ def test_the_closed_form_is_what_a_bootstrap_that_draws_finds(seeds):
 
 def test_the_same_images_make_a_difference_seen_that_a_reordering_hides():
     a, b = row(0.50), row(0.47, seed=3)
-    assert compare([a, b], [50, 47])[0][1] == "."
-    assert compare([a, b[:, ::-1]], [50, 47])[0][1] == "?"
+    assert pair_marks([a, b], [50, 47])[0][1] == "."
+    assert pair_marks([a, b[:, ::-1]], [50, 47])[0][1] == "?"
 
 
 def test_seeds_that_disagree_are_not_told_apart_on_any_number_of_images():
     a = row(0.5, seeds=3, wobble=0.1, images=5000, seed=4)
     b = row(0.45, seeds=3, wobble=0.1, images=5000, seed=5)
-    said = compare([a, b], [50, 45])[0][1]
-    assert said in "123456789+"
+    mark = pair_marks([a, b], [50, 45])[0][1]
+    assert mark in "123456789+"
 
 
-def test_more_seeds_of_the_same_spread_tell_apart_when_it_said_so():
+def test_as_many_more_seeds_of_the_same_spread_as_the_mark_counts_tell_apart():
     a, b = row(0.55, seeds=3, wobble=0.05, seed=6), row(0.45, seeds=3, wobble=0.05, seed=7)
-    said = compare([a, b], [55, 45])[0][1]
-    assert said.isdigit()
-    times = 1 + -(-int(said) // 3)  # each seed again: at least as many more, of the same spread
+    mark = pair_marks([a, b], [55, 45])[0][1]
+    assert mark.isdigit()
+    times = 1 + -(-int(mark) // 3)  # each seed again: at least as many more, of the same spread
     again = [np.concatenate([stood] * times) for stood in (a, b)]
-    assert compare(again, [55, 45])[0][1] == "."
+    assert pair_marks(again, [55, 45])[0][1] == "."
 
 
 def test_one_seed_asks_for_a_second_and_too_few_images_for_more():
-    assert compare([row(0.5), row(0.5, seed=1)], [50, 50])[0][1] == "?"
+    assert pair_marks([row(0.5), row(0.5, seed=1)], [50, 50])[0][1] == "?"
     few = [np.tile(RNG(i).random(10) < 0.5, (3, 1)) for i in (1, 2)]
-    assert compare(few, [50, 45])[0][1] == "i"
+    assert pair_marks(few, [50, 45])[0][1] == "i"
 
 
 def test_rows_attacked_on_other_numbers_of_images_are_compared_on_those_they_share():
     long, short = row(0.5, images=400), row(0.5, images=400)[:, :100]
     far = row(0.1, images=400, seed=1)
-    said = compare([long, short, far], [50, 50, 10])
-    assert said[0] == "??."
-    assert [line[i] for i, line in enumerate(said)] == ["?", "?", "?"]
-    assert said == ["".join(line) for line in zip(*said, strict=True)]
+    marks = pair_marks([long, short, far], [50, 50, 10])
+    assert marks[0] == "??."
+    assert [line[i] for i, line in enumerate(marks)] == ["?", "?", "?"]
+    assert marks == ["".join(line) for line in zip(*marks, strict=True)]
 
 
 def test_without_verdicts_means_alone_decide():
-    assert compare([None, None, row(0.5)], [10, 10, 50]) == ["==-", "==-", "--?"]
+    assert pair_marks([None, None, row(0.5)], [10, 10, 50]) == ["==-", "==-", "--?"]
 
 
-def test_who_is_not_told_from_the_first_shares_its_rank():
+def test_rows_not_told_apart_from_the_first_of_their_tie_group_share_its_rank():
     # a is told from c; b from neither; d from all
-    assert tied(["??..", "???.", ".??.", "...?"]) == [1, 1, 3, 4]
-    assert tied([]) == []
+    assert tie_group_ranks(["??..", "???.", ".??.", "...?"]) == [1, 1, 3, 4]
+    assert tie_group_ranks([]) == []
 
 
 def test_student_is_the_tables():

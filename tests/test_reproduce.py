@@ -1,4 +1,4 @@
-"""A recorded run is made again: what is the same is said to be, and what is not is named."""
+"""A recorded run is made again, and each difference from its record is named."""
 
 import dataclasses
 import json
@@ -11,9 +11,9 @@ import torch
 import evaluation.autoattack
 from bench import data
 from bench.runs import catalogue
-from bench.runs import suite as config
-from bench.runs.files import write_json
 from bench.runs.record import Attack, Record, Score
+from bench.runs.run import expand
+from bench.runs.suite import parse_suite, read_yaml
 from bench.stages import running
 from bench.tools import reproduce
 from evaluation.autoattack import ATTACKS, pack, unpack
@@ -54,9 +54,9 @@ def data_dir(tmp_path_factory):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, data_dir):
     """Two runs of the smoke suite that differ in their seed; by seed."""
-    suite = config.load(catalogue.ROOT / "workflows/config/smoke.yaml")
+    suite = read_yaml(catalogue.ROOT / "workflows/config/smoke.yaml")
     folders = {}
-    for run in config.runs(config.suite(suite | CUT)):
+    for run in expand(parse_suite(suite | CUT)):
         held_out = run.protocol | {"name": "held-out", "validation": 64}
         run = dataclasses.replace(run, protocol=held_out)
         folders[run.seed] = tmp_path_factory.mktemp("run")
@@ -86,13 +86,13 @@ def temporary(tmp_path, monkeypatch):
 
 @pytest.fixture
 def again(published, temporary, data_dir, capsys):
-    """Make the run again; what the program exits with, and what it says."""
+    """Run the program; returns its exit code, and its errors or output."""
 
     def program(*words, run=published):
         with pytest.raises(SystemExit) as caught:
             reproduce.main([str(run), "--data-dir", str(data_dir), *words])
-        said = capsys.readouterr()
-        return caught.value.code, said.err if caught.value.code == 2 else said.out
+        output = capsys.readouterr()
+        return caught.value.code, output.err if caught.value.code == 2 else output.out
 
     return program
 
@@ -122,9 +122,9 @@ def moved(accuracy, points):
 
 
 def test_an_honest_run_is_equal_to_the_last_bit_and_leaves_nothing(again, temporary):
-    code, said = again()
+    code, output = again()
     assert code == 0
-    train_line, attack_line, verdict = said.splitlines()
+    train_line, attack_line, verdict = output.splitlines()
     assert train_line.startswith("train: equal to the last bit (2 epochs, clean ")
     assert f"of {IMAGES}, PGD-10 " in train_line
     assert attack_line.startswith("autoattack: equal to the last bit (AutoAttack ")
@@ -134,8 +134,8 @@ def test_an_honest_run_is_equal_to_the_last_bit_and_leaves_nothing(again, tempor
 
 def test_training_alone_can_be_made_again(again, published):
     (published / "autoattack.json").unlink()
-    code, said = again()
-    assert (code, said.count("equal to the last bit")) == (0, 1)
+    code, output = again()
+    assert (code, output.count("equal to the last bit")) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -148,13 +148,13 @@ def test_a_moved_accuracy_is_judged_by_its_interval_and_named(
     score = getattr(Record.read(published / "train.json").training, field)
     forged = moved(score.accuracy, points)
     forge(published, "train", **{field: Score(accuracy=forged, n=IMAGES)})
-    found, said = again()
+    found, output = again()
     assert found == code
-    assert f"; {title} {forged:.2f} recorded, {score.accuracy:.2f} now: {place}" in said
-    assert said.count(" in both") == 3
-    assert said.splitlines()[-1] == ("not reproduced" if code else "reproduced")
+    assert f"; {title} {forged:.2f} recorded, {score.accuracy:.2f} now: {place}" in output
+    assert output.count(" in both") == 3
+    assert output.splitlines()[-1] == ("not reproduced" if code else "reproduced")
     (kept,) = temporary.iterdir()
-    assert f"what was made is in {kept}" in said
+    assert f"what was made is in {kept}" in output
     assert (kept / "train.json").is_file()
 
 
@@ -162,42 +162,46 @@ def test_the_best_epoch_is_judged_by_pgd10(again, published):
     best = Record.read(published / "train.json").training.best
     forged = Score(accuracy=moved(best.pgd10.accuracy, 40), n=IMAGES)
     forge(published, "train", best=dataclasses.replace(best, pgd10=forged))
-    code, said = again()
+    code, output = again()
     assert code == 1
-    assert f"best PGD-10 {forged.accuracy:.2f} recorded, {best.pgd10.accuracy:.2f} now: out" in said
+    assert (
+        f"best PGD-10 {forged.accuracy:.2f} recorded, {best.pgd10.accuracy:.2f} now: out" in output
+    )
 
 
 def test_a_best_epoch_that_is_missing_is_no_reproduction(again, published):
     forge(published, "train", best=None)
-    code, said = again()
-    assert (code, "best PGD-10 is there now alone" in said) == (1, True)
+    code, output = again()
+    assert (code, "best PGD-10 is there now alone" in output) == (1, True)
 
 
 @pytest.mark.parametrize(("points", "code", "place"), [(40, 1, "outside"), (4, 0, "within")])
 def test_a_moved_headline_is_judged_by_its_interval(again, published, points, code, place):
     accuracy = Record.read(published / "autoattack.json").attack.accuracy
     forge(published, "autoattack", accuracy=moved(accuracy, points))
-    found, said = again()
+    found, output = again()
     assert found == code
-    assert f"AutoAttack {moved(accuracy, points):.2f} recorded, {accuracy:.2f} now: {place}" in said
-    assert "train: equal to the last bit" in said
+    assert (
+        f"AutoAttack {moved(accuracy, points):.2f} recorded, {accuracy:.2f} now: {place}" in output
+    )
+    assert "train: equal to the last bit" in output
 
 
 def test_curves_of_another_seed_differ_from_the_first_epoch(again, published, made):
     curves, mine = (Record.read(made[seed] / "train.json").training.curves for seed in (1, 0))
     forge(published, "train", curves=curves, clean=Score(accuracy=50.0, n=IMAGES))
-    said = again()[1]
+    output = again()[1]
     values = f"(loss {curves[0].loss:.9g} recorded, {mine[0].loss:.9g} now)"
-    assert said.startswith(f"train: first differs in epoch 1 {values}; clean ")
+    assert output.startswith(f"train: first differs in epoch 1 {values}; clean ")
 
 
 def test_the_smallest_difference_in_a_later_epoch_is_found_and_seen(again, published):
     first, last = Record.read(published / "train.json").training.curves
     forged = dataclasses.replace(last, loss=last.loss * (1 + 2e-7))  # a float32's last digits
     forge(published, "train", curves=[first, forged])
-    said = again()[1]
-    assert said.startswith("train: first differs in epoch 2 (loss ")
-    old, _, new = said.partition("(loss ")[2].split()[:3]
+    output = again()[1]
+    assert output.startswith("train: first differs in epoch 2 (loss ")
+    old, _, new = output.partition("(loss ")[2].split()[:3]
     assert old != new
 
 
@@ -205,21 +209,21 @@ def test_verdicts_that_differ_are_counted(again, published):
     masks = Record.read(published / "autoattack.json").attack.robust
     turned = f"{int(masks['apgd-t'], 16) ^ 0b101:0{IMAGES // 4}x}"
     forge(published, "autoattack", robust=masks | {"apgd-t": turned})
-    code, said = again()
+    code, output = again()
     assert code == 0
-    assert "autoattack: first differs after apgd-t (on 2 images); AutoAttack " in said
+    assert "autoattack: first differs after apgd-t (on 2 images); AutoAttack " in output
 
 
 def test_another_judgement_of_collapse_is_no_reproduction(again, published):
     verdict = Record.read(published / "train.json").training.verdict
     other = dataclasses.replace(verdict, collapsed=not verdict.collapsed)
     forge(published, "train", verdict=other)
-    code, said = again()
+    code, output = again()
     assert code == 1
-    assert "; collapse is judged otherwise; clean " in said
+    assert "; collapse is judged otherwise; clean " in output
 
 
-def test_only_what_differs_in_where_it_was_made_is_said(again, published):
+def test_only_differing_provenance_is_reported(again, published):
     forge_origin(published, "train", torch="1.0", bench_code="abc")
     now = Record.read(published / "autoattack.json").origin.torch
     line = again()[1].splitlines()[1]
@@ -227,28 +231,30 @@ def test_only_what_differs_in_where_it_was_made_is_said(again, published):
     assert line.count(" recorded, ") == 2
 
 
-def test_what_it_took_is_no_number_of_the_run(again, published):
+def test_time_and_memory_are_no_results(again, published):
     forge(published, "train", train_seconds=1e6, peak_bytes=1, state_bytes=9, resumed=3)
     assert "train: equal to the last bit" in again()[1]
 
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What the stages would be told, as (task, place)."""
-    heard = []
+    """Tasks and places that stages are called with; no stage runs."""
+    calls = []
 
     def execute(task, place):
-        heard.append((task, place))
-        raise ValueError("heard")
+        calls.append((task, place))
+        raise ValueError("called")
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr(reproduce, "execute", execute)
-    return heard
+    return calls
 
 
-def test_a_run_is_made_again_as_it_was_made_unless_told_otherwise(again, published, asked):
+def test_a_run_is_made_again_with_its_recorded_options_unless_flags_say_otherwise(
+    again, published, asked
+):
     forge_origin(published, "train", threads=3)
-    assert again()[1].endswith(": heard\n")
+    assert again()[1].endswith(": called\n")
     forge_origin(published, "train", device="NVIDIA H200")
     forge(published, "train", engine="captured")
     again()
@@ -260,7 +266,7 @@ def test_a_run_is_made_again_as_it_was_made_unless_told_otherwise(again, publish
     assert options == [(IMAGES, 8)] * 3
 
 
-def test_an_attack_is_made_again_as_it_was_made(again, published, monkeypatch):
+def test_an_attack_is_made_again_with_its_recorded_options(again, published, monkeypatch):
     asked, execute = [], reproduce.execute
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr(
@@ -268,18 +274,18 @@ def test_an_attack_is_made_again_as_it_was_made(again, published, monkeypatch):
     )
     forge(published, "autoattack", mode="fast")
     again()
-    told = asked[-1].options
-    assert (told.images, told.batch, told.seed, told.mode) == (IMAGES, 7, 3, "fast")
+    options = asked[-1].options
+    assert (options.images, options.batch, options.seed, options.mode) == (IMAGES, 7, 3, "fast")
 
 
-def test_a_folder_of_ones_own_is_kept_and_never_taken_for_the_work(again, published, tmp_path):
-    code, said = again("--into", str(tmp_path / "mine"))
+def test_a_named_folder_is_kept_and_never_reused(again, published, tmp_path):
+    code, output = again("--into", str(tmp_path / "mine"))
     assert code == 0
-    assert f"what was made is in {tmp_path / 'mine'}" in said
+    assert f"what was made is in {tmp_path / 'mine'}" in output
     assert (tmp_path / "mine/model.safetensors").is_file()
     for folder in (tmp_path / "mine", published):
-        code, said = again("--into", str(folder))
-        assert (code, "has records already; name a new folder" in said) == (2, True)
+        code, output = again("--into", str(folder))
+        assert (code, "has records already; name a new folder" in output) == (2, True)
 
 
 def no_record(run):
@@ -348,46 +354,44 @@ def no_json(run):
         (two_configurations, "its records are of two configurations"),
     ],
 )
-def test_what_cannot_be_judged_here_is_said_before_anything_is_done(
+def test_a_run_that_cannot_be_judged_is_refused_before_any_work(
     again, published, temporary, change, reason
 ):
     change(published)
-    code, said = again()
+    code, output = again()
     assert code == 2
-    assert said.startswith(f"cannot judge {published}: ")
-    assert reason in said
+    assert output.startswith(f"cannot judge {published}: ")
+    assert reason in output
     assert list(temporary.iterdir()) == []
 
 
-def test_missing_data_cannot_be_judged_and_the_command_for_them_is_said(again, tmp_path):
-    code, said = again("--data-dir", str(tmp_path))
-    assert (code, "run: python -m bench data digits" in said) == (2, True)
+def test_missing_data_cannot_be_judged_and_the_command_for_them_is_named(again, tmp_path):
+    code, output = again("--data-dir", str(tmp_path))
+    assert (code, "run: python -m bench data digits" in output) == (2, True)
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "said"),
+    ("status", "code", "message"),
     [
         ("diverged", 1, "train: done in the record, diverged now: loss is nan\n"),
         ("oom", 2, "train is oom here: loss is nan; see "),
     ],
 )
-def test_training_that_fails_now_is_judged_by_whose_fault_it_is(
-    again, published, temporary, monkeypatch, status, code, said
+def test_a_diverged_training_is_judged_and_one_out_of_memory_is_not(
+    again, published, temporary, monkeypatch, status, code, message
 ):
-    def stage(words):
-        (into,) = temporary.iterdir()
-        raw = json.loads((published / "train.json").read_text())
-        write_json(into / "train.json", raw | {"status": status, "reason": "loss is nan",
-                                               "training": None})  # fmt: skip
+    def execute(task, place):
+        record = Record.read(published / "train.json")
+        return dataclasses.replace(record, status=status, reason="loss is nan", training=None)
 
-    monkeypatch.setitem(reproduce.STAGES, "train", stage)
-    found, heard = again()
+    monkeypatch.setattr(reproduce, "execute", execute)
+    found, output = again()
     assert found == code
-    assert said in heard
+    assert message in output
     assert len(list(temporary.iterdir())) == 1
 
 
 @pytest.mark.parametrize(("share", "n"), [(0.5, 100), (0.0, 10), (1.0, 48), (0.4889, 360)])
-def test_the_interval_is_the_pages(share, n):
-    found = reproduce.interval(Score(accuracy=100 * share, n=n))
+def test_the_confidence_interval_is_the_pages(share, n):
+    found = reproduce.confidence_interval(Score(accuracy=100 * share, n=n))
     assert found == pytest.approx(wilson(share, n))

@@ -1,4 +1,4 @@
-"""RobustBench's rows in, our networks out, and its own package to judge what it gets."""
+"""Rows of RobustBench are read, networks are exported, and its own package evaluates them."""
 
 import dataclasses
 import importlib.util
@@ -46,7 +46,7 @@ def test_a_row_of_robustbench_is_read_with_its_numbers(tmp_path):
     )]  # fmt: skip
 
 
-def test_keys_that_come_and_go_are_no_mistakes(tmp_path):
+def test_optional_keys_may_be_missing_or_extra(tmp_path):
     put(tmp_path, autoattack_acc=None, eps="0.031", link="", footnote="A note.", unreliable=True,
         additional_data=True, external="44.0")  # fmt: skip
     (row,) = read(tmp_path)
@@ -67,7 +67,7 @@ def test_other_threat_models_and_their_tables_are_passed_over(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"text": "{"}, "no JSON ("),
         ({"text": "[]"}, "no JSON object"),
@@ -83,11 +83,11 @@ def test_other_threat_models_and_their_tables_are_passed_over(tmp_path):
     ],
     ids=str,
 )
-def test_a_bad_file_is_named_with_its_fault(tmp_path, changes, said):
+def test_a_bad_file_is_named_with_its_fault(tmp_path, changes, message):
     path = put(tmp_path, **changes)
     with pytest.raises(ValueError, match="no model_info") as caught:
         read(tmp_path)
-    assert f"{path}: {said}" in str(caught.value)
+    assert f"{path}: {message}" in str(caught.value)
 
 
 def test_a_file_in_the_wrong_folder_is_named(tmp_path):
@@ -108,7 +108,7 @@ def test_all_bad_files_are_named_at_once_and_nothing_is_copied(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_program_copies_what_is_sound(tmp_path, monkeypatch, capsys):
+def test_the_program_copies_valid_rows(tmp_path, monkeypatch, capsys):
     put(tmp_path / "in")
     words = ["outside", str(tmp_path / "in"), "--into", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", words)

@@ -1,7 +1,11 @@
-"""A stage of a run: what becomes a record, what ends the program, what is not done twice."""
+"""Running a stage: what becomes a record, what ends the program, and when it is done again."""
 
 import dataclasses
+import errno
 import json
+import os
+import signal
+import subprocess
 from pathlib import Path
 
 import made_up
@@ -10,16 +14,19 @@ import torch
 
 from bench import data
 from bench.runs import catalogue
-from bench.runs import suite as config
+from bench.runs.files import CannotWriteError
 from bench.runs.record import Record
+from bench.runs.run import expand
 from bench.runs.stage import stage
-from bench.stages import running, setup, train
+from bench.runs.suite import parse_suite, read_yaml
+from bench.stages import machine, running, setup, train
+from bench.stages.faults import MethodError
 from bench.stages.job import Job, Refused, Skipped
-from bench.trainer import Diverged
+from bench.steplog import Diverged
 
 PGD = "--evaluation pgd50_10"
 AS_MADE_UP = ("--test-images", "50", "--probe-images", "10")  # images of made_up.training
-RUN = config.runs(config.suite({"methods": ["fgsm"]}))[0]
+RUN = expand(parse_suite({"methods": ["fgsm"]}))[0]
 
 
 @pytest.fixture
@@ -53,6 +60,15 @@ def raising(error):
         (KeyError("d"), "failed", "KeyError: 'd'"),
         (ValueError("a method's own"), "failed", "ValueError: a method's own"),
         (AssertionError("reach"), "failed", "AssertionError: reach"),
+        (SystemExit(0), "failed", "SystemExit: 0"),
+        (GeneratorExit(), "failed", "GeneratorExit"),
+        (
+            FileNotFoundError(2, "No such file"),
+            "failed",
+            "FileNotFoundError: [Errno 2] No such file",
+        ),
+        (KeyboardInterrupt(), "failed", "KeyboardInterrupt, which no signal had asked for"),
+        (RuntimeError("lone \ud800"), "failed", "RuntimeError: lone \\ud800"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -81,12 +97,56 @@ def test_what_the_user_can_put_right_ends_the_program_without_a_record(execute, 
 
 
 def test_an_interrupt_is_no_failure(execute, tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        execute(raising(KeyboardInterrupt()))
+    def work():
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # may be off, behind a &
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            execute(work)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not (tmp_path / "run/train.json").exists()
 
 
-def test_what_is_done_is_not_done_again_unless_that_is_said(execute):
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device; this is the"),
+        (CannotWriteError("cannot write to state"), "cannot write to state; this is the machine's"),
+        (
+            RuntimeError("write failed (os error 5)"),
+            "write failed .* this is the machine's failure",
+        ),
+    ],
+    ids=repr,
+)
+def test_a_failure_of_the_machine_ends_the_program_without_a_record(execute, tmp_path, error, said):
+    with pytest.raises(SystemExit, match=said):
+        execute(raising(error))
+    assert not (tmp_path / "run/train.json").exists()
+    record = execute(lambda: made_up.training())  # the same command goes on
+    assert record.status == "done"
+
+
+def test_a_gpu_that_does_not_answer_after_a_failure_is_the_machines(execute, tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "answers", lambda device: False)
+    with pytest.raises(
+        SystemExit, match=r"does not answer any more after RuntimeError: CUDA error"
+    ):
+        execute(raising(RuntimeError("CUDA error")))
+    assert not (tmp_path / "run/train.json").exists()
+
+
+def test_a_method_that_fails_before_its_first_step_is_a_record(execute):
+    def prepare(job):
+        raise MethodError from RuntimeError("no room for my state")
+
+    record = execute(made_up.training, prepare=prepare)
+    assert (record.status, record.reason) == ("failed", "RuntimeError: no room for my state")
+
+
+def test_a_stage_that_is_done_is_done_again_with_the_flag_alone(execute):
     ran = []
     execute(lambda: ran.append(1) or made_up.training(), *AS_MADE_UP)
     execute(lambda: ran.append(2) or made_up.training(), *AS_MADE_UP)
@@ -105,7 +165,7 @@ def test_a_failure_a_new_attempt_and_a_forgotten_record_are_done_again(execute, 
     assert ran == [1, 2, 3]
 
 
-def test_a_record_says_what_its_stage_was_told(execute):
+def test_a_record_holds_the_options_of_its_stage(execute):
     options = execute(raising(KeyError()), "--probe-images", "4").options
     assert options == {"test_images": None, "probe_images": 4, "engine": "auto",
                        "checkpoint_seconds": 30.0}  # fmt: skip
@@ -143,13 +203,13 @@ def test_a_wrong_flag_is_told_with_what_is_allowed(tmp_path, capsys, words, said
 
 
 def job_of(run, *, device="cpu"):
-    """A job that is only asked for its configuration and its device."""
+    """A job with a configuration and a device, and nothing in its folders."""
     training = stage("train")
-    return Job(training, run, training.options, Path(), Path(), torch.device(device), print)
+    return Job(training, run, training.defaults, Path(), Path(), torch.device(device), print)
 
 
 def loaded_as(name, checksum="c"):
-    """A data set of which nothing is asked but what is fixed about it."""
+    """A data set without images."""
     return data.Loaded(None, data.info(name), checksum, official=True)
 
 
@@ -172,11 +232,11 @@ def test_tf32_on_a_cpu_is_refused():
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Run a stage of a tiny run as its program would; says whether it did any work."""
+    """Run a stage of a tiny run as its program would; return whether its record changed."""
     folder = tmp_path_factory.mktemp("trained")
     data.prepare("digits", folder, say=lambda line: None)
-    cut = config.load(catalogue.ROOT / "workflows/config/smoke.yaml") | {"train_images": 64}
-    run = config.runs(config.suite(cut))[0]
+    cut = read_yaml(catalogue.ROOT / "workflows/config/smoke.yaml") | {"train_images": 64}
+    run = expand(parse_suite(cut))[0]
 
     def do(program, record, *words):
         path = folder / "run" / f"{record}.json"
@@ -233,8 +293,8 @@ def test_a_bf16_run_is_evaluated_and_attacked_in_fp32(tmp_path, monkeypatch):
     seen, exact = [], setup.exact
     monkeypatch.setattr(setup, "exact", lambda net: seen.append(net) or exact(net))
     data.prepare("digits", tmp_path, say=lambda line: None)
-    cut = config.load(catalogue.ROOT / "workflows/config/smoke.yaml") | {"train_images": 64}
-    run = config.runs(config.suite(cut | {"precision": "bf16"}))[0]
+    cut = read_yaml(catalogue.ROOT / "workflows/config/smoke.yaml") | {"train_images": 64}
+    run = expand(parse_suite(cut | {"precision": "bf16"}))[0]
     words = ["--config", json.dumps(run.as_dict()), "--out", str(tmp_path / "run")]
     words += ["--data-dir", str(tmp_path), "--device", "cpu"]
     running.main("train", [*words, "--test-images", "8", "--probe-images", "4"])
@@ -246,8 +306,8 @@ def test_the_best_epoch_is_attacked_where_one_was_chosen(tmp_path):
     from safetensors.torch import load_file, save_file
 
     data.prepare("digits", tmp_path, say=lambda line: None)
-    cut = config.load(catalogue.ROOT / "workflows/config/smoke.yaml") | {"train_images": 64}
-    run = config.runs(config.suite(cut))[0].as_dict()
+    cut = read_yaml(catalogue.ROOT / "workflows/config/smoke.yaml") | {"train_images": 64}
+    run = expand(parse_suite(cut))[0].as_dict()
 
     def do(program, name, protocol, *more):
         words = ["--config", json.dumps(run | {"protocol": run["protocol"] | protocol})]
@@ -294,3 +354,17 @@ def test_the_seed_alone_decides_the_weights():
 
     assert torch.equal(weights(0), weights(0))
     assert not torch.equal(weights(0), weights(1))
+
+
+def test_the_commit_is_of_the_projects_own_repository(tmp_path, monkeypatch):
+    """An archive that lies inside another repository has none."""
+    inside = tmp_path / "onestep"
+    inside.mkdir()
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "theirs"]):
+        given = ["-c", "user.name=n", "-c", "user.email=e@example.org", *words]
+        subprocess.run(["git", *given], cwd=tmp_path, check=True)
+    monkeypatch.setattr(catalogue, "ROOT", tmp_path)
+    assert machine.git("rev-parse", "HEAD")
+    monkeypatch.setattr(catalogue, "ROOT", inside)
+    assert machine.git("rev-parse", "HEAD") is None
+    assert machine.dirty() is None

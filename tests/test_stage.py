@@ -1,4 +1,4 @@
-"""When a stage is done, and what its programs are told: from the one place that says so."""
+"""Stages: when a record counts as done, and the flags that their programs have."""
 
 import dataclasses
 
@@ -6,7 +6,7 @@ import made_up
 import pytest
 
 from bench.runs.record import TRAIN, Record
-from bench.runs.stage import AttackOptions, TrainOptions, flags, flags_of, stage, stages
+from bench.runs.stage import AttackOptions, TrainOptions, as_flags, flags_of, stage, stages
 
 CODE = made_up.ORIGIN.method_code
 
@@ -45,7 +45,7 @@ WANTED = TrainOptions(test_images=50, probe_images=10)
         (dataclasses.replace(FAILED, attempt=2), {"attempt": 3}, "missing"),
     ],
 )
-def test_a_record_is_what_is_wanted_or_it_is_said_why_not(found, changes, state):
+def test_a_record_is_the_wanted_one_or_the_reason_is_given(found, changes, state):
     wanted = dataclasses.replace(WANTED, **changes.pop("wanted", {}))
     assert stage(TRAIN).state(found, wanted, **{"code": CODE} | changes) == state
 
@@ -57,7 +57,7 @@ def test_every_option_that_counts_makes_a_record_stale():
     for name, body in bodies.items():
         one = stage(name)
         found = record(name, **{one.body: body})
-        given = one.made(found)
+        given = one.options_of(found)
         assert one.state(found, given, CODE) == "done"
         for option, flag in zip(dataclasses.fields(given), flags_of(given), strict=True):
             value = getattr(given, option.name)
@@ -66,11 +66,11 @@ def test_every_option_that_counts_makes_a_record_stale():
             assert (state == "done") == option.metadata["free"], (name, option.name)
 
 
-def test_flags_say_what_options_hold_and_nothing_of_none():
-    assert flags(AttackOptions(images=4, mode="fast")) == {
+def test_flags_hold_all_options_that_are_not_none():
+    assert as_flags(AttackOptions(images=4, mode="fast")) == {
         "--images": "4", "--batch": "256", "--mode": "fast", "--seed": "0", "--weights": "last",
     }  # fmt: skip
-    assert "--images" not in flags(AttackOptions())
+    assert "--images" not in as_flags(AttackOptions())
 
 
 def test_a_flag_has_its_kind_its_choices_and_its_least_value():

@@ -7,11 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bench import checkpoint
+from bench import checkpoint, meter
 from bench.batches import Batches
 from bench.method import Cost, Method
 from bench.runs.protocol import PROTOCOLS, Protocol
-from bench.trainer import Diverged
+from bench.steplog import Diverged
 from bench.view import Augment
 
 
@@ -212,13 +212,16 @@ def test_an_adamw_run_killed_in_a_batch_ends_bit_for_bit_the_same(tiny, tmp_path
     assert torch.equal(tiny.weights(whole.net), tiny.weights(second.net))
 
 
-def test_checkpoints_of_other_code_are_not_resumed(tiny, tmp_path):
-    first = tiny.trainer("fgsm", folder=tmp_path, interval=0, identity="old")
-    first.fit()
-    second = tiny.trainer("fgsm", folder=tmp_path, interval=0, identity="new")
-    second.resume()
-    assert second.update == 0
-    assert checkpoint.newest(tmp_path) is None
+def test_checkpoints_of_other_code_are_moved_aside(tiny, tmp_path):
+    state = tmp_path / "state"
+    for identity, aside in (("new", 1), ("newer", 2)):
+        tiny.trainer("fgsm", folder=state, interval=0, identity="old").fit()
+        kept = {path.name for path in state.iterdir()}
+        second = tiny.trainer("fgsm", folder=state, interval=0, identity=identity)
+        second.resume()
+        assert second.update == 0
+        assert checkpoint.newest(state) is None
+        assert {path.name for path in (tmp_path / f"state-aside-{aside}").iterdir()} == kept
 
 
 def test_the_last_two_checkpoints_are_kept(tiny, tmp_path):
@@ -262,12 +265,16 @@ def test_a_probe_changes_nothing(tiny):
     assert [epoch.probe for epoch in curves] == [{"pgd10": 50.0}] * 2
 
 
-def test_probe_seconds_are_not_training_seconds(tiny):
-    import time
+def test_probe_seconds_are_not_training_seconds(tiny, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(meter.time, "perf_counter", lambda: now[0])
 
-    outcome = tiny.trainer("fgsm", probe=lambda net, epoch: time.sleep(0.2) or {}).fit()
-    assert outcome.probe_seconds >= 0.4
-    assert outcome.train_seconds < 0.4
+    def probe(net, epoch):
+        now[0] += 10.0
+        return {}
+
+    outcome = tiny.trainer("fgsm", probe=probe).fit()
+    assert (outcome.probe_seconds, outcome.train_seconds) == (20.0, 0.0)
 
 
 def test_state_is_logged_as_a_curve(tiny):
@@ -284,6 +291,55 @@ class Explodes(Method):
 
     def step(self, net, batch, state, descend):
         descend(lambda z: net(z).square().mean() * torch.inf, at=batch.x)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Spoils(Method):
+    """Finite in every loss; its sixth gradient, the last one of the run, is not."""
+
+    cost = Cost(forward=1, backward=1)
+
+    def step(self, net, batch, state, descend):
+        def spoil():
+            if batch.t.item() > 0.8:  # five of six updates are taken
+                next(net.parameters()).grad.fill_(torch.nan)
+
+        descend(lambda z: net(z).square().mean(), at=batch.x, edit=spoil)
+
+
+def test_weights_that_the_last_update_spoils_end_the_run(tiny):
+    with pytest.raises(Diverged, match=r"is not finite after the last update"):
+        tiny.trainer(Spoils(eps=tiny.eps)).fit()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Wanders(Method):
+    """Goes twice as far as it declares, or leaves the box, or descends too often."""
+
+    cost = Cost(forward=1, backward=1)
+    far: float = 0.0
+    out: float = 0.0
+    calls: int = 1
+
+    def step(self, net, batch, state, descend):
+        for _ in range(self.calls):
+            at = (batch.x + self.far * self.eps).clamp(0, 1) + self.out
+            descend(lambda z: net(z).square().mean(), at=at)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({"far": 2.0}, r"Wanders gave descend images .* eps away, and declares reach = 1"),
+        ({"out": 0.01}, r"Wanders gave descend pixels in .*, outside \[0, 1\]"),
+        ({"out": float("nan")}, "loss is nan"),
+        ({"calls": 2}, "Wanders calls descend more often than it declares: replays = 1"),
+        ({"calls": 0}, "Wanders called descend 0 times in an epoch of 3 updates"),
+    ],
+)
+def test_a_method_is_held_to_what_it_declares(tiny, fault, said):
+    with pytest.raises((ValueError, Diverged), match=said):
+        tiny.trainer(Wanders(eps=tiny.eps, **fault)).fit()
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(tiny):

@@ -1,4 +1,4 @@
-"""A submitted run is attacked again: an honest one passes, a forged one does not."""
+"""A submitted run is attacked again: an honest one is accepted, a forged one rejected."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ from bench.runs import catalogue
 from bench.runs.protocol import Protocol
 from bench.runs.record import Attack, Record, Score
 from bench.stages import running
-from evaluation import verify
+from bench.tools import verify
 from evaluation.autoattack import ATTACKS, pack, unpack
 from evaluation.clean import correct
 
@@ -272,11 +272,11 @@ def test_a_few_images_that_fall_to_other_draws_are_no_forgery(run, data_dir):
     ("k", "n", "p", "expected"),
     [(0, 2, 0.5, 0.25), (1, 2, 0.5, 0.75), (2, 2, 0.5, 1.0), (3, 4, 1.0, 0.0), (0, 4, 0.0, 1.0)],
 )
-def test_the_tail_is_the_binomial_one(k, n, p, expected):
-    assert verify.tail(k, n, p) == pytest.approx(expected)
+def test_the_binomial_cdf_is_exact(k, n, p, expected):
+    assert verify.binomial_cdf(k, n, p) == pytest.approx(expected)
 
 
-def test_the_program_attacks_again_says_why_and_exits_accordingly(
+def test_the_program_attacks_again_gives_reasons_and_exits_accordingly(
     run, data_dir, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(evaluation.autoattack, "autoattack", REAL)

@@ -16,8 +16,9 @@ import made_up
 import pytest
 
 from bench.runs import catalogue
-from bench.runs import suite as config
 from bench.runs.record import Record
+from bench.runs.run import expand
+from bench.runs.suite import parse_suite, read_yaml
 from bench.tools import campaign
 from workflows.plan import Plan
 
@@ -226,8 +227,8 @@ def changed(project):
     """Write the records of a suite with as many runs as there are changes, and return its plan."""
     seeds = f"seeds={list(range(len(CHANGES)))}"
     over = {"methods": ["fgsm"], "seeds": list(range(len(CHANGES))), "evaluations": ["pgd50_10"]}
-    suite = config.suite(config.load(catalogue.ROOT / "workflows/config/smoke.yaml") | over)
-    plan = Plan(suite, config.runs(suite), data_dir=".data", results=project / "results")
+    suite = parse_suite(read_yaml(catalogue.ROOT / "workflows/config/smoke.yaml") | over)
+    plan = Plan(suite, expand(suite), data_dir=".data", results=project / "results")
     shutil.rmtree(plan.results / "runs")
     for work in plan.work:  # in this order, as jobs do: a source is no younger than what reads it
         name, change, _ = CHANGES[work.config.seed]

@@ -1,1 +1,1 @@
-"""What a run is: its configuration, its record, its files and the code that makes it; no torch."""
+"""What a run is: its configuration, stages, records, locks and fingerprints. No torch."""

@@ -1,6 +1,7 @@
-"""The catalogue: what there is, by file name, and what can be read of it without importing it.
+"""The catalogue: methods, data sets, networks and evaluations, each known by its file's name.
 
-Standard library only, because Snakemake reads it before every run and, on clusters, in every job.
+It reads constants off syntax trees instead of importing the files, and uses the standard library
+only, because Snakemake reads it before every run and, on clusters, in every job.
 """
 
 import ast
@@ -16,62 +17,85 @@ EVALUATIONS = "evaluation/attacks"  # the optional ones
 
 
 def names(kind: str) -> list[str]:
-    """List a kind, ``methods``, ``bench/data``, ``bench/models`` or EVALUATIONS, by its files."""
+    """List the names in ``methods``, ``bench/data``, ``bench/models`` or EVALUATIONS, sorted."""
     return sorted(path.stem for path in (ROOT / kind).glob("[!_]*.py"))
 
 
 def unknown(what: str, given: str, allowed: Iterable[str]) -> str:
-    """Say what was given, what is allowed, and which of it is closest."""
+    """Return a message that names what was given and the allowed names nearest to it, or all."""
     allowed = list(allowed)
     near = difflib.get_close_matches(given, allowed, n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(allowed)}"
     return f"unknown {what} {given!r}: {hint}"
 
 
-def settings(method: str) -> dict[str, Any]:
-    """Read a method's hyperparameters and their defaults off its syntax tree.
+def default_settings(method: str) -> dict[str, Any]:
+    """Read the defaults of a method's hyperparameters, by name.
 
     Raises:
-        ValueError: a default is no literal, so it cannot be known without importing torch.
+        ValueError: a default is no literal, so that only Python with torch could know its value.
     """
-    found: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
     for field in _fields(method):
         if "ClassVar" not in ast.unparse(field.annotation) and field.value is not None:
-            found[field.target.id] = _literal(field, method)
-    return found
+            defaults[field.target.id] = _literal(field, method)
+    return defaults
 
 
 def annotation(method: str, setting: str) -> str:
-    """Read a hyperparameter's type off its method's syntax tree, as source text."""
+    """Read the annotation of a method's hyperparameter, as source text."""
     return next(
         ast.unparse(field.annotation) for field in _fields(method) if field.target.id == setting
     )
 
 
 def constant(path: str, name: str) -> Any:
-    """Read a module's constant off its syntax tree."""
+    """Read a constant of a module that is assigned a literal.
+
+    Raises:
+        LookupError: the module has no constant of this name.
+    """
     return ast.literal_eval(_assigned(path, name))
 
 
 def argument(path: str, name: str, keyword: str) -> Any:
-    """Read one keyword argument of a module's ``name = Something(...)`` off its syntax tree."""
+    """Read one keyword argument of a module's ``name = Something(...)``.
+
+    Raises:
+        LookupError: the module has no such assignment, or the call no such argument.
+    """
     call = _assigned(path, name)
-    for given in call.keywords if isinstance(call, ast.Call) else ():
-        if given.arg == keyword:
-            return ast.literal_eval(given.value)
+    for passed in call.keywords if isinstance(call, ast.Call) else ():
+        if passed.arg == keyword:
+            return ast.literal_eval(passed.value)
     raise LookupError(f"{name} of {path} has no argument {keyword}")
 
 
 def presets(method: str) -> dict[str, dict[str, Any]]:
-    """Read a method's published settings by data set off its syntax tree."""
+    """Read the settings that a method's paper uses on some data sets, by data set."""
     for field in _fields(method):
         if field.target.id == "presets":
             return _literal(field, method)
     return {}
 
 
+def published_width(architecture: str) -> int:
+    """Read the channels of an architecture's first layer as published."""
+    return int(constant(f"bench/models/{architecture}.py", "WIDTH"))
+
+
+def usual_eps(dataset: str) -> float:
+    """Read the L-inf radius that papers usually attack a data set with, in 1/255."""
+    return float(argument(f"bench/data/{dataset}.py", "INFO", "eps"))
+
+
+def training_images(dataset: str) -> int:
+    """Read how many training images a data set has."""
+    return int(argument(f"bench/data/{dataset}.py", "INFO", "train"))
+
+
 def data_folder() -> str:
-    """Where official files are, unless a program or suite is told otherwise."""
+    """Name the default folder of official and prepared data: $ONESTEP_DATA or .data."""
     return os.environ.get("ONESTEP_DATA") or ".data"
 
 

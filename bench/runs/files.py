@@ -1,4 +1,4 @@
-"""Files that a reader sees whole or not at all."""
+"""Writing of files at once: a reader sees the old file or all of the new one."""
 
 import json
 import os
@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 
+class CannotWriteError(OSError):
+    """A file of the project's own cannot be written: a failure of the disk, not of who asked."""
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never a part."""
+    """Write a value as JSON; a reader sees the old file or all of the new one."""
     text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=True) + "\n"
     write_bytes(path, text.encode())
 
@@ -17,16 +21,13 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file under a temporary name in its folder, then rename it.
 
     Raises:
-        OSError: the folder cannot be written to; names it.
+        CannotWriteError: the message names the folder and says what to do.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
-        raise OSError(
-            f"cannot write to {path.parent} ({error.strerror}); make it writable or choose another "
-            "folder"
-        ) from None
+        raise _cannot_write(path.parent, error) from None
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -34,16 +35,30 @@ def write_bytes(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         Path(name).chmod(0o644)
         Path(name).replace(path)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        raise _cannot_write(path.parent, error) from None
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
 
 
+def _cannot_write(folder: Path, error: OSError) -> CannotWriteError:
+    return CannotWriteError(
+        f"cannot write to {folder} ({error.strerror}); make room, make it writable, or choose "
+        "another folder, and give the same command again"
+    )
+
+
 def between_marks(text: str, mark: str, body: str) -> str:
-    """Put generated text between the marks that a document keeps for it.
+    """Return a document with the text between a pair of marks replaced.
+
+    Args:
+        mark: name of the pair, as "costs".
+        body: the generated text that goes between them.
 
     Raises:
-        ValueError: the marks are not there.
+        ValueError: the document lacks these marks.
     """
     begin, end = f"<!-- {mark}: written by `make readme` -->", f"<!-- end of {mark} -->"
     head, found, rest = text.partition(begin)

@@ -1,8 +1,8 @@
-"""One writer a run folder, one job a GPU: locks that the kernel frees when their holder dies.
+"""Locks that let one job at a time write a run's folder, and one job at a time use a GPU.
 
-A lock is an flock on a file whose descriptor child processes inherit. So a lock outlives a killed
-Snakemake for exactly as long as the job that it started, and never longer. Standard library only:
-devices are chosen before torch is imported.
+A lock is an flock on a file whose descriptor child processes inherit. The kernel frees it when the
+last of these processes ends: a job whose Snakemake was killed keeps its locks until the job itself
+ends. Standard library only, because a job chooses its GPU before it imports torch.
 """
 
 import fcntl
@@ -17,13 +17,18 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TypeVar
 
-PATIENCE = 24 * 3600.0  # seconds to wait for a run before giving up
-POLL = 0.2  # seconds between two looks
+PATIENCE = 24 * 3600.0  # seconds that a job waits for a run's lock before it gives up
+POLL = 0.2  # seconds between two tries
 REMIND = 3600.0  # seconds after which a job says again that it waits
 
 
-def held(path: Path, *, shared: bool = False) -> IO[str] | None:
-    """Take the lock, alone or with other sharers; None if somebody has it otherwise."""
+def try_lock(path: Path, *, shared: bool = False) -> IO[str] | None:
+    """Take the lock at a path without waiting, alone or together with others that share it.
+
+    Returns:
+        The locked file, which is to be closed to free the lock; None if another process's lock is
+        in the way.
+    """
     file = path.open("a")
     try:
         fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
@@ -43,14 +48,19 @@ def run_lock(
     say: Callable[[str], None] = print,
     patience: float = PATIENCE,
 ) -> Iterator[None]:
-    """Be the only writer of a stage's files in a run folder for the length of the block.
+    """Keep other jobs from writing a stage's files in a run's folder while the block runs.
 
-    Waits while another job is, and while a stage that this one reads from is being written.
-    Stages that do not read from each other may run side by side.
+    Waits while another job writes them, or writes a stage that this one reads. Other stages of the
+    run may be written at the same time.
+
+    Args:
+        reads: names of the stages that this one reads.
+        say: called with a line of text when the job begins to wait, and every hour after.
+        patience: seconds to wait at most.
 
     Raises:
         OSError: the folder cannot be written to.
-        TimeoutError: it stayed taken for ``patience`` seconds.
+        TimeoutError: another job kept a lock for ``patience`` seconds.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,22 +70,22 @@ def run_lock(
             f"cannot write to {folder} ({error.strerror}); make it writable or choose another"
         ) from None
     with ExitStack() as stack:
-        for name, shared in ((stage, False), *((other, True) for other in reads)):
+        for name, shared in ((stage, False), *((source, True) for source in reads)):
             path = folder / f".{name}.lock"
             busy = f"{folder}: {name} belongs to another running job; waiting for it to end"
-            stack.enter_context(_wait(partial(held, path, shared=shared), busy, say, patience))
+            stack.enter_context(_wait(partial(try_lock, path, shared=shared), busy, say, patience))
         yield
 
 
-def visible(environ: MutableMapping[str, str]) -> list[str]:
-    """List this process's GPUs by number, UUID or MIG name; none on a machine without."""
-    given = environ.get("CUDA_VISIBLE_DEVICES")
-    if given is None:
+def visible_gpus(environ: MutableMapping[str, str]) -> list[str]:
+    """List the GPUs that CUDA would show this process, by number, UUID or MIG name."""
+    listed = environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is None:
         # CUDA counts from 0 whatever the numbers of the device files that a container shows
         files = [path for path in Path("/dev").glob("nvidia*") if path.name[6:].isdigit()]
         return [str(i) for i in range(len(files))]
-    names = [name.strip() for name in given.split(",")]
-    # CUDA reads the list up to the first name that is none
+    names = [name.strip() for name in listed.split(",")]
+    # CUDA ignores everything from the first invalid name on
     stop = next((i for i, name in enumerate(names) if name in ("", "-1", "NoDevFiles")), len(names))
     return names[:stop]
 
@@ -89,19 +99,29 @@ def lease(
     say: Callable[[str], None] = print,
     patience: float = math.inf,
 ) -> Iterator[list[str]]:
-    """Own ``count`` of this host's GPUs for the length of the block, and see only them.
+    """Keep other jobs from using ``count`` of this host's GPUs while the block runs.
 
-    Sets CUDA_VISIBLE_DEVICES. Leases inside an existing CUDA_VISIBLE_DEVICES. Does nothing where
-    there is no GPU or none is asked for, and nothing where a scheduler already gave this job just
-    as many as it asked for. By default it waits without end: in a long grid that takes days.
+    The GPUs are chosen among those in CUDA_VISIBLE_DEVICES, where it is set, and are then its new
+    value. Nothing is locked if there is no GPU, if ``count`` is 0, or if SLURM gave this job just
+    as many GPUs.
+
+    Args:
+        environ: the environment to read and to set, as ``os.environ``.
+        folder: of the lock files; None for one of this user's in the folder for temporary files.
+        say: called with a line of text when the job begins to wait, and every hour after.
+        patience: seconds to wait at most. Without end by default: in a long grid, other jobs keep
+            the GPUs for days.
+
+    Yields:
+        The names of the GPUs.
 
     Raises:
-        ValueError: the machine has fewer GPUs than asked for.
-        TimeoutError: none came free within ``patience`` seconds.
+        ValueError: fewer than ``count`` GPUs are visible.
+        TimeoutError: too few GPUs came free within ``patience`` seconds.
     """
-    pool = visible(environ) if count else []
-    given = "SLURM_JOB_ID" in environ and len(pool) == count
-    if not pool or given:
+    pool = visible_gpus(environ) if count else []
+    scheduled = "SLURM_JOB_ID" in environ and len(pool) == count
+    if not pool or scheduled:
         yield pool
         return
     if count > len(pool):
@@ -109,39 +129,41 @@ def lease(
     folder = folder or Path(tempfile.gettempdir()) / f"onestep-{os.getuid()}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     busy = f"all of GPUs {', '.join(pool)} are leased; waiting for {count} (locks in {folder})"
-    with _wait(lambda: _slots(count, pool, folder), busy, say, patience) as mine:
-        names = [name for name, _ in mine]
+    with _wait(lambda: _try_gpus(count, pool, folder), busy, say, patience) as leased:
+        names = [name for name, _ in leased]
         environ["CUDA_VISIBLE_DEVICES"] = ",".join(names)
         yield names
 
 
-class _Slots(list[tuple[str, IO[str]]]):
-    """Leased devices with their locks."""
+class _Leased(list[tuple[str, IO[str]]]):
+    """Names of leased GPUs with their locked files."""
 
     def close(self) -> None:
         for _, file in self:
             file.close()
 
 
-def _slots(count: int, pool: Sequence[str], folder: Path) -> _Slots | None:
-    mine = _Slots()
+def _try_gpus(count: int, pool: Sequence[str], folder: Path) -> _Leased | None:
+    """Lease ``count`` GPUs of the pool without waiting; None if too few are free."""
+    leased = _Leased()
     for name in pool:
-        file = held(folder / f"gpu-{re.sub(r'[^A-Za-z0-9-]', '_', name)}.lock")
+        file = try_lock(folder / f"gpu-{re.sub(r'[^A-Za-z0-9-]', '_', name)}.lock")
         if file is not None:
-            mine.append((name, file))
-        if len(mine) == count:
-            return mine
-    mine.close()  # too few: leave them to others rather than wait on half
+            leased.append((name, file))
+        if len(leased) == count:
+            return leased
+    leased.close()  # other jobs may need just these
     return None
 
 
-Lock = TypeVar("Lock", IO[str], _Slots)
+Lock = TypeVar("Lock", IO[str], _Leased)
 
 
 @contextmanager
 def _wait(
     take: Callable[[], Lock | None], busy: str, say: Callable[[str], None], patience: float
 ) -> Iterator[Lock]:
+    """Call ``take`` until it returns a lock, and free that after the block."""
     until, remind = time.monotonic() + patience, -math.inf
     while (lock := take()) is None:
         now = time.monotonic()

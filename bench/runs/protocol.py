@@ -1,4 +1,4 @@
-"""Training protocols by name: everything about the optimiser that all methods share."""
+"""Training protocols by name: epochs, batch, optimiser and schedules, shared by all methods."""
 
 import dataclasses
 import math
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """One fixed way to train; any other value of any field is another protocol and another name."""
+    """One fixed way to train; a changed field makes another protocol, under another name."""
 
     name: str
     epochs: int  # passes over the data; divided by a method's replays
@@ -21,22 +21,22 @@ class Protocol:
     momentum_peak: float = 0.8  # momentum at the peak of a triangular lr
     weight_decay: float = 5e-4  # on every parameter, BatchNorm and biases included
     nesterov: bool = False
-    # Fields below came later. At these values they are left out of records, so that runs of before
-    # keep their names.
+    # Fields below came later. Records leave them out at these values, so that earlier runs keep
+    # their ids.
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr_end: float = 0.0  # of a cosine, after the last update
     warmup: float = 0.0  # share of all updates in which a warmup-cosine rises
     validation: int = 0  # training images held out, to choose the best epoch by PGD-10 on them
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as records keep it."""
+        """Return the fields that records keep: the later ones only where they are changed."""
         later = ("optimizer", "lr_end", "warmup", "validation")
         unset = {f.name for f in dataclasses.fields(self)
                  if f.name in later and getattr(self, f.name) == f.default}  # fmt: skip
         return {key: value for key, value in vars(self).items() if key not in unset}
 
     def lr(self, update: int, updates: int) -> float:
-        """Learning rate of an update, counted from 0, of all updates of the run."""
+        """Return the learning rate of an update, counted from 0, in a run of so many updates."""
         low, high = self.lr_start, self.lr_peak
         if self.schedule == "triangular":
             return low + (high - low) * height(update, updates)
@@ -47,7 +47,7 @@ class Protocol:
         return self.lr_end + (high - self.lr_end) * (1 + math.cos(math.pi * done)) / 2
 
     def momentum(self, update: int, updates: int) -> float:
-        """Momentum of an update, counted from 0, of all updates of the run."""
+        """Return the momentum of an update, counted from 0, in a run of so many updates."""
         if self.schedule != "triangular":
             return self.momentum_start
         rise = self.momentum_peak - self.momentum_start
@@ -55,14 +55,14 @@ class Protocol:
 
 
 def height(update: int, updates: int) -> float:
-    """Height in [0, 1] of a triangle that rises for the first half of all updates, rounded down."""
+    """Return the height, in [0, 1], of a triangle that rises for the first half of all updates."""
     up = max(updates // 2, 1)
     return update / up if update <= up else (updates - update) / (updates - up)
 
 
 _ALL = (
     # The SORA benchmark's own, code at 3b419d2. Momentum runs 0.9 -> 0.8 -> 0.9 because torch's
-    # CyclicLR cycles it unless told not to, and nobody told it. The last checkpoint counts.
+    # CyclicLR cycles it by default, and the release keeps the default. The last checkpoint counts.
     Protocol(name="sora-paper", epochs=30, batch=128, lr_start=0.01, lr_peak=0.2),
     # The same with 1,000 training images held out, for the column of best checkpoints. The SORA
     # benchmark has none; N-FGSM and ELLE hold out about as many.
@@ -86,7 +86,7 @@ _ALL = (
     ),
     # sora-paper cut to 15 epochs: for slices of CIFAR-10 on machines without a GPU.
     Protocol(name="sora-15", epochs=15, batch=128, lr_start=0.01, lr_peak=0.2),
-    # Long enough for FGSM to overfit 1,437 handwritten digits; chosen in DECISIONS.md.
+    # Long enough for FGSM to overfit 1,437 handwritten digits; chosen in DECISIONS 1.
     Protocol(name="digits-60", epochs=60, batch=64, lr_start=0.01, lr_peak=0.3),
     # Runs the pipeline, says nothing about methods.
     Protocol(name="smoke", epochs=2, batch=64, lr_start=0.01, lr_peak=0.1),

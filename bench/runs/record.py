@@ -1,7 +1,8 @@
-"""The run record: typed, versioned, written whole or not at all. Standard library only.
+"""The run record: what a stage of a run found, as typed and versioned JSON. Standard library only.
 
-Each stage of a run owns one file in its folder: train.json, autoattack.json, cost.json. They
-share their head (which run, which status, where it was made) and the report joins them by run id.
+Each stage of a run writes one file in the run's folder: train.json, autoattack.json, cost.json,
+and one for every optional evaluation. All have the same head (which run, which status, where it was
+made), and the report joins them by run id.
 """
 
 import dataclasses
@@ -27,7 +28,7 @@ Weights = Literal["last", "best"]  # of which epoch
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """A run's whole resolved configuration; its hash names the run."""
+    """The complete configuration of a run; its hash is the run's id."""
 
     dataset: str
     architecture: str
@@ -42,33 +43,41 @@ class Config:
     train_images: int | None = None  # a fixed random subset; None: all
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON-ready dicts."""
+        """Return the fields as dicts, ready for JSON."""
         return dataclasses.asdict(self)
 
     @property
     def run_id(self) -> str:
-        """First 12 hex digits of the SHA-256 of the configuration's sorted JSON."""
+        """The first 12 hex digits of the SHA-256 of the configuration's sorted JSON."""
         text = json.dumps(self.as_dict(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
     def folder(self) -> str:
-        """Where the run lives below results/runs/."""
+        """The run's folder, below results/runs/."""
         return f"{self.dataset}/{self.architecture}/{self.method}/{self.run_id}"
 
 
+class ConfigError(ValueError):
+    """A suite's or a run's configuration is wrong; the text lists every mistake."""
+
+
 def radius(eps: str) -> float:
-    """Turn "8/255" into a number."""
+    """Convert a radius from text, as "8/255", to a number on the [0, 1] scale.
+
+    Raises:
+        ValueError: the text is no fraction.
+    """
     numerator, denominator = eps.split("/")
     return float(numerator) / float(denominator)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Which code and which machine made a record."""
+    """The code and the machine that made a record."""
 
     commit: str | None  # of the repository; None outside one
-    dirty: bool | None  # were there uncommitted changes
+    dirty: bool | None  # True if there were uncommitted changes
     method_code: str  # fingerprint of the method's file and what it reaches of ops.py
     bench_code: str  # fingerprint of what else the stage's numbers depend on
     python: str
@@ -82,7 +91,7 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Which pictures a run saw."""
+    """The images that a run was trained and tested on."""
 
     checksum: str  # SHA-256 of the pixels and labels of both splits
     official: bool  # equal to the published copy
@@ -92,23 +101,40 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """A share of n images."""
+    """An accuracy and the number of images that it is of."""
 
     accuracy: float  # percent
     n: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """Did the run overfit catastrophically, by the rule of evaluation/overfitting.py."""
+class Episode:
+    """A spell of epochs, counted from 0, in catastrophic overfitting."""
 
-    collapsed: bool
+    first: int
+    last: int
+    depth: float  # share of the best PGD-10 accuracy before it that was lost, 0 to 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Whether the run overfitted catastrophically, by the rule of evaluation/overfitting.py."""
+
+    collapsed: bool  # in its last epoch
     onset_epoch: int | None  # first epoch, from 0, from which it stayed collapsed
+    episodes: list[Episode] = field(default_factory=list)  # in order; none in older records
+
+    @property
+    def outcome(self) -> Literal["none", "collapsed", "recovered"]:
+        """What became of the run in the end."""
+        if self.collapsed:
+            return "collapsed"
+        return "recovered" if self.episodes else "none"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """One epoch of the curves; means over its updates."""
+    """One epoch of the training curves; means over its updates."""
 
     epoch: int  # from 0
     lr: float  # of its last update
@@ -117,12 +143,12 @@ class Epoch:
     reach: float  # largest |at - x|, in units of eps
     state: dict[str, float]  # the method's 0-dim state
     probe: dict[str, float]  # percent, on the probe images
-    validation: float | None = None  # percent under PGD-10, on the images held out; None: none are
+    validation: float | None = None  # percent under PGD-10, on the images held out, if any are
 
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """The epoch that is best under PGD-10 on validation images, and what it does on test images."""
+    """The epoch with the best PGD-10 accuracy on validation images, and its test accuracies."""
 
     epoch: int  # from 0
     validation: float  # percent
@@ -133,14 +159,14 @@ class Best:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """What training gave and took."""
+    """What training found: accuracies, curves, and the time and memory that it took."""
 
     epochs: int
     updates: int
     parameters: int
     train_seconds: float
-    data_seconds: float  # of these, waiting for batches
-    probe_seconds: float  # on its own clock, not in train_seconds
+    data_seconds: float  # the part of them spent waiting for batches
+    probe_seconds: float  # spent on probes; not part of train_seconds
     peak_bytes: int | None  # of device memory while training; None without a GPU
     state_bytes: int
     probe_images: int
@@ -157,7 +183,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Attack:
-    """AutoAttack's verdict, image by image."""
+    """What AutoAttack found, image by image."""
 
     version: str  # "standard"
     library: str  # name and version of the implementation
@@ -173,7 +199,7 @@ class Attack:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measure:
+class Evaluation:
     """What an optional evaluation found."""
 
     settings: dict[str, Any]  # steps, restarts, step size in units of eps, seed
@@ -183,7 +209,7 @@ class Measure:
 
 @dataclass(frozen=True, kw_only=True)
 class Expense:
-    """What one update costs, measured alone on the device."""
+    """What one update costs, measured with nothing else on the device."""
 
     forward: float  # counted passes per training image and update
     backward: float
@@ -192,7 +218,7 @@ class Expense:
     flops_per_image: float  # of one training image, all passes of an update
     update_seconds: float  # median
     update_seconds_sd: float  # over the repetitions
-    reference: str  # the method measured in turns with this one
+    reference: str  # the method whose updates were timed in turns with these
     reference_seconds: float  # median of one update of it
     time_ratio: float  # median of the ratios of neighbours
     data_seconds: float  # of one update, making the batch; median
@@ -206,7 +232,7 @@ class Expense:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """The head that all stages share, and the body of one."""
+    """The record of one stage: the head that all stages share, and the body of this one."""
 
     stage: str  # train, autoattack, cost, or a file of evaluation/attacks
     run: str  # run id
@@ -214,22 +240,22 @@ class Record:
     status: Status
     reason: str | None = None  # why not done, in one paragraph
     attempt: int = 1
-    options: dict[str, Any] | None = None  # that the stage was given; None in records of before
+    options: dict[str, Any] | None = None  # that the stage ran with; older records lack them
     origin: Origin | None = None
     data: Data | None = None
     training: Training | None = None
     attack: Attack | None = None
     expense: Expense | None = None
-    measure: Measure | None = None
+    measure: Evaluation | None = None
     schema: int = field(default=SCHEMA)
 
     @property
-    def body(self) -> Training | Attack | Expense | Measure | None:
-        """What this stage found; None if it is not done."""
+    def body(self) -> Training | Attack | Expense | Evaluation | None:
+        """What this stage found; None unless it is done."""
         return self.training or self.attack or self.expense or self.measure
 
     def write(self, folder: Path) -> Path:
-        """Write <folder>/<stage>.json, under a temporary name first."""
+        """Write <folder>/<stage>.json and return its path."""
         path = folder / f"{self.stage}.json"
         write_json(path, dataclasses.asdict(self))
         return path
@@ -239,34 +265,39 @@ class Record:
         """Read and check a record.
 
         Raises:
-            ValueError: the file is no record of this schema; says where it departs.
+            ValueError: the file departs from the schema; the message says where.
         """
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"{path} is no JSON ({error}); remove it and run again") from None
         if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
             given = raw.get("schema") if isinstance(raw, dict) else None
             raise ValueError(f"{path} has schema {given!r}, this version reads schema {SCHEMA}")
         try:
             record = build(cls, raw)
-            if record.stage not in (known := stage_names()):
+            known = stage_names()
+            if record.stage not in known:
                 raise ValueError(f"record.stage is {record.stage!r}, not one of {known}")
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise ValueError(f"{path} is no valid record: {error}") from None
         return record
 
 
 def stage_names() -> list[str]:
-    """List the stages that a record may be of."""
+    """List the names of all stages, in the order in which a run does them."""
     return [TRAIN, AUTOATTACK, *catalogue.names(catalogue.EVALUATIONS), COST]
 
 
 def build(kind: Any, value: Any, where: str = "record") -> Any:
-    """Make a value of a type from JSON; dataclasses, containers, unions and literals.
+    """Convert a value read from JSON to a type.
+
+    Args:
+        kind: a dataclass, list, dict, optional type, Literal, number, bool or str.
+        where: name of the value in messages.
 
     Raises:
-        ValueError: names the first place that departs from the type.
+        ValueError: names the first place where the value departs from the type.
     """
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
@@ -296,16 +327,16 @@ def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise ValueError(f"{where} is {value!r}, not an object")
     hints, required = _fields(kind)
-    if odd := sorted(value.keys() - hints.keys()):
-        raise ValueError(f"{where} has unknown {odd}")
-    if lost := sorted(required - value.keys()):
-        raise ValueError(f"{where} lacks {lost}")
+    if unknown := sorted(value.keys() - hints.keys()):
+        raise ValueError(f"{where} has unknown {unknown}")
+    if missing := sorted(required - value.keys()):
+        raise ValueError(f"{where} lacks {missing}")
     return kind(**{key: build(hints[key], item, f"{where}.{key}") for key, item in value.items()})
 
 
 @functools.cache
 def _fields(kind: Any) -> tuple[dict[str, Any], set[str]]:
-    """Types of all fields of a dataclass, and names of those without a default."""
+    """Return the types of a dataclass's fields, and the names of those without a default."""
     required = {
         f.name
         for f in dataclasses.fields(kind)

@@ -1,17 +1,18 @@
-"""A stage of a run: what it reads, what it may be told, what its record holds, and when it is done.
+"""The stages of a run: the options of each, the stages it reads, its record, and when it is done.
 
-The only place that says so. Programs take their flags from here, the plan its jobs, the page its
-commands; and all of them ask ``Stage.state`` whether a record is what is wanted.
+Programs take their flags from here, the plan its jobs and the page its commands, and all of them
+ask ``Stage.state`` whether a record is still to be made.
 """
 
+import dataclasses
 import functools
 import typing
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.runs import catalogue
-from bench.runs.fingerprints import same
+from bench.runs.fingerprints import equivalent
 from bench.runs.record import AUTOATTACK, COST, TRAIN, Config, Engine, Mode, Record, Weights
 from bench.runs.suite import Suite
 
@@ -21,15 +22,16 @@ State = Literal["done", "stale code", "stale options", "failed", "missing"]
 def option(
     default: Any, meaning: str, *, least: int = 1, counts: bool = False, free: bool = False
 ) -> Any:
-    """Make a field of a stage's options, which is also a flag of its program.
+    """Make a field of a class of options; the stage's program has a flag of the same name.
 
     Args:
-        meaning: for ``--help``.
-        least: of a number.
-        counts: it is a number of the first test images; None, or more than there are, means all.
-        free: it may change without making a record stale.
+        meaning: text for ``--help``.
+        least: smallest value, if it is a number.
+        counts: True for a number of the first test images, of which None, or more than the data set
+            has, means all.
+        free: True if a record made with another value counts as done.
     """
-    return field(
+    return dataclasses.field(
         default=default,
         metadata={"meaning": meaning, "least": least, "counts": counts, "free": free},
     )
@@ -42,7 +44,7 @@ SEED = "of the attacks; changes the draws"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """What training may be told beside the configuration."""
+    """Options of training; the rest is in the run's configuration."""
 
     test_images: int | None = option(None, "first ones to evaluate; all", counts=True)
     probe_images: int = option(512, "first ones, attacked every epoch", counts=True)
@@ -52,7 +54,7 @@ class TrainOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class AttackOptions:
-    """What AutoAttack may be told."""
+    """Options of AutoAttack."""
 
     images: int | None = option(None, "first test images to attack; all", counts=True)
     batch: int = option(256, "images at once; changes the draws")
@@ -63,7 +65,7 @@ class AttackOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
-    """What an optional evaluation may be told."""
+    """Options of an optional evaluation."""
 
     images: int | None = option(None, "first test images; all", counts=True)
     seed: int = option(0, SEED, least=0)
@@ -72,7 +74,7 @@ class EvaluateOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class CostOptions:
-    """What the measurement of costs may be told."""
+    """Options of the measurement of costs."""
 
     repetitions: int = option(5, "of each method, taking turns", least=2)
     engine: Engine | Literal["auto"] = option("auto", ENGINE)
@@ -83,69 +85,70 @@ Options = TrainOptions | AttackOptions | EvaluateOptions | CostOptions
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One stage; ``name`` is that of its record's file."""
+    """One stage of a run: training, an attack, an optional evaluation or the measuring of costs."""
 
-    name: str
+    name: str  # its record is NAME.json
     program: str  # python -m bench PROGRAM; its module in bench/stages
-    options: Options  # as they are unless something else is wanted
+    defaults: Options
     body: str  # field of the record that holds what was found
-    wanted: Callable[[Suite], Options]  # by a suite
-    made: Callable[[Record], Options]  # that a record of a finished stage was made with
+    options_for: Callable[[Suite], Options]  # the options that a suite asks for
+    options_of: Callable[[Record], Options]  # the options that a finished record was made with
     per_seed: bool = True  # False: once for all seeds of a suite
     reads: Callable[[Config], list[tuple[Config, str]]] = lambda config: []  # runs and stages
 
     def state(self, record: Record | None, wanted: Options, code: str, attempt: int = 1) -> State:
-        """Say whether a record is what is wanted, and if not, why.
+        """Compare a record of this stage with what is wanted of it.
 
         Args:
-            record: of this stage; None if there is none.
-            code: the method's fingerprint as it is.
-            attempt: least number of the try that counts; one more than a failure's to try again.
+            record: None if the stage left none.
+            wanted: the options that it should be made with.
+            code: the method's fingerprint now.
+            attempt: smallest attempt that counts; one more than a failure's has it tried again.
+
+        Returns:
+            "done" or "failed" if the record is the wanted one; otherwise the first reason to make
+            it again.
         """
         if record is None or record.attempt < attempt:
             return "missing"
-        if record.origin is None or not same(record.origin.method_code, code):
+        if record.origin is None or not equivalent(record.origin.method_code, code):
             return "stale code"
         if not self._fits(record, wanted):
             return "stale options"
         return "done" if record.status == "done" else "failed"
 
     def _fits(self, record: Record, wanted: Options) -> bool:
-        """Was a record made with the options that are wanted."""
+        """Say whether a record was made with the options that are wanted."""
         if record.status == "done":
-            given = self.made(record)
-        elif record.options is None:  # of a time when failures did not say
+            used = self.options_of(record)
+        elif record.options is None:  # an old record of a failure; they lack the options
             return True
         else:
-            given = type(wanted)(**record.options)
-        there = record.data.test_images if record.data else None
+            used = type(wanted)(**record.options)
+        available = record.data.test_images if record.data else None
         return all(
-            _agree(
-                option.metadata, getattr(given, option.name), getattr(wanted, option.name), there
-            )
-            for option in fields(wanted)
+            _agree(field, getattr(used, field.name), getattr(wanted, field.name), available)
+            for field in dataclasses.fields(wanted)
         )
 
 
-def _agree(known: Any, given: Any, wanted: Any, there: int | None) -> bool:
-    if known["free"] or wanted == "auto":
+def _agree(field: Any, used: Any, wanted: Any, available: int | None) -> bool:
+    """Compare two values of an option; ``available`` is how many test images there are."""
+    if field.metadata["free"] or wanted == "auto":
         return True
-    if known["counts"] and there is not None:
-        given, wanted = min(given or there, there), min(wanted or there, there)
-    return bool(given == wanted)
+    if field.metadata["counts"] and available is not None:
+        used, wanted = min(used or available, available), min(wanted or available, available)
+    return bool(used == wanted)
 
 
-def flags(options: Options) -> dict[str, str]:
-    """Write options as the flags of a program; what is None is left out."""
-    given = {option.name: getattr(options, option.name) for option in fields(options)}
-    return {
-        f"--{name.replace('_', '-')}": str(value) for name, value in given.items()
-        if value is not None
-    }  # fmt: skip
+def as_flags(options: Options) -> dict[str, str]:
+    """Return a program's flags and their values as text; options that are None are left out."""
+    values = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
+    return {_flag(name): str(value) for name, value in values.items() if value is not None}
 
 
 class Flag(typing.NamedTuple):
-    """One option as argparse is told of it."""
+    """A flag of a stage's program, in the terms of argparse."""
 
     name: str
     kind: type  # int, float or str
@@ -156,19 +159,23 @@ class Flag(typing.NamedTuple):
 
 
 def flags_of(options: Options) -> Iterator[Flag]:
-    """List the flags of a program, with what its stage's options say of them."""
+    """Describe the flags that options of this class have; their values here are the defaults."""
     hints = typing.get_type_hints(type(options))
-    for option in fields(options):
-        choices = tuple(_choices(hints[option.name]))
-        kind = str if choices else float if hints[option.name] is float else int
+    for field in dataclasses.fields(options):
+        choices = tuple(_choices(hints[field.name]))
+        kind = str if choices else float if hints[field.name] is float else int
         yield Flag(
-            f"--{option.name.replace('_', '-')}", kind, getattr(options, option.name),
-            choices or None, option.metadata["least"], option.metadata["meaning"],
+            _flag(field.name), kind, getattr(options, field.name),
+            choices or None, field.metadata["least"], field.metadata["meaning"],
         )  # fmt: skip
 
 
+def _flag(field_name: str) -> str:
+    return f"--{field_name.replace('_', '-')}"
+
+
 def _choices(kind: Any) -> Iterator[str]:
-    """Values of a Literal, or of a union of some; none of another type."""
+    """Yield the values of a Literal, or of the Literals in a union."""
     if typing.get_origin(kind) is Literal:
         yield from typing.get_args(kind)
     elif typing.get_origin(kind) is not None:
@@ -180,72 +187,79 @@ def _reads_training(config: Config) -> list[tuple[Config, str]]:
     return [(config, TRAIN)]
 
 
-def _made_train(record: Record) -> Options:
-    made = record.training
-    assert made, "a training that is done has numbers"
+def _train_options(record: Record) -> Options:
+    training = record.training
+    assert training, "a training that is done has numbers"
     return TrainOptions(
-        test_images=made.clean.n, probe_images=made.probe_images, engine=made.engine
+        test_images=training.clean.n,
+        probe_images=training.probe_images,
+        engine=training.engine,
     )
 
 
-def _made_attack(record: Record) -> Options:
-    made = record.attack
-    assert made, "an attack that is done has numbers"
+def _attack_options(record: Record) -> Options:
+    attack = record.attack
+    assert attack, "an attack that is done has numbers"
     return AttackOptions(
-        images=made.n, batch=made.batch, mode=made.mode, seed=made.seed, weights=made.weights
+        images=attack.n,
+        batch=attack.batch,
+        mode=attack.mode,
+        seed=attack.seed,
+        weights=attack.weights,
     )
 
 
-def _made_cost(record: Record) -> Options:
-    made = record.expense
-    assert made, "a cost that is done has numbers"
-    return CostOptions(repetitions=made.repetitions, engine=made.engine)
+def _cost_options(record: Record) -> Options:
+    expense = record.expense
+    assert expense, "a cost that is done has numbers"
+    return CostOptions(repetitions=expense.repetitions, engine=expense.engine)
 
 
-def _made_evaluation(record: Record) -> Options:
-    made = record.measure
-    assert made, "an evaluation that is done has numbers"
-    images = min((score.n for score in made.scores.values()), default=0)
-    weights = made.settings.get("weights", weights_of(record.stage))
-    return EvaluateOptions(images=images, seed=made.settings.get("seed", 0), weights=weights)
+def _evaluate_options(record: Record) -> Options:
+    evaluation = record.measure
+    assert evaluation, "an evaluation that is done has numbers"
+    images = min((score.n for score in evaluation.scores.values()), default=0)
+    seed = evaluation.settings.get("seed", 0)
+    weights = evaluation.settings.get("weights", weights_of(record.stage))
+    return EvaluateOptions(images=images, seed=seed, weights=weights)
 
 
 _FIXED = (
     Stage(
         name=TRAIN,
         program="train",
-        options=TrainOptions(),
+        defaults=TrainOptions(),
         body="training",
-        wanted=lambda suite: TrainOptions(
+        options_for=lambda suite: TrainOptions(
             test_images=suite.test_images, probe_images=suite.probe_images
         ),
-        made=_made_train,
+        options_of=_train_options,
     ),
     Stage(
         name=AUTOATTACK,
         program="attack",
-        options=AttackOptions(),
+        defaults=AttackOptions(),
         body="attack",
-        wanted=lambda suite: AttackOptions(
+        options_for=lambda suite: AttackOptions(
             images=suite.attack_images, batch=suite.attack_batch, mode=suite.attack_mode
         ),
-        made=_made_attack,
+        options_of=_attack_options,
         reads=_reads_training,
     ),
     Stage(
         name=COST,
         program="cost",
-        options=CostOptions(),
+        defaults=CostOptions(),
         body="expense",
-        wanted=lambda suite: CostOptions(),
-        made=_made_cost,
+        options_for=lambda suite: CostOptions(),
+        options_of=_cost_options,
         per_seed=False,
     ),
 )
 
 
 def weights_of(evaluation: str) -> Weights:
-    """Say which weights an optional evaluation attacks unless told otherwise."""
+    """Return the weights that an optional evaluation attacks by default."""
     path = f"{catalogue.EVALUATIONS}/{evaluation}.py"
     weights: Weights = (
         catalogue.constant(path, "WEIGHTS") if evaluation in evaluations() else "last"
@@ -254,20 +268,19 @@ def weights_of(evaluation: str) -> Weights:
 
 
 def evaluations() -> list[str]:
-    """List the optional evaluations by their canonical names: a file each, with its settings."""
+    """List the names of the optional evaluations; each is a file of evaluation/attacks."""
     return catalogue.names(catalogue.EVALUATIONS)
 
 
 @functools.cache
 def _evaluation(name: str, weights: Weights) -> Stage:
-    options = EvaluateOptions(weights=weights)
     return Stage(
         name=name,
         program="evaluate",
-        options=options,
+        defaults=EvaluateOptions(weights=weights),
         body="measure",
-        wanted=lambda suite: EvaluateOptions(images=suite.attack_images, weights=weights),
-        made=_made_evaluation,
+        options_for=lambda suite: EvaluateOptions(images=suite.attack_images, weights=weights),
+        options_of=_evaluate_options,
         reads=_reads_training,
     )
 
@@ -280,10 +293,10 @@ def stages() -> dict[str, Stage]:
 
 
 def stage(name: str) -> Stage:
-    """Find a stage.
+    """Return the stage of a name.
 
     Raises:
-        LookupError: there is none of this name.
+        LookupError: no stage has this name.
     """
     known = stages()
     if name not in known:
@@ -291,7 +304,7 @@ def stage(name: str) -> Stage:
     return known[name]
 
 
-def wanted(suite: Suite) -> list[Stage]:
-    """List the stages that a suite asks for, in their order."""
+def stages_for(suite: Suite) -> list[Stage]:
+    """List the stages that a suite asks for, in the order in which a run does them."""
     optional = {*suite.evaluations}
     return [one for one in stages().values() if one.program != "evaluate" or one.name in optional]

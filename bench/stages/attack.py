@@ -1,7 +1,7 @@
 """Attack a trained run with AutoAttack: python -m bench attack --config run.yaml --out DIR
 
-Reads DIR/train.json and DIR/model.safetensors, writes DIR/autoattack.json. Goes on after the last
-finished batch, from DIR/state/, when it was killed.
+It reads DIR/train.json and DIR/model.safetensors, and writes DIR/autoattack.json. After a kill it
+goes on behind the last finished batch, whose verdicts are in DIR/state/.
 """
 
 import dataclasses
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 
 def prepare(job: Job) -> Trained:
-    """Load data and trained network."""
+    """Load the data set and the trained network."""
     return setup.trained(job)
 
 
-def work(job: Job, ready: Trained) -> tuple[Data, Attack]:
-    """Attack the first test images."""
+def work(job: Job, trained: Trained) -> tuple[Data, Attack]:
+    """Attack the network on the first test images."""
     from evaluation.autoattack import LIBRARY, autoattack
 
-    loaded, data, net, digest = ready
+    loaded, data, net, digest = trained
     x, y = setup.test_images(job, loaded, job.options.images)
     options = job.options
     # what the kept verdicts depend on
@@ -62,7 +62,7 @@ def work(job: Job, ready: Trained) -> tuple[Data, Attack]:
 
 
 def fast_network(job: Job, loaded: "Loaded", net: "Net") -> "torch.nn.Module":
-    """Make the network that fast mode attacks: bf16 inside, and compiled on a GPU."""
+    """Return a copy of the network, in bf16 and on a GPU compiled, for fast mode to attack."""
     from bench.engine import compiler
     from evaluation.autoattack import Padded
 
@@ -74,7 +74,11 @@ def fast_network(job: Job, loaded: "Loaded", net: "Net") -> "torch.nn.Module":
 
 
 def _before(path: Path, key: list[Any]) -> "Progress | None":
-    """Read the verdicts of an earlier try at the same work."""
+    """Read the verdicts that a killed job with the same key left; None if there are none.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
     from evaluation.autoattack import Progress
 
     if not path.is_file():

@@ -1,7 +1,7 @@
 """Measure what a run's updates cost: python -m bench cost --config run.yaml --out DIR
 
-Writes DIR/cost.json. Wants the device to itself. The method and the reference, FGSM-RS, take turns,
-so that a machine that slows down slows both, and their ratio holds.
+It writes DIR/cost.json, and needs the device to itself. Updates of the method and of the reference,
+FGSM-RS, are timed in turns, so that a machine that slows down slows both and their ratio holds.
 """
 
 import dataclasses
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from bench.trainer import Trainer
 
 REFERENCE = "fgsm_rs"
-SECONDS = 0.2  # that a repetition should take at least
+SECONDS = 0.2  # least length of a repetition of the reference
 
 
 def prepare(job: Job) -> "tuple[Loaded, Data]":
-    """Load the data."""
+    """Load the data set."""
     return setup.data(job)
 
 
-def work(job: Job, ready: "tuple[Loaded, Data]") -> tuple[Data, Expense]:
-    """Count passes and operations once, then weigh and time updates."""
+def work(job: Job, pictures: "tuple[Loaded, Data]") -> tuple[Data, Expense]:
+    """Count passes and operations of an update, then measure its memory and its time."""
     import torch
 
     from bench.stages.train import make_trainer
 
-    loaded, data = ready
-    settings = catalogue.settings(REFERENCE)
+    loaded, data = pictures
+    settings = catalogue.default_settings(REFERENCE)
     other = job._replace(
         config=dataclasses.replace(job.config, method=REFERENCE, settings=settings)
     )
@@ -81,9 +81,9 @@ def _counts(job: Job, loaded: "Loaded") -> tuple[float, float, float]:
 
 
 def _peak(job: Job, loaded: "Loaded") -> int | None:
-    """Weigh updates: bytes of device memory at their largest, with nothing else on the device.
+    """Measure the largest device memory of updates, in bytes; None without a GPU.
 
-    Recording a step counts, since its buffers stay; compiling does not.
+    Recording a step counts, because its buffers stay; compiling is done before.
     """
     from bench.engine import WARM_UP
     from bench.meter import Peak
@@ -101,11 +101,11 @@ def _peak(job: Job, loaded: "Loaded") -> int | None:
 def _times(
     mine: "Trainer", reference: "Trainer", repetitions: int
 ) -> tuple[int, dict[str, list[float]]]:
-    """Time both in turns.
+    """Time updates of two trainers in turns.
 
     Returns:
-        Steps of a repetition, and by "mine", "reference" and "data" (waiting for batches) the
-        seconds of an update in each.
+        Steps of a repetition, and under "mine", "reference" and "data" (waiting for batches) the
+        seconds of an update in each repetition.
     """
     from bench.engine import WARM_UP
     from bench.meter import Clock

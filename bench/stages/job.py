@@ -1,4 +1,4 @@
-"""One stage of one run, as the programs that do it are given it."""
+"""The job that `prepare` and `work` of a stage's program get, and the errors they raise."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 
 class Refused(RuntimeError):
-    """The combination makes no sense; says why and what would."""
+    """A stage cannot be done for this run; the text says why, and what could be."""
 
 
 class Skipped(RuntimeError):
-    """An earlier stage is not done; says which and why."""
+    """A stage cannot be done because an earlier one is not done; the text says which and why."""
 
 
 class Job(NamedTuple):
-    """What preparing and working need to know."""
+    """One stage of one run, with all that its program needs to do it."""
 
     stage: Stage
     config: Config

@@ -1,4 +1,4 @@
-"""The machine and the code that a record says it was made by."""
+"""The device that a job uses, and the machine and code that its record names."""
 
 import datetime
 import os
@@ -14,28 +14,35 @@ from bench.stages.job import Job
 if TYPE_CHECKING:
     import torch
 
-Kind = Literal["auto", "cpu", "cuda"]  # of device to use; auto: a GPU where there is one
+DeviceKind = Literal["auto", "cpu", "cuda"]  # auto: a GPU where there is one
 
 
-def device(kind: Kind, threads: int) -> "torch.device":
-    """Choose the device and set how torch uses it; the first import of torch in a job.
+def device(kind: DeviceKind, threads: int) -> "torch.device":
+    """Choose the device, and set the CPU threads and deterministic kernels of torch.
+
+    A job imports torch here first, because torch reads the number of threads when it loads.
 
     Raises:
-        ValueError: a GPU is asked for, and there is none.
+        ValueError: kind is "cuda" and torch finds no GPU.
     """
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read by torch's libraries when they load
     import torch
 
     torch.set_num_threads(threads)
-    there = torch.cuda.is_available()
-    if kind == "cuda" and not there:
+    has_gpu = torch.cuda.is_available()
+    if kind == "cuda" and not has_gpu:
         raise ValueError("--device cuda, but torch finds no GPU; use --device auto or cpu")
     torch.backends.cudnn.deterministic = True
-    return torch.device("cuda" if there and kind != "cpu" else "cpu")
+    return torch.device("cuda" if has_gpu and kind != "cpu" else "cpu")
 
 
 def origin(job: Job, started: datetime.datetime, seconds: float) -> Origin:
-    """Say which code and which machine did a job."""
+    """Describe the code and the machine that did a job.
+
+    Args:
+        started: UTC.
+        seconds: that the job took.
+    """
     import torch
 
     commit = git("rev-parse", "HEAD")
@@ -56,11 +63,17 @@ def origin(job: Job, started: datetime.datetime, seconds: float) -> Origin:
     )
 
 
-def git(*words: str) -> str | None:
-    """Ask git about the project; None where there is no git, or an archive instead of a clone."""
+def git(*arguments: str) -> str | None:
+    """Return what git prints about the project; None without git, or in another's repository."""
+    if _git("rev-parse", "--show-toplevel") != str(catalogue.ROOT.resolve()):
+        return None  # an archive of the project, unpacked inside somebody's repository
+    return _git(*arguments)
+
+
+def _git(*arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", *words], cwd=catalogue.ROOT, capture_output=True, text=True, check=True
+            ["git", *arguments], cwd=catalogue.ROOT, capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
         return None
@@ -68,13 +81,13 @@ def git(*words: str) -> str | None:
 
 
 def dirty() -> bool | None:
-    """Has the code that makes numbers uncommitted changes, new files included; None without git."""
+    """Say whether git sees changed or new files of code that makes numbers; None without git."""
     changes = git("status", "--porcelain", "--", "bench", "methods", "evaluation")
     return None if changes is None else bool(changes)
 
 
 def device_name(device: "torch.device") -> str:
-    """Name a device as the driver or the kernel does."""
+    """Return the model of a GPU or CPU, as the driver or the kernel gives it."""
     import torch
 
     if device.type == "cuda":
@@ -83,3 +96,16 @@ def device_name(device: "torch.device") -> str:
     lines = path.read_text().splitlines() if path.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"CPU {names[0]}" if names else f"CPU {platform.machine()}"
+
+
+def answers(device: "torch.device") -> bool:
+    """Tell whether a device still computes and draws numbers in this process."""
+    import torch
+
+    if device.type != "cuda":
+        return True
+    try:
+        torch.rand(8, device=device).sum().item()
+    except RuntimeError:
+        return False
+    return True

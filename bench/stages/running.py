@@ -1,9 +1,10 @@
-"""How a stage runs: flags, locks, device, failures and the record it ends in.
+"""Running of a stage: its flags, locks, device, failures and record.
 
-A stage first *prepares* (data, weights, checkpoint) and then *works*. A mistake of the user's that
-preparing finds ends the program with one paragraph and leaves no record, so that the same command
-goes on once it is put right. Whatever happens while working becomes a record with status and
-reason, and the program succeeds, so that one bad run does not stop a grid; --strict makes it fail.
+A stage first *prepares* (data, weights, checkpoint) and then *works*. If preparing finds a mistake
+of the user's, the program ends with one paragraph and writes no record, so that the same command
+goes on once the mistake is corrected. If working fails, the program writes a record with status and
+reason and succeeds, so that the rest of a grid goes on; with --strict it fails. A failure of disk
+or device is no result: the program ends with a sentence and no record.
 """
 
 import argparse
@@ -19,52 +20,56 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from bench.runs import catalogue
-from bench.runs import suite as configs
 from bench.runs.fingerprints import method_fingerprint
 from bench.runs.locks import lease, run_lock
 from bench.runs.record import Config, Record, Status
+from bench.runs.run import parse_run
 from bench.runs.stage import Flag, Options, Stage, flags_of, stage, stages
-from bench.stages import machine
+from bench.stages import faults, machine
+from bench.stages.faults import MachineError, MethodError
 from bench.stages.job import Job, Refused, Skipped
+
+AGAIN = "put it right and give the same command again"
 
 
 class Task(NamedTuple):
-    """A stage of a run, to be done in a folder."""
+    """A stage of a run that is to be done, with its options and the run's folder."""
 
     stage: Stage
     config: Config
     options: Options
     folder: Path
-    attempt: int = 1  # number of this try
+    attempt: int = 1  # number of this attempt
     code: str | None = None  # the method's fingerprint when the task was planned
     again: bool = False  # even if it is done
 
     @property
     def title(self) -> str:
-        """The task for people."""
+        """The task as messages name it."""
         config = self.config
         return f"{config.method} seed {config.seed}, {config.dataset}, {self.stage.name}"
 
     @property
     def record(self) -> Path:
-        """File of the stage's record."""
+        """The path of the stage's record."""
         return self.folder / f"{self.stage.name}.json"
 
 
 class Place(NamedTuple):
-    """Where a task is done: what decides a number's last bits at most."""
+    """Where a task is done; another place changes numbers in their last bits at most."""
 
     data_dir: Path
-    device: machine.Kind = "auto"
+    device: machine.DeviceKind = "auto"
     threads: int = 1  # of the CPU
     log: Path | None = None  # file for progress; a terminal shows it too
 
 
 def execute(task: Task, place: Place) -> Record:
-    """Do one stage of one run, unless that is done already, and write its record.
+    """Do one stage of one run and write its record, or read that if the stage is done already.
 
     Raises:
-        ValueError, OSError, LookupError: what the user can put right; there is no record then.
+        ValueError, OSError, LookupError: the user's mistake; the stage then writes no record.
+        MachineError: disk or device failed; there is no record either.
     """
     say = _speaker(task, place)
 
@@ -93,83 +98,85 @@ def execute(task: Task, place: Place) -> Record:
             record = _do(task, place, say)
             record.write(task.folder)
             return record
-    except (ValueError, OSError, LookupError) as error:
+    except (ValueError, OSError, LookupError, MachineError) as error:
         say(f"error: {error}")
         raise
 
 
-def outcome(task: Task, record: Record, log: Path | None = None) -> str:
-    """Say what came out, in a few words."""
-    said = f"{record.status}: {record.reason}" if record.reason is not None else record.status
+def summary(task: Task, record: Record, log: Path | None = None) -> str:
+    """Return one line with a record's status, reason and accuracies."""
+    text = f"{record.status}: {record.reason}" if record.reason is not None else record.status
     if log and record.status == "failed":
-        said += f"; see {log}"
+        text += f"; see {log}"
     if record.training is not None:
-        trained = record.training
-        said += f", clean {trained.clean.accuracy:.1f} %, PGD-10 {trained.pgd10.accuracy:.1f} %"
+        training = record.training
+        text += f", clean {training.clean.accuracy:.1f} %, PGD-10 {training.pgd10.accuracy:.1f} %"
     if record.attack is not None:
-        said += f", AutoAttack {record.attack.accuracy:.1f} % of {record.attack.n}"
-    return f"{task.title}: {said} ({task.record})"
+        text += f", AutoAttack {record.attack.accuracy:.1f} % of {record.attack.n}"
+    return f"{task.title}: {text} ({task.record})"
 
 
 def main(program: str, words: Sequence[str] | None = None) -> None:
-    """Do the stage that the flags name; exits when it cannot."""
-    args = parser(program).parse_args(words)
+    """Do the stage that the arguments describe; exit with a message if the user made a mistake."""
+    args = make_parser(program).parse_args(words)
     name = args.evaluation if program == "evaluate" else program_stage(program).name
     try:
         task = Task(
-            stage(name), configs.run(args.config), options(stage(name), vars(args)), args.out,
+            stage(name), parse_run(args.config), parse_options(stage(name), vars(args)), args.out,
             attempt=args.attempt, code=args.code, again=args.again,
         )  # fmt: skip
         record = execute(task, Place(args.data_dir, args.device, args.threads, args.log))
-    except (ValueError, OSError, LookupError) as error:
+    except (ValueError, OSError, LookupError, MachineError) as error:
         sys.exit(f"{name}: {error}")
-    print(outcome(task, record, args.log), file=sys.stderr)
+    print(summary(task, record, args.log), file=sys.stderr)
     if args.strict and record.status != "done":
         sys.exit(1)
 
 
 def program_stage(program: str) -> Stage:
-    """Find the first stage that a program does."""
-    return next(one for one in stages().values() if one.program == program)
+    """Return the first stage that a program does; those of one program have the same flags."""
+    return next(stage for stage in stages().values() if stage.program == program)
 
 
-def parser(program: str) -> argparse.ArgumentParser:
-    """Make a program's parser: what all stages are told, and the options of its own."""
+def make_parser(program: str) -> argparse.ArgumentParser:
+    """Make a program's parser, with the flags of all stages and those of its own options."""
     module = importlib.import_module(f"bench.stages.{program}")
-    made = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog=f"python -m bench {program}", description=(module.__doc__ or "").partition("\n")[0]
     )
-    made.add_argument("--config", required=True, help="the run: a JSON or YAML file, or JSON text")
-    made.add_argument("--out", type=Path, required=True, help="the run's folder")
-    made.add_argument(
+    parser.add_argument(
+        "--config", required=True, help="the run: a JSON or YAML file, or JSON text"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="the run's folder")
+    parser.add_argument(
         "--data-dir", type=Path, default=catalogue.data_folder(),
         help="the data folder, with prepared/ inside; $ONESTEP_DATA, .data",
     )  # fmt: skip
-    made.add_argument("--device", choices=get_args(machine.Kind), default="auto")
-    made.add_argument("--threads", type=positive, default=1, help="CPU threads")
-    made.add_argument("--log", type=Path, help="file for progress; a terminal shows it too")
-    made.add_argument("--attempt", type=int, default=1, help="number of this try; default 1")
-    made.add_argument("--code", help="the method's fingerprint when the run was planned")
-    made.add_argument("--strict", action="store_true", help="exit 1 if the run fails")
-    made.add_argument("--again", action="store_true", help="do it even if it is done")
+    parser.add_argument("--device", choices=get_args(machine.DeviceKind), default="auto")
+    parser.add_argument("--threads", type=positive, default=1, help="CPU threads")
+    parser.add_argument("--log", type=Path, help="file for progress; a terminal shows it too")
+    parser.add_argument("--attempt", type=int, default=1, help="number of this attempt; 1")
+    parser.add_argument("--code", help="the method's fingerprint when the run was planned")
+    parser.add_argument("--strict", action="store_true", help="exit 1 if the run fails")
+    parser.add_argument("--again", action="store_true", help="do it even if it is done")
     if program == "evaluate":
-        names = [one.name for one in stages().values() if one.program == program]
-        made.add_argument("--evaluation", choices=names, required=True)
-    for flag in flags_of(program_stage(program).options):
-        # None, unless said: the stage knows its own default
-        made.add_argument(flag.name, type=_type(flag), choices=flag.choices, help=_help(flag))
-    return made
+        names = [stage.name for stage in stages().values() if stage.program == program]
+        parser.add_argument("--evaluation", choices=names, required=True)
+    for flag in flags_of(program_stage(program).defaults):
+        # without a default here, so that a flag left out is None and the stage's default holds
+        parser.add_argument(flag.name, type=_type(flag), choices=flag.choices, help=_help(flag))
+    return parser
 
 
-def options(wanted: Stage, said: Mapping[str, Any]) -> Options:
-    """Read a stage's options from what was said; None means nothing."""
-    names = [field.name for field in dataclasses.fields(wanted.options)]
-    given = {name: said[name] for name in names if said[name] is not None}
-    return dataclasses.replace(wanted.options, **given)
+def parse_options(stage: Stage, arguments: Mapping[str, Any]) -> Options:
+    """Return a stage's default options, changed by the arguments that are not None."""
+    names = [field.name for field in dataclasses.fields(stage.defaults)]
+    given = {name: arguments[name] for name in names if arguments[name] is not None}
+    return dataclasses.replace(stage.defaults, **given)
 
 
 def positive(text: str) -> int:
-    """Read a number of at least 1: argparse's type."""
+    """Convert text to a whole number of at least 1, as a type for argparse."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
@@ -192,36 +199,27 @@ def _help(flag: Flag) -> str:
 
 
 def _do(task: Task, place: Place, say: Callable[[str], None]) -> Record:
+    """Prepare and work; return a record of what was found, or of why nothing was."""
     device = machine.device(place.device, place.threads)
     import torch
 
-    from bench.trainer import Diverged
-
     job = Job(task.stage, task.config, task.options, task.folder, place.data_dir, device, say)
-    program = importlib.import_module(f"bench.stages.{task.stage.program}")
     started, start = datetime.datetime.now(datetime.UTC), time.perf_counter()
     status: Status = "done"
     reason, body = None, {}
-    try:
-        ready = program.prepare(job)
+    with faults.interrupts() as interrupted:
         try:
-            data, found = program.work(job, ready)
-            body = {"data": data, task.stage.body: found}
-        except Diverged as error:
-            status, reason = "diverged", str(error)
-        except torch.OutOfMemoryError as error:
-            status, reason = "oom", str(error).partition("\n")[0]
-        except MemoryError:
-            status, reason = "oom", "the machine's memory is full"
-        except (Refused, Skipped):
-            raise
-        except Exception as error:  # noqa: BLE001  # a failed run still writes its record
-            say(traceback.format_exc())
-            status, reason = "failed", f"{type(error).__name__}: {error}"
-    except Refused as error:
-        status, reason = "refused", str(error)
-    except Skipped as error:
-        status, reason = "skipped", str(error)
+            body = _found(job)
+        except Refused as error:
+            status, reason = "refused", str(error)
+        except Skipped as error:
+            status, reason = "skipped", str(error)
+        except (MethodError, MemoryError, torch.OutOfMemoryError) as error:
+            status, reason = _failure(error.__cause__ or error, job)
+        except KeyboardInterrupt:
+            if interrupted():
+                raise
+            status, reason = "failed", "KeyboardInterrupt, which no signal had asked for"
     if reason is not None:
         say(f"{status}: {reason}")
     return Record(
@@ -237,8 +235,50 @@ def _do(task: Task, place: Place, say: Callable[[str], None]) -> Record:
     )
 
 
+def _found(job: Job) -> dict[str, Any]:
+    """Prepare and work; return the body of a record.
+
+    Raises:
+        MethodError: from whatever ended the work, an exit of the method's own included.
+    """
+    program = importlib.import_module(f"bench.stages.{job.stage.program}")
+    prepared = program.prepare(job)
+    try:
+        data, found = program.work(job, prepared)
+    except (Refused, Skipped):
+        raise
+    except (Exception, SystemExit, GeneratorExit) as error:
+        raise MethodError from error
+    return {"data": data, job.stage.body: found}
+
+
+def _failure(error: BaseException, job: Job) -> tuple[Status, str]:
+    """Return status and reason of a run that ended by an exception.
+
+    Raises:
+        MachineError: the machine failed, so that the run has no result yet.
+    """
+    import torch
+
+    from bench.steplog import Diverged
+
+    if isinstance(error, Diverged):
+        return "diverged", str(error)
+    job.say("".join(traceback.format_exception(error)))
+    if isinstance(error, torch.OutOfMemoryError):
+        return "oom", str(error).partition("\n")[0]
+    if isinstance(error, MemoryError):
+        return "oom", "the machine's memory is full"
+    described = faults.described(error)
+    if faults.of_machine(error):
+        raise MachineError(f"{described}; this is the machine's failure, not a result: {AGAIN}")
+    if not machine.answers(job.device):
+        raise MachineError(f"the GPU does not answer any more after {described}; {AGAIN}")
+    return "failed", described
+
+
 def _finished(task: Task, code: str) -> Record | None:
-    """Find the record of this very task, made meanwhile by a job that outlived its Snakemake."""
+    """Read the task's record if it is done, as by a job that went on after its Snakemake ended."""
     if not task.record.is_file():
         return None
     record = Record.read(task.record)
@@ -251,14 +291,15 @@ def _finished(task: Task, code: str) -> Record | None:
 
 
 def _speaker(task: Task, place: Place) -> Callable[[str], None]:
-    loud = sys.stderr.isatty()
+    """Return a function that writes a line to the log, and to a terminal if there is one."""
+    on_terminal = sys.stderr.isatty()
 
     def say(line: str) -> None:
         if place.log is not None:
             place.log.parent.mkdir(parents=True, exist_ok=True)
-            with place.log.open("a", encoding="utf-8") as file:
+            with place.log.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(f"{datetime.datetime.now().astimezone():%H:%M:%S} {line}\n")
-        if loud:
+        if on_terminal:
             print(f"{task.title}: {line}", file=sys.stderr)
 
     return say

@@ -1,9 +1,10 @@
-"""What stages set up alike: data, network, method, the trained weights, the images to attack."""
+"""What stages prepare in the same way: data, network, method, trained weights, test images."""
 
 import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.runs.record import TRAIN, Data, Record
+from bench.stages.faults import MethodError
 from bench.stages.job import Job, Refused, Skipped
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ WEIGHTS = {"last": "model.safetensors", "best": "best.safetensors"}  # files by 
 
 
 class Trained(NamedTuple):
-    """A trained run, ready to be attacked."""
+    """A trained network and its data set."""
 
     loaded: "Loaded"
     data: Data
@@ -26,7 +27,7 @@ class Trained(NamedTuple):
 
 
 def data(job: Job) -> "tuple[Loaded, Data]":
-    """Load the run's data set, and say for the record which pictures they are."""
+    """Load the run's data set, and describe it for the record."""
     from bench.data import load
 
     found = load(job.config.dataset, job.data_dir)
@@ -40,7 +41,11 @@ def data(job: Job) -> "tuple[Loaded, Data]":
 
 
 def network(job: Job, loaded: "Loaded") -> "Net":
-    """Build the run's network with fresh weights, the same for every method of a seed."""
+    """Build the run's network with initial weights, which depend on the seed alone.
+
+    Raises:
+        ValueError: the precision is tf32 and the device a CPU.
+    """
     import torch
 
     from bench.models import allow, build
@@ -64,23 +69,26 @@ def network(job: Job, loaded: "Loaded") -> "Net":
 
 
 def method(job: Job) -> "Method":
-    """Make the run's method with its settings, and seed the noise it will draw."""
+    """Make the run's method with its settings, and seed the noise that its steps draw."""
     import torch
 
     from bench.seeds import NOISE, stream
     from methods import load
 
     torch.manual_seed(stream(job.config.seed, NOISE))
-    return load(job.config.method)(eps=job.eps, **job.config.settings)
+    try:
+        return load(job.config.method)(eps=job.eps, **job.config.settings)
+    except Exception as error:
+        raise MethodError from error
 
 
 def trained(job: Job) -> Trained:
-    """Load data and trained network.
+    """Load the data set and the trained network.
 
     Raises:
-        Skipped: there is none, because training failed.
-        Refused: the best epoch is asked for, and none was chosen.
-        ValueError: a file is missing or damaged; says what to do.
+        Skipped: training is not done.
+        Refused: the best epoch is asked for, and the protocol chooses none.
+        ValueError: a file is missing or damaged; the message says what to do.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -108,10 +116,10 @@ def trained(job: Job) -> Trained:
 
 
 def upstream(job: Job) -> Record:
-    """Read what training left for a later stage.
+    """Read the record of the run's training.
 
     Raises:
-        ValueError: there is no record, or no valid one.
+        ValueError: the record is missing or invalid.
     """
     path = job.folder / f"{TRAIN}.json"
     if not path.is_file():
@@ -120,9 +128,9 @@ def upstream(job: Job) -> Record:
 
 
 def exact(net: "torch.nn.Module") -> "Net":
-    """Put a trained network into eval mode and fp32: what is claimed of it holds there.
+    """Put a trained network into eval mode and fp32, in which all its accuracies are measured.
 
-    Logits in bf16 come in steps in which attacks lose their way, which looks like robustness.
+    In bf16, rounding of the logits misleads attacks, and a network looks more robust than it is.
     """
     from bench.models import Net, allow
 
@@ -142,9 +150,9 @@ def test_images(job: Job, loaded: "Loaded", n: int | None) -> "tuple[torch.Tenso
 def held_out_images(
     job: Job, loaded: "Loaded", rows: "torch.Tensor"
 ) -> "tuple[torch.Tensor, torch.Tensor]":
-    """Return some training images as they are, in [0, 1], and their labels, on the device.
+    """Return some training images without augmentation, in [0, 1], and their labels, on the device.
 
-    A picture whose crop is resized at random is here the middle of it, not resized.
+    Of a picture that is larger than the network's input, this is the middle.
     """
     x, y = loaded.images.train_x[rows], loaded.images.train_y[rows]
     (_, height, width), side = loaded.info.shape, x.shape[3]

@@ -1,7 +1,7 @@
 """Train one run: python -m bench train --config run.yaml --out DIR
 
-Writes DIR/model.safetensors, then DIR/train.json with the curves and the cheap evaluations, for
-which a process of their own would cost more than they do. Goes on from DIR/state/ after a kill.
+It writes DIR/model.safetensors, then DIR/train.json with the curves and the accuracies on clean
+images and under FGSM and PGD-10. After a kill it goes on from the checkpoint in DIR/state/.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,6 +11,7 @@ from bench.runs import catalogue
 from bench.runs.fingerprints import checkpoint_fingerprint
 from bench.runs.record import TRAIN, Best, Data, Engine, Score, Training
 from bench.stages import setup
+from bench.stages.faults import MethodError
 from bench.stages.job import Job, Refused
 
 if TYPE_CHECKING:
@@ -24,28 +25,28 @@ EVALUATION_BATCH = 512  # images; verdicts do not depend on it
 EVALUATION_SEED = 0  # of PGD's random start, the same for every run
 
 
-class Ready(NamedTuple):
-    """A run that may begin, or go on."""
+class Start(NamedTuple):
+    """What training starts from, or goes on from."""
 
     loaded: "Loaded"
     data: Data
     trainer: "Trainer"
 
 
-def prepare(job: Job) -> Ready:
-    """Load data, network, method and the newest checkpoint."""
+def prepare(job: Job) -> Start:
+    """Load the data set, make network and method, and resume from the newest checkpoint."""
     loaded, data = setup.data(job)
     trainer = make_trainer(job, loaded)
     trainer.resume()
-    return Ready(loaded, data, trainer)
+    return Start(loaded, data, trainer)
 
 
-def work(job: Job, ready: Ready) -> tuple[Data, Training]:
-    """Train, evaluate, keep the weights."""
+def work(job: Job, start: Start) -> tuple[Data, Training]:
+    """Train the network, write its weights and evaluate it."""
     from bench.models import parameters
-    from evaluation.overfitting import collapse
+    from evaluation.overfitting import judge
 
-    loaded, data, trainer = ready
+    loaded, data, trainer = start
     outcome = trainer.fit()
     net = setup.exact(trainer.net)
     checkpoint.keep_weights(job.folder / setup.WEIGHTS["last"], net)
@@ -62,7 +63,7 @@ def work(job: Job, ready: Ready) -> tuple[Data, Training]:
         probe_images=min(job.options.probe_images, len(loaded.images.test_y)),
         resumed=outcome.resumed,
         **_scores(net, x, y, eps=job.eps),
-        verdict=collapse(
+        verdict=judge(
             [epoch.probe for epoch in outcome.curves],
             classes=loaded.info.classes,
             images=min(job.options.probe_images, len(loaded.images.test_y)),
@@ -81,7 +82,7 @@ def work(job: Job, ready: Ready) -> tuple[Data, Training]:
 def _best(
     job: Job, outcome: "Outcome", net: "torch.nn.Module", x: "torch.Tensor", y: "torch.Tensor"
 ) -> Best | None:
-    """Evaluate the epoch that was best on validation images; leaves its weights in net."""
+    """Load the weights of the epoch that is best on validation images into net and evaluate it."""
     from safetensors.torch import load
 
     if outcome.best is None:
@@ -96,15 +97,15 @@ def _best(
 def make_trainer(
     job: Job, loaded: "Loaded", *, quiet: bool = False, engine: Engine | None = None
 ) -> "Trainer":
-    """Compose network, method and data.
+    """Make the trainer of a run: its network, method and batches.
 
     Args:
-        quiet: leave out probe and checkpoints.
+        quiet: True for a trainer that only takes steps, without probe and checkpoints.
         engine: None for the one that the job asks for.
 
     Raises:
-        Refused: the method declines these data.
-        ValueError: the engine is not possible.
+        Refused: the method cannot train on these data.
+        ValueError: the engine cannot run this method or device.
     """
     from bench.batches import Batches
     from bench.data import split, subset
@@ -148,17 +149,20 @@ def make_trainer(
         )
     except ValueError as error:
         raise Refused(str(error)) from None
+    except Exception as error:  # what the method keeps is made here
+        raise MethodError from error
 
 
 def _identity(job: Job, loaded: "Loaded") -> str:
-    """Name all that a checkpoint's run depends on, so that none goes on with other code or data."""
+    """Name the configuration, code and data of a checkpoint, which goes on only with the same."""
     config = job.config
     code = checkpoint_fingerprint(TRAIN, config.method, config.dataset, config.architecture)
-    return " ".join((config.run_id, code, loaded.checksum))
+    probe = str(job.options.probe_images)  # the curves are of these
+    return " ".join((config.run_id, code, loaded.checksum, probe))
 
 
 def _probe(job: Job, loaded: "Loaded") -> "Probe":
-    """Attack the first test images; training sees nothing of it but the numbers in its log."""
+    """Make the probe, which attacks the first test images and gives training numbers to log."""
     x, y = setup.test_images(job, loaded, job.options.probe_images)
 
     def probe(net: "torch.nn.Module", epoch: int) -> dict[str, float]:
@@ -169,7 +173,7 @@ def _probe(job: Job, loaded: "Loaded") -> "Probe":
 
 
 def _select(job: Job, loaded: "Loaded", held_out: "torch.Tensor") -> "Select":
-    """Attack the training images that were held out: all that choosing an epoch may see."""
+    """Make the function that scores an epoch, by PGD-10 on the training images held out."""
     from evaluation.pgd import pgd
 
     x, y = setup.held_out_images(job, loaded, held_out)
@@ -185,7 +189,7 @@ def _select(job: Job, loaded: "Loaded", held_out: "torch.Tensor") -> "Select":
 def _scores(
     net: "torch.nn.Module", x: "torch.Tensor", y: "torch.Tensor", *, eps: float
 ) -> dict[str, Score]:
-    """Accuracy by the cheap evaluations; net in eval mode."""
+    """Measure accuracy on clean images and under FGSM and PGD-10; net is in eval mode."""
     from evaluation.clean import clean
     from evaluation.pgd import fgsm, pgd
 

@@ -1,13 +1,14 @@
 """Run what fits of a suite in a time: python -m bench campaign --suite S --minutes M
 
-Without Snakemake, for machines that are lent for minutes; S may be several suites. All jobs share
-one process, so none pays for starting up; small runs gain most. One job after the other on one
-device: every configuration with the first seed before any with the second, in the order of the
-suites and their lists, each trained and then attacked. A record is written as soon as a stage is
-done; what is done already, by the rules of bench/runs/stage.py, is not done again.
-Nothing is begun that should not fit; what takes longer than it should is cut off when the time is
-over, and the next campaign goes on from its checkpoint. A GPU that does not answer after a failure
-ends the campaign, and the failure leaves no record: it is the process's, not the method's.
+For machines that are lent for minutes: it needs no Snakemake, and S may be several suites. All
+stages run one after the other on one device in one process, so the program starts up once for all
+of them; small runs gain most. Every configuration is trained and attacked with its first seed
+before any gets a second seed, in the order of the suites and their lists. Each stage writes its
+record as soon as it is done, and a campaign skips stages that bench/runs/stage.py calls done.
+
+The campaign begins a stage only if it expects the stage to fit. It cuts a slower one off when the
+time is over, and the next campaign goes on from that checkpoint. If the disk fails or the GPU stops
+answering, the campaign ends; the stage in hand leaves no record.
 """
 
 import argparse
@@ -21,27 +22,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, get_args
 
-from bench.runs import suite as configs
 from bench.runs.catalogue import ROOT
-from bench.runs.files import write_bytes
-from bench.runs.record import AUTOATTACK, Engine
+from bench.runs.files import CannotWriteError, write_bytes
+from bench.runs.record import AUTOATTACK, ConfigError, Engine
+from bench.runs.run import expand
 from bench.runs.stage import CostOptions, TrainOptions
-from bench.stages.machine import Kind
-from bench.stages.running import Place, Task, execute, outcome, positive
+from bench.runs.suite import parse_suite, read_yaml
+from bench.stages.faults import MachineError
+from bench.stages.machine import DeviceKind
+from bench.stages.running import Place, Task, execute, positive, summary
 from bench.stages.setup import WEIGHTS
 from bench.tools import estimate
 from workflows.plan import Plan, Work
 
-PART = 15 * 2**20  # bytes of one part of an archive
-ROOM = 45 * 2**20  # bytes of weights in one
+PART_BYTES = 15 * 2**20  # of one part of an archive
+WEIGHTS_BYTES = 45 * 2**20  # of all weights in one archive, at most
 
 
-class Over(BaseException):
-    """The campaign ends here; no Exception, so that no stage takes it for its own failure."""
+class CampaignOver(BaseException):
+    """Ends the campaign. It is no Exception, so a stage cannot take it for its own failure."""
 
 
 class Piece(NamedTuple):
-    """One stage of one run of one of the suites, and how long it should take by the stated rate."""
+    """One stage of one run of one of the suites, and its GPU hours by ``bench.tools.estimate``."""
 
     plan: Plan
     work: Work
@@ -55,28 +58,28 @@ class Piece(NamedTuple):
 
 def order(plans: Sequence[Plan]) -> list[Piece]:
     """List the work of suites, the most informative first: all first seeds before any second."""
-    most = max(len(plan.suite.seeds) for plan in plans)
-    return [piece for i in range(most) for plan in plans for piece in _with_seed(plan, i)]
+    seeds = max(len(plan.suite.seeds) for plan in plans)
+    return [piece for i in range(seeds) for plan in plans for piece in _with_seed(plan, i)]
 
 
 def _with_seed(plan: Plan, i: int) -> Iterator[Piece]:
     """List a suite's work with its i-th seed, run by run."""
     for seed in plan.suite.seeds[i : i + 1]:
-        mine = [work for work in plan.work if work.config.seed == seed]
-        for run in dict.fromkeys(work.config.folder for work in mine):
-            for work in (work for work in mine if work.config.folder == run):
-                yield Piece(plan, work, estimate.hours(work, plan.suite))
+        of_seed = [work for work in plan.work if work.config.seed == seed]
+        for run in dict.fromkeys(work.config.folder for work in of_seed):
+            for work in (work for work in of_seed if work.config.folder == run):
+                yield Piece(plan, work, estimate.work_hours(work, plan.suite))
 
 
 def left(pieces: Iterable[Piece]) -> list[Piece]:
-    """Leave out what is done, and what failed unless its suite says ``retry_failed``."""
+    """List the pieces still to do; a failed one counts only if its suite says ``retry_failed``."""
     return [piece for piece in pieces if piece.plan.is_left(piece.work)]
 
 
-def failed(pieces: Iterable[Piece]) -> int:
-    """Count work that ended without numbers, other than what makes no sense."""
+def count_failed(pieces: Iterable[Piece]) -> int:
+    """Count pieces that failed, or follow one that did; a refused combination is no failure."""
     records = [piece.plan.record(piece.work) for piece in pieces]
-    return sum(one is not None and one.status not in ("done", "refused") for one in records)
+    return sum(r is not None and r.status not in ("done", "refused") for r in records)
 
 
 def campaign(
@@ -86,15 +89,16 @@ def campaign(
     seconds: float,
     clock: Callable[[], float],
 ) -> Iterator[Piece]:
-    """Do what fits, yielding each piece of work when it is done.
+    """Do the pieces that fit into a time, and yield each when it is done.
 
-    How much slower or faster this machine is than the stated rate, it learns as it goes: until a
-    stage has been seen, it is assumed to fit.
+    The campaign learns from each stage how much slower or faster this machine is than the estimate;
+    the first of each stage is assumed to fit.
 
     Args:
         pieces: in the order in which to try them.
-        run: does one piece of work and leaves a record, or raises what is wrong with it, or Over.
-        seconds: that there are.
+        run: does one piece and leaves its record. An error that it raises skips the piece, and
+            CampaignOver ends the campaign.
+        seconds: length of the campaign.
         clock: seconds, monotonic.
     """
     end = clock() + seconds
@@ -105,8 +109,8 @@ def campaign(
         if any(not plan.file(work, f"{source}.json").is_file()
                for _, source in work.stage.reads(work.config)):  # fmt: skip
             continue  # its training did not fit
-        size = piece.hours or 1.0  # without an estimate, as long as the last seen
-        expected = pace.get(piece.stage, 0.0) * size
+        hours = piece.hours or 1.0  # without an estimate, as long as the last seen
+        expected = pace.get(piece.stage, 0.0) * hours
         if clock() >= end or clock() + expected > end:
             continue
         start = clock()
@@ -115,31 +119,31 @@ def campaign(
         except (ValueError, OSError, LookupError) as error:
             print(f"{name}: {error}", file=sys.stderr)
             continue
-        except Over as why:
-            print(f"{name}: {why}")
+        except CampaignOver as reason:
+            print(f"{name}: {reason}")
             return
         # not the slowest: the first run of a process compiles
-        pace[piece.stage] = (clock() - start) / size
+        pace[piece.stage] = (clock() - start) / hours
         yield piece
 
 
 def archive(plans: Sequence[Plan], path: Path) -> None:
-    """Pack all records of suites."""
+    """Pack all records of suites into one tar.gz file."""
     runs = [plan.results / "runs" / folder for plan in plans for folder in plan.runs]
     records = sorted({record for run in runs for record in run.glob("*.json")})
     write_bytes(path, _packed((_inside(record), record.read_bytes()) for record in records))
 
 
 def archive_weights(plans: Sequence[Plan], path: Path) -> list[Path]:
-    """Pack half-precision weights of runs still to be attacked, as many as ROOM holds.
+    """Pack half-precision weights of runs still to be attacked, WEIGHTS_BYTES at most.
 
     Returns:
-        Parts of at most PART bytes: PATH.000 and so on; none if there are no such weights.
+        Parts of at most PART_BYTES: PATH.000 and so on; none if there are no such weights.
     """
     from safetensors.torch import load, save
 
     waiting = [piece for piece in left(order(plans)) if piece.stage == AUTOATTACK]
-    files = dict.fromkeys(one.plan.file(one.work, WEIGHTS["last"]) for one in waiting)
+    files = dict.fromkeys(piece.plan.file(piece.work, WEIGHTS["last"]) for piece in waiting)
     entries, size = [], 0
     for file in files:
         if file.is_file():
@@ -147,18 +151,19 @@ def archive_weights(plans: Sequence[Plan], path: Path) -> list[Path]:
                     for k, v in load(file.read_bytes()).items()}  # fmt: skip
             content = save(half)
             size += len(content)
-            if size > ROOM:
+            if size > WEIGHTS_BYTES:
                 break
             entries.append((_inside(file), content))
     content = _packed(entries) if entries else b""
     parts = []
-    for i in range(0, len(content), PART):
-        parts.append(path.with_name(f"{path.name}.{i // PART:03d}"))
-        write_bytes(parts[-1], content[i : i + PART])
+    for i in range(0, len(content), PART_BYTES):
+        parts.append(path.with_name(f"{path.name}.{i // PART_BYTES:03d}"))
+        write_bytes(parts[-1], content[i : i + PART_BYTES])
     return parts
 
 
 def _packed(entries: Iterable[tuple[str, bytes]]) -> bytes:
+    """Make the bytes of a tar.gz file from names and contents."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         for name, content in entries:
@@ -173,19 +178,19 @@ def _inside(path: Path) -> str:
     return "/".join(("runs", *path.parts[-5:]))
 
 
-def do(place: Place, engine: Engine | None, end: float) -> Callable[[Piece], None]:
-    """Return a function that does one piece of work in this process, and is cut off at an end.
+def runner(place: Place, engine: Engine | None, end: float) -> Callable[[Piece], None]:
+    """Return a function that does one piece in this process; an alarm cuts it off at the end.
 
     Args:
-        place: where; the suites say where their data are.
-        engine: None for the one that a stage takes by itself.
-        end: on the monotonic clock, seconds.
+        place: device and threads; the data folder comes from each suite.
+        engine: None for the one that a stage chooses.
+        end: when to cut off, in seconds of the monotonic clock.
     """
 
-    def over(*_: object) -> None:
-        raise Over("cut off; the next campaign goes on")
+    def cut_off(*_: object) -> None:
+        raise CampaignOver("cut off; the next campaign goes on")
 
-    signal.signal(signal.SIGALRM, over)
+    signal.signal(signal.SIGALRM, cut_off)
 
     def run(piece: Piece) -> None:
         plan, work = piece.plan, piece.work
@@ -197,34 +202,18 @@ def do(place: Place, engine: Engine | None, end: float) -> Callable[[Piece], Non
             attempt=plan.attempt(work), again=plan.suite.again,
         )  # fmt: skip
         log = plan.results / "logs" / work.config.folder / f"{piece.stage}.log"
-        here = place._replace(data_dir=Path(plan.data_dir), log=log)
-        # again after some seconds: the first may fall into code that swallows everything
+        place_of_suite = place._replace(data_dir=Path(plan.data_dir), log=log)
+        # every five seconds anew: the first alarm may fall into code that swallows all exceptions
         signal.setitimer(signal.ITIMER_REAL, max(end - time.monotonic(), 1e-3), 5.0)
         try:
-            record = execute(task, here)
+            record = execute(task, place_of_suite)
+        except (MachineError, CannotWriteError) as error:
+            raise CampaignOver(f"{error}; the log is {log}") from None
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-        print(outcome(task, record, log), file=sys.stderr)
-        if record.status == "failed" and not answers():
-            task.record.unlink()
-            raise Over(
-                "the GPU does not answer any more; see its log, and start the campaign again"
-            )
+        print(summary(task, record, log), file=sys.stderr)
 
     return run
-
-
-def answers() -> bool:
-    """Does the GPU still compute and draw numbers in this process; True where there is none."""
-    import torch
-
-    if not torch.cuda.is_initialized():
-        return True
-    try:
-        torch.rand(8, device="cuda").sum().item()
-    except RuntimeError:
-        return False
-    return True
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -239,7 +228,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, required=True, help="that there are")
     parser.add_argument("--data-dir", help="where official files are; the suite's, or .data")
     parser.add_argument("--results", type=Path, default=Path("results"))
-    parser.add_argument("--device", choices=get_args(Kind), default="auto")
+    parser.add_argument("--device", choices=get_args(DeviceKind), default="auto")
     parser.add_argument("--threads", type=positive, default=1, help="CPU threads")
     parser.add_argument("--engine", choices=get_args(Engine), help="how steps are run; auto")
     parser.add_argument(
@@ -258,11 +247,11 @@ def main(words: Sequence[str] | None = None) -> None:
         ]
         for plan in plans:
             _prepare(plan)
-    except (configs.ConfigError, ValueError, OSError) as error:
+    except (ConfigError, ValueError, OSError) as error:
         sys.exit(str(error))
     pieces = order(plans)
     done = 0
-    run = do(Place(Path(), args.device, args.threads), args.engine, start + 60 * args.minutes)
+    run = runner(Place(Path(), args.device, args.threads), args.engine, start + 60 * args.minutes)
     remain = start + 60 * args.minutes - time.monotonic()
     for piece in campaign(pieces, run, seconds=remain, clock=time.monotonic):
         done += 1
@@ -271,8 +260,8 @@ def main(words: Sequence[str] | None = None) -> None:
         if args.archive:  # in case this process does not see the end
             archive(plans, args.archive)
     print(f"{done} done now, {len(left(pieces))} of {len(pieces)} left")
-    if bad := failed(pieces):
-        print(f"{bad} failed, or follow what failed; --retry-failed tries them again")
+    if failures := count_failed(pieces):
+        print(f"{failures} failed, or follow what failed; --retry-failed tries them again")
     print(f"the page: python -m bench report --results {args.results}")
     if args.archive:
         archive(plans, args.archive)
@@ -283,9 +272,9 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def _plan(suite: Path, retry: bool, data_dir: str | None, results: Path) -> Plan:
     path = suite if suite.suffix else ROOT / f"workflows/config/{suite}.yaml"
-    checked = configs.suite(configs.load(path) | {"retry_failed": retry})
-    folder = data_dir or configs.data_dir(checked)
-    return Plan(checked, configs.runs(checked), data_dir=folder, results=results)
+    checked = parse_suite(read_yaml(path) | {"retry_failed": retry})
+    folder = data_dir or checked.data_folder
+    return Plan(checked, expand(checked), data_dir=folder, results=results)
 
 
 def _prepare(plan: Plan) -> None:

@@ -11,7 +11,7 @@ from bench.runs.catalogue import data_folder, names, unknown
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Prepare each data set named, and say what came out."""
+    """Prepare each data set named, and print a line on each."""
     parser = argparse.ArgumentParser(
         prog="python -m bench data", description="Read, check and keep data sets."
     )
@@ -30,22 +30,22 @@ def main(words: Sequence[str] | None = None) -> None:
     failed = []
     for name in args.names:
         try:
-            print(f"{name}: {prepared(name, args.folder)}", flush=True)
+            print(f"{name}: {prepare_verified(name, args.folder)}", flush=True)
         except (ValueError, OSError) as error:
             failed.append(f"data set {name}: {error}")
     if failed:
         sys.exit("\n".join(failed))
 
 
-def prepared(name: str, folder: Path) -> str:
-    """Prepare one data set, verify it, and say what it is.
+def prepare_verified(name: str, folder: Path) -> str:
+    """Prepare one data set and verify it; return a line on its images, its origin and its file.
 
     Raises:
         ValueError, OSError: as ``bench.data.prepare``.
     """
     path = prepare(name, folder)
     data = load(name, folder, verify=True)
-    said = []
+    counts = []
     for split, y, whole in (
         ("training", data.images.train_y, data.info.train),
         ("test", data.images.test_y, data.info.test),
@@ -53,14 +53,17 @@ def prepared(name: str, folder: Path) -> str:
         part = "" if len(y) == whole else f" of {whole}"
         absent = data.info.classes - len(y.unique())
         part += f" ({absent} of {data.info.classes} classes have none)" if absent else ""
-        said.append(f"{len(y)}{part} {split}")
-    text = f"{' and '.join(said)} images, {_copy(data, folder)}, in {path}"
+        counts.append(f"{len(y)}{part} {split}")
+    text = f"{' and '.join(counts)} images, {_copy(data, folder)}, in {path}"
     return text if data.official else f"{text}; remove that file to prepare the set again"
 
 
 def _copy(data: Loaded, folder: Path) -> str:
+    """Say whether the files read are the official ones, by their published checksums."""
     if data.official:
         return "official copy"
     wrong = differing(folder, data.info.files)
-    why = f"{', '.join(wrong)} not as published" if wrong else "no published sum of what was read"
-    return f"UNOFFICIAL ({why})"
+    reason = (
+        f"{', '.join(wrong)} not as published" if wrong else "no published sum of what was read"
+    )
+    return f"UNOFFICIAL ({reason})"

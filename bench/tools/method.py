@@ -1,4 +1,4 @@
-"""Start, check and tell of methods: python -m bench method new|check NAME, or docs FILE."""
+"""Start, check and document methods: python -m bench method new|check NAME, or docs FILE."""
 
 import argparse
 import re
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.runs.catalogue import ROOT, settings, unknown
+from bench.runs.catalogue import ROOT, default_settings, unknown
 from methods import load, names
 
 HEAD = """# Methods
@@ -57,10 +57,10 @@ class {title}(Method):
 
 
 def new(name: str) -> Path:
-    """Write methods/<name>.py, a method that keeps all laws, to be changed.
+    """Write methods/<name>.py, a stub that passes all laws, for its author to change.
 
     Raises:
-        ValueError: the name is taken, or no name for a file.
+        ValueError: the name is taken, or is not in lower snake case.
     """
     path = ROOT / f"methods/{name}.py"
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
@@ -73,10 +73,10 @@ def new(name: str) -> Path:
 
 
 def check(name: str) -> int:
-    """Try a method against the laws; returns pytest's exit code.
+    """Run the laws of tests/test_methods.py on a method; return pytest's exit code.
 
     Raises:
-        ValueError: there is no such method.
+        ValueError: methods/ lacks a file of this name.
     """
     if name not in names():
         raise ValueError(unknown("method", name, names()))
@@ -88,7 +88,7 @@ def check(name: str) -> int:
 
 
 def docs() -> str:
-    """Tell of all methods in Markdown, from their docstrings, fields and state."""
+    """Describe all methods in Markdown, from their docstrings, fields and state."""
     import inspect
 
     import torch
@@ -101,29 +101,29 @@ def docs() -> str:
     lines = [HEAD]
     boxes = []
     paper = (ROOT / "workflows/config/paper.yaml").read_text(encoding="utf-8")
-    bench = yaml.safe_load(paper)["method_args"]
+    of_benchmark = yaml.safe_load(paper)["method_args"]
     for name in names():
         kind = load(name)
-        method, text = kind(), inspect.getdoc(kind) or ""
-        source = re.search(r"^Source: (.+?)\n\n", text, re.DOTALL | re.MULTILINE)
+        method, docstring = kind(), inspect.getdoc(kind) or ""
+        source = re.search(r"^Source: (.+?)\n\n", docstring, re.DOTALL | re.MULTILINE)
         assert source, f"methods/{name}.py names no source"
         state = method.init(run)
-        kept = ", ".join(f"{k} {tuple(v.shape)}" for k, v in state.items())
+        tensors = ", ".join(f"{k} {tuple(v.shape)}" for k, v in state.items())
         size = sum(v.nbytes for v in state.values())
-        set_ = ", ".join(f"{k} = {v}" for k, v in settings(name).items())
+        hyperparameters = ", ".join(f"{k} = {v}" for k, v in default_settings(name).items())
         cells = [
             f"[{name}](#{name})",
             " ".join(source[1].split()),
             f"{method.cost.forward} / {method.cost.backward}",
-            f"{kept}: {_bytes(size)}" if kept else "none",
-            set_ or "none",
+            f"{tensors}: {_bytes(size)}" if tensors else "none",
+            hyperparameters or "none",
         ]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-        boxes += ["", f"## {name}", "", "```", text, "```"]
+        boxes += ["", f"## {name}", "", "```", docstring, "```"]
         boxes += [f"\nPublished for {k}: `{v}`" for k, v in kind.presets.items()]
-        given = bench.get(name, {})
-        said = f"`{given}`" if given else "the defaults"
-        boxes.append(f"\nIn the SORA benchmark (`workflows/config/paper.yaml`): {said}.")
+        given = of_benchmark.get(name, {})
+        text = f"`{given}`" if given else "the defaults"
+        boxes.append(f"\nIn the SORA benchmark (`workflows/config/paper.yaml`): {text}.")
     return "\n".join([*lines, *boxes]) + "\n"
 
 
@@ -135,7 +135,7 @@ def _bytes(size: int) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Start, check or tell of methods."""
+    """Start a method, check one, or write the document on all."""
     parser = argparse.ArgumentParser(
         prog="python -m bench method", description="Start, check, tell of methods."
     )

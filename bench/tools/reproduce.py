@@ -1,9 +1,10 @@
 """Make a published run again: python -m bench reproduce RUN
 
-Trains and attacks RUN's configuration from nothing, with the options that its records name, and
-compares all numbers. Exits 0 if the run is reproduced: they are equal, or every accuracy is in the
-95 % interval of the recorded one and collapse is judged the same; 1 if it is not, and 2 if that
-cannot be judged here. Needs no weights; where there are some, bench.tools.verify is quicker.
+Trains and attacks RUN's configuration anew, with the options that its records name, and compares
+all results. Exits 0 if the run is reproduced, 1 if it is not, and 2 if this machine cannot judge
+it. A run is reproduced if all results are equal, or if every accuracy lies in the 95 % interval of
+the recorded one and the verdict on catastrophic overfitting is the same. Weights are not needed;
+where RUN has them, bench.tools.verify is quicker.
 """
 
 import argparse
@@ -13,40 +14,50 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from bench.runs import catalogue
-from bench.runs import suite as configs
-from bench.runs.record import AUTOATTACK, TRAIN, Engine, Record, Score
+from bench.runs.record import AUTOATTACK, TRAIN, ConfigError, Engine, Record, Score
+from bench.runs.run import parse_run
 from bench.runs.stage import TrainOptions, stage
-from bench.stages.machine import Kind
+from bench.stages.machine import DeviceKind
 from bench.stages.running import Place, Task, execute, positive
 from evaluation.binomial import wilson
 
 STAGES = (TRAIN, AUTOATTACK)
-ORIGIN = ("device", "torch", "cuda", "python", "threads", "engine", "library", "method_code",
-          "bench_code", "commit", "dirty")  # fmt: skip
-# told apart from numbers: where they were made, and what that took
-APART = {*ORIGIN, "method_source", "train_seconds", "data_seconds", "probe_seconds",
-         "attack_seconds", "peak_bytes", "state_bytes", "resumed"}  # fmt: skip
+# fields of a record that name the machine and the code
+PROVENANCE = ("device", "torch", "cuda", "python", "threads", "engine", "library", "method_code",
+              "bench_code", "commit", "dirty")  # fmt: skip
+# fields that are no results: provenance, and what the stage cost
+NOT_COMPARED = {*PROVENANCE, "method_source", "train_seconds", "data_seconds", "probe_seconds",
+                "attack_seconds", "peak_bytes", "state_bytes", "resumed"}  # fmt: skip
 
 
-class Comparison(NamedTuple):
-    """A stage as recorded and as made again."""
+class StageComparison(NamedTuple):
+    """How the results of a stage compare with the recorded ones."""
 
-    said: str
+    text: str  # the comparison in one line
     equal: bool  # to the last bit
-    holds: bool  # equal, or as near as so few images can tell
+    reproduced: bool  # equal, or as near as so few images can tell
 
 
-def claims(run: Path) -> list[Record]:
-    """Read the records to reproduce.
+class Environment(NamedTuple):
+    """Where and how a run is made again."""
+
+    data_dir: Path
+    device: DeviceKind
+    threads: int
+    engine: Engine | None  # None: the recorded one
+
+
+def read_records(run: Path) -> list[Record]:
+    """Read the records of training and, if there is one, of AutoAttack.
 
     Raises:
-        ValueError: they have no numbers, or the code for them is not here.
+        ValueError: a record has no results, or the code for its configuration is missing here.
     """
     paths = [run / f"{stage}.json" for stage in STAGES]
     if not paths[0].is_file():
@@ -55,202 +66,212 @@ def claims(run: Path) -> list[Record]:
     config, origin = records[0].config, records[0].origin
     for record in records:
         if record.status != "done" or not record.body or not record.data:
-            why = record.reason or "without numbers, or without data"
+            reason = record.reason or "without numbers, or without data"
             raise ValueError(
-                f"{record.stage} is {record.status} in the record: {why}; only a run that is done "
-                "has numbers to reproduce"
+                f"{record.stage} is {record.status} in the record: {reason}; only a run that is "
+                "done has numbers to reproduce"
             )
         if record.config != config:
             raise ValueError("its records are of two configurations; ask who published them")
     try:
-        configs.run(json.dumps(config.as_dict()))
-    except configs.ConfigError as error:
+        parse_run(json.dumps(config.as_dict()))
+    except ConfigError as error:
         commit = origin.commit if origin else "unknown"
         raise ValueError(f"{error}; the record is of commit {commit}, check that out") from None
     return records
 
 
 def check_data(records: Sequence[Record], folder: Path) -> None:
-    """Refuse other pictures than the records saw.
+    """Check that a data folder holds the pictures that the records name by checksum.
 
     Raises:
-        ValueError: says what they saw, and what is in the folder.
+        ValueError: it holds others; the text names both checksums.
     """
     from bench.data import load
 
     name = records[0].config.dataset
-    here = load(name, folder)
+    loaded = load(name, folder)
     for record in records:
-        if record.data and record.data.checksum != here.checksum:
-            saw, ours = (f"{data.checksum[:12]} ({'' if data.official else 'not '}official)"
-                         for data in (record.data, here))  # fmt: skip
+        if record.data and record.data.checksum != loaded.checksum:
+            recorded, found = (f"{data.checksum[:12]} ({'' if data.official else 'not '}official)"
+                               for data in (record.data, loaded))  # fmt: skip
             raise ValueError(
-                f"{record.stage} saw {name} with checksum {saw}, in {folder} it is {ours}; name "
-                "a folder with the pictures it saw by --data-dir"
+                f"{record.stage} saw {name} with checksum {recorded}, in {folder} it is {found}; "
+                "name a folder with the pictures it saw by --data-dir"
             )
 
 
-class Here(NamedTuple):
-    """How a run is made again: as the record says, where nothing else is."""
-
-    data_dir: Path
-    device: Kind
-    threads: int
-    engine: Engine | None  # None: the record's
-
-
-def again(record: Record, into: Path, here: Here) -> Record:
-    """Do a recorded stage in another folder, as it was done.
+def rerun(record: Record, folder: Path, environment: Environment) -> Record:
+    """Run a recorded stage with its options in another folder; return the new record.
 
     Raises:
-        ValueError, OSError: it cannot be done here.
+        ValueError, OSError: the stage cannot be run here.
     """
     one = stage(record.stage)
-    options = one.made(record)
-    if here.engine and isinstance(options, TrainOptions):
-        options = dataclasses.replace(options, engine=here.engine)
-    log = into / f"{record.stage}.log"
-    task = Task(one, record.config, options, into)
-    made = execute(task, Place(here.data_dir, here.device, here.threads, log))
-    if made.status not in ("done", "diverged"):
-        raise ValueError(f"{made.stage} is {made.status} here: {made.reason}; see {log}")
-    return made
+    options = one.options_of(record)
+    if environment.engine and isinstance(options, TrainOptions):
+        options = dataclasses.replace(options, engine=environment.engine)
+    log = folder / f"{record.stage}.log"
+    place = Place(environment.data_dir, environment.device, environment.threads, log)
+    result = execute(Task(one, record.config, options, folder), place)
+    if result.status not in ("done", "diverged"):
+        raise ValueError(f"{result.stage} is {result.status} here: {result.reason}; see {log}")
+    return result
 
 
-def compare(recorded: Record, now: Record) -> Comparison:
-    """Compare all numbers of a stage that was done."""
-    if now.status != "done":
-        said = f"done in the record, {now.status} now: {now.reason}"
-        return Comparison(said, equal=False, holds=False)
-    assert recorded.body and now.body, "done, and nothing found"
-    before, after = numbers(asdict(recorded.body)), numbers(asdict(now.body))
-    old, new = accuracies(recorded), accuracies(now)
-    if before == after:
-        what = [f"{now.training.epochs} epochs"] if now.training else []
-        what += [f"{name} {score.accuracy:.2f} of {score.n}" for name, score in new.items()]
-        return Comparison(f"equal to the last bit ({', '.join(what)})", equal=True, holds=True)
-    holds = before.get(".verdict.collapsed") == after.get(".verdict.collapsed")
-    parts = [_first(before, after), *([] if holds else ["collapse is judged otherwise"])]
-    for name in old | new:
-        if name not in old or name not in new:
-            parts.append(f"{name} is {'recorded' if name in old else 'there now'} alone")
-            holds = False
-            continue
-        (low, high), was, found = interval(old[name]), old[name].accuracy, new[name].accuracy
-        if found == was:
-            parts.append(f"{name} {found:.2f} in both")
-            continue
-        within = low <= found <= high
-        place = "within" if within else f"outside {low:.2f} to {high:.2f},"
-        parts.append(f"{name} {was:.2f} recorded, {found:.2f} now: {place} the 95 % interval of "
-                     "the recorded number")  # fmt: skip
-        holds &= within
-    return Comparison("; ".join(parts), equal=False, holds=holds)
+def compare_records(recorded: Record, repeated: Record) -> StageComparison:
+    """Compare all results of a stage with those in its record, which is done."""
+    if repeated.status != "done":
+        text = f"done in the record, {repeated.status} now: {repeated.reason}"
+        return StageComparison(text, equal=False, reproduced=False)
+    assert recorded.body and repeated.body, "a stage that is done has a body"
+    old, new = results_by_path(asdict(recorded.body)), results_by_path(asdict(repeated.body))
+    if old == new:
+        parts = [f"{repeated.training.epochs} epochs"] if repeated.training else []
+        parts += [f"{name} {score.accuracy:.2f} of {score.n}"
+                  for name, score in headline_scores(repeated).items()]  # fmt: skip
+        text = f"equal to the last bit ({', '.join(parts)})"
+        return StageComparison(text, equal=True, reproduced=True)
+    same_verdict = old.get(".verdict.collapsed") == new.get(".verdict.collapsed")
+    parts = [_first_difference(old, new)]
+    parts += [] if same_verdict else ["collapse is judged otherwise"]
+    compared = _compare_scores(headline_scores(recorded), headline_scores(repeated))
+    parts += [text for text, _ in compared]
+    reproduced = same_verdict and all(within for _, within in compared)
+    return StageComparison("; ".join(parts), equal=False, reproduced=reproduced)
 
 
-def accuracies(record: Record) -> dict[str, Score]:
-    """Scores that decide, by their names on the page."""
-    found: dict[str, Score] = {}
-    if trained := record.training:
-        found |= {"clean": trained.clean, "FGSM": trained.fgsm, "PGD-10": trained.pgd10}
-        found |= {"best PGD-10": trained.best.pgd10} if trained.best else {}
-    if attacked := record.attack:
-        found["AutoAttack"] = Score(accuracy=attacked.accuracy, n=attacked.n)
-    return found
+def headline_scores(record: Record) -> dict[str, Score]:
+    """List the scores that decide whether a stage is reproduced, by their names on the page."""
+    scores: dict[str, Score] = {}
+    if training := record.training:
+        scores |= {"clean": training.clean, "FGSM": training.fgsm, "PGD-10": training.pgd10}
+        scores |= {"best PGD-10": training.best.pgd10} if training.best else {}
+    if attack := record.attack:
+        scores["AutoAttack"] = Score(accuracy=attack.accuracy, n=attack.n)
+    return scores
 
 
-def interval(score: Score) -> tuple[float, float]:
-    """95 % interval, in percent: the page's for one seed."""
+def confidence_interval(score: Score) -> tuple[float, float]:
+    """95 % interval of an accuracy, in percent; the one that the page gives for one seed."""
     return wilson(score.accuracy / 100, score.n)
 
 
-def numbers(value: Any, name: str = "") -> dict[str, Any]:
-    """Flatten what a stage found: ".curves.6.loss" and so on; without what is told apart."""
+def results_by_path(value: Any, path: str = "") -> dict[str, Any]:
+    """Flatten a record's body into values by path, as ".curves.6.loss"; drop NOT_COMPARED."""
     if isinstance(value, list):
         value = dict(enumerate(value))
     if not isinstance(value, dict):
-        return {name: value}
-    parts = (numbers(value[key], f"{name}.{key}") for key in value if key not in APART)
-    return {key: number for part in parts for key, number in part.items()}
+        return {path: value}
+    parts = (results_by_path(value[key], f"{path}.{key}") for key in value
+             if key not in NOT_COMPARED)  # fmt: skip
+    return {key: result for part in parts for key, result in part.items()}
 
 
-def _first(before: dict[str, Any], after: dict[str, Any]) -> str:
-    """Name the first number that differs, curves and masks before what follows from them."""
-    wrong = [key for key in before | after if before.get(key) != after.get(key)]
-    key = min(wrong, key=lambda key: not key.startswith((".curves", ".robust")))
-    old, new = before.get(key), after.get(key)
-    _, kind, *rest = key.split(".")
-    if kind == "robust" and old and new:
-        turned = (int(old, 16) ^ int(new, 16)).bit_count()
-        return f"first differs after {rest[0]} (on {turned} images)"
-    shown = [f"{x:.9g}" if isinstance(x, float) else x for x in (old, new)]  # float32 has 9 digits
-    said = f"{shown[0]} recorded, {shown[1]} now"
-    if kind == "curves":  # epochs count from 1, as on the page
-        return f"first differs in epoch {int(rest[0]) + 1} ({'.'.join(rest[1:])} {said})"
-    return f"first differs in {key[1:]} ({said})"
-
-
-def elsewhere(recorded: Record, now: Record) -> str:
-    """Say what differs in where two records were made."""
+def provenance_differences(recorded: Record, repeated: Record) -> str:
+    """Name the machine and code of two records, as far as they differ."""
     old, new = (
         {key: value for part in (record.origin, record.body) if part
-         for key, value in asdict(part).items() if key in ORIGIN}
-        for record in (recorded, now)
+         for key, value in asdict(part).items() if key in PROVENANCE}
+        for record in (recorded, repeated)
     )  # fmt: skip
-    wrong = [key for key in ORIGIN if key in old and key in new and old[key] != new[key]]
+    differing = [key for key in PROVENANCE if key in old and key in new and old[key] != new[key]]
     return "; ".join(
-        f"{key.replace('_', ' ')} {old[key]} recorded, {new[key]} now" for key in wrong
+        f"{key.replace('_', ' ')} {old[key]} recorded, {new[key]} now" for key in differing
     )
 
 
-def reproduce(run: Path, here: Here, into: Path | None) -> bool:
-    """Do all recorded stages again and say what came out; is the run reproduced.
+def reproduce(run: Path, environment: Environment, into: Path | None) -> bool:
+    """Run all recorded stages again and print how each compares; is the run reproduced.
 
     Args:
         into: new folder to work in; None for a temporary one, removed if all is equal.
 
     Raises:
-        ValueError: that cannot be judged here.
+        ValueError: the run cannot be judged here.
         OSError: a file cannot be read or written.
     """
-    records = claims(run)
-    os.environ["OMP_NUM_THREADS"] = str(here.threads)  # loading data is what imports torch
-    check_data(records, here.data_dir)
+    records = read_records(run)
+    # before loading data imports torch
+    os.environ["OMP_NUM_THREADS"] = str(environment.threads)
+    check_data(records, environment.data_dir)
     if into and any((into / f"{name}.json").exists() for name in STAGES):
         raise ValueError(f"{into} has records already; name a new folder by --into")
     folder = into or Path(tempfile.mkdtemp(prefix="onestep-again-"))
-    found: list[Comparison] = []
+    comparisons: list[StageComparison] = []
     try:
         for record in records:
-            now = again(record, folder, here)
-            found.append(compare(record, now))
-            where = elsewhere(record, now)
-            print(f"{record.stage}: {found[-1].said}", flush=True)
-            print(f"  made otherwise: {where}\n" if where else "", end="", flush=True)
-            if now.status != "done":
+            result = rerun(record, folder, environment)
+            comparisons.append(compare_records(record, result))
+            differences = provenance_differences(record, result)
+            print(f"{record.stage}: {comparisons[-1].text}", flush=True)
+            if differences:
+                print(f"  made otherwise: {differences}", flush=True)
+            if result.status != "done":
                 break
     finally:
-        if not into and len(found) == len(records) and all(one.equal for one in found):
+        complete = len(comparisons) == len(records)
+        if not into and complete and all(one.equal for one in comparisons):
             shutil.rmtree(folder)
         else:
             print(f"what was made is in {folder}", flush=True)
-    return all(one.holds for one in found)
+    return all(one.reproduced for one in comparisons)
 
 
-def place_of(run: Path) -> tuple[Kind, int]:
-    """Read the kind of device and the threads that a run was trained with; one, where unknown.
+def recorded_device(run: Path) -> tuple[DeviceKind, int]:
+    """Read the kind of device and the CPU threads of a run's training; "auto" and 1 if unknown.
 
     Raises:
-        ValueError: as ``claims``.
+        ValueError: as ``read_records``.
     """
-    origin = claims(run)[0].origin
+    origin = read_records(run)[0].origin
     if origin is None:
         return "auto", 1
     return "cpu" if origin.device.startswith("CPU") else "cuda", origin.threads
 
 
+def _compare_scores(
+    recorded: Mapping[str, Score], repeated: Mapping[str, Score]
+) -> list[tuple[str, bool]]:
+    """Compare scores by name: a text, and whether the new one is in the recorded one's interval."""
+    compared = []
+    for name in {**recorded, **repeated}:
+        if name not in recorded or name not in repeated:
+            alone = "recorded" if name in recorded else "there now"
+            compared.append((f"{name} is {alone} alone", False))
+            continue
+        old, new = recorded[name].accuracy, repeated[name].accuracy
+        if new == old:
+            compared.append((f"{name} {new:.2f} in both", True))
+            continue
+        low, high = confidence_interval(recorded[name])
+        within = low <= new <= high
+        place = "within" if within else f"outside {low:.2f} to {high:.2f},"
+        text = (f"{name} {old:.2f} recorded, {new:.2f} now: {place} the 95 % interval of the "
+                "recorded number")  # fmt: skip
+        compared.append((text, within))
+    return compared
+
+
+def _first_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Name the first result that differs: curves and masks first, since the rest follows."""
+    differing = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    key = min(differing, key=lambda key: not key.startswith((".curves", ".robust")))
+    before, after = old.get(key), new.get(key)
+    _, kind, *rest = key.split(".")
+    if kind == "robust" and before and after:
+        turned = (int(before, 16) ^ int(after, 16)).bit_count()
+        return f"first differs after {rest[0]} (on {turned} images)"
+    # float32 has 9 digits
+    shown = [f"{x:.9g}" if isinstance(x, float) else x for x in (before, after)]
+    values = f"{shown[0]} recorded, {shown[1]} now"
+    if kind == "curves":  # epochs count from 1, as on the page
+        return f"first differs in epoch {int(rest[0]) + 1} ({'.'.join(rest[1:])} {values})"
+    return f"first differs in {key[1:]} ({values})"
+
+
 def main(words: Sequence[str] | None = None) -> None:
-    """Make one run again, say what is the same, and exit 0 if it is reproduced."""
+    """Make one run again, print how it compares, and exit 0 if it is reproduced."""
     parser = argparse.ArgumentParser(
         prog="python -m bench reproduce", description="Train and attack a recorded run again."
     )
@@ -261,14 +282,16 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--data-dir", type=Path, default=catalogue.data_folder(), help="$ONESTEP_DATA, .data"
     )
-    parser.add_argument("--device", choices=get_args(Kind), help="the record's kind")
+    parser.add_argument("--device", choices=get_args(DeviceKind), help="the record's kind")
     parser.add_argument("--threads", type=positive, help="CPU threads; the record's")
     parser.add_argument("--engine", choices=get_args(Engine), help="the record's")
     args = parser.parse_args(words)
     try:
-        kind, threads = place_of(args.run)
-        here = Here(args.data_dir, args.device or kind, args.threads or threads, args.engine)
-        reproduced = reproduce(args.run, here, args.into)
+        kind, threads = recorded_device(args.run)
+        environment = Environment(
+            args.data_dir, args.device or kind, args.threads or threads, args.engine
+        )
+        reproduced = reproduce(args.run, environment, args.into)
     except (ValueError, OSError) as error:
         print(f"cannot judge {args.run}: {error}", file=sys.stderr)
         sys.exit(2)

@@ -21,7 +21,7 @@ from bench.runs.files import write_bytes, write_json
 from bench.runs.record import AUTOATTACK, TRAIN, Attack, Config, Data, Record
 
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
-# The middle of the Python file is the source of Net and of the architecture, as they are here.
+# The exported Python file; {shell} and {body} become the source of Net and of the architecture.
 MODEL = '''"""A network of the onestep benchmark, for RobustBench; images in [0, 1], logits out.
 
     net = load()
@@ -70,7 +70,7 @@ def export(run: Path, into: Path, *, name: str | None = None) -> str:
         name: None for one made of method and run id.
 
     Raises:
-        ValueError: a stage is not done, or the weights are not the network's.
+        ValueError: a stage is yet to be done or failed, or the weights do not fit the network.
         OSError: a file cannot be read or written.
     """
     trained, attacked = (Record.read(run / f"{stage}.json") for stage in (TRAIN, AUTOATTACK))
@@ -86,15 +86,21 @@ def export(run: Path, into: Path, *, name: str | None = None) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise ValueError(f"{name!r} is no name for files: letters, digits, _ and - only")
     place = Path(config.dataset) / config.norm
-    about = row(attacked.attack, attacked.data, config, trained.training.method_source)
+    row = leaderboard_row(attacked.attack, attacked.data, config, trained.training.method_source)
     write_bytes(into / "models" / place / f"{name}.pt", _state(run, config))
     write_bytes(into / "models" / place / f"{name}.py", _module(config, name).encode())
-    write_json(into / "model_info" / place / f"{name}.json", about)
+    write_json(into / "model_info" / place / f"{name}.json", row)
     return name
 
 
-def row(attack: Attack, data: Data, config: Config, method_source: str) -> dict[str, Any]:
-    """Make the row of RobustBench's leaderboard; both accuracies are of the attacked images."""
+def leaderboard_row(
+    attack: Attack, data: Data, config: Config, method_source: str
+) -> dict[str, Any]:
+    """Make the row of RobustBench's leaderboard; both accuracies are those on the attacked images.
+
+    Args:
+        method_source: the method's source text, whose docstring names the paper.
+    """
     paper = ARXIV.search(method_source)
     protocol = config.protocol["name"]
     notes = [f"Trained by onestep: {config.method}, {protocol}, seed {config.seed}."]
@@ -123,19 +129,19 @@ def row(attack: Attack, data: Data, config: Config, method_source: str) -> dict[
 
 
 def adapt(seed: int | None = None) -> None:
-    """Give robustbench 1.1.1 the package that it imports and its dependencies do not bring.
+    """Put a stand-in for the package ``autoattack``, which robustbench 1.1.1 imports, in place.
 
-    It imports ``autoattack``; its dependencies install the same attacks as ``pyautoattack``, with
-    other arguments. Call this before ``import robustbench``.
+    The dependencies of robustbench install the same attacks as ``pyautoattack``, with other
+    arguments; the stand-in translates them. Call this before ``import robustbench``.
 
     Args:
-        seed: of the attacks, which robustbench leaves to the clock.
+        seed: of the attacks; robustbench itself seeds them by the clock.
     """
     import pyautoattack
     from pyautoattack.state import EvaluationState
 
     class AutoAttack:
-        """What robustbench uses of the original's class."""
+        """The part of the original's class that robustbench uses."""
 
         def __init__(self, model: Any, *, log_path: str | None = None, **rest: Any) -> None:
             self.inside = pyautoattack.AutoAttack(model, seed=seed, **rest)
@@ -143,8 +149,10 @@ def adapt(seed: int | None = None) -> None:
         def run_standard_evaluation(
             self, x: Any, y: Any, *, bs: int = 250, state_path: Any = None
         ) -> Any:
-            found = self.inside.run_standard_evaluation(x, y, batch_size=bs, state_path=state_path)
-            return found[0]
+            adversarial, _ = self.inside.run_standard_evaluation(
+                x, y, batch_size=bs, state_path=state_path
+            )
+            return adversarial
 
     package, state = types.ModuleType("autoattack"), types.ModuleType("autoattack.state")
     vars(package)["AutoAttack"], vars(state)["EvaluationState"] = AutoAttack, EvaluationState
@@ -152,7 +160,7 @@ def adapt(seed: int | None = None) -> None:
 
 
 def _state(run: Path, config: Config) -> bytes:
-    """Turn the weights into what torch.load reads, after trying them on the network."""
+    """Make the bytes of a weights file for torch.load, after loading them into the network."""
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -180,17 +188,17 @@ def _network(config: Config) -> Any:
 
 
 def _module(config: Config, name: str) -> str:
-    """Write the network's Python file. Values are literals, so no text of a record becomes code."""
+    """Make the network's Python file; a record's values enter as literals, never as code."""
     from bench import data, models
 
     known = data.info(config.dataset)
-    about = {
+    constants = {
         "NAME": name, "DATASET": config.dataset, "SHAPE": tuple(known.shape),
         "CLASSES": known.classes, "CHANNELS": config.width, "MEAN": known.mean, "STD": known.std,
     }  # fmt: skip
     body = (catalogue.ROOT / f"bench/models/{config.architecture}.py").read_text(encoding="utf-8")
     return MODEL.format(
-        about="\n".join(f"{key} = {value!r}" for key, value in about.items()),
+        about="\n".join(f"{key} = {value!r}" for key, value in constants.items()),
         shell=inspect.getsource(models.Net),
         body=body,
     )

@@ -15,22 +15,22 @@ from bench.runs.suite import Suite
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Write both."""
+    """Write workflows/config/schema.yaml and results/schema.json."""
     argparse.ArgumentParser(prog="python -m bench schema", description=__doc__).parse_args(words)
-    text = yaml.safe_dump(of_suites(), sort_keys=False)
+    text = yaml.safe_dump(suite_schema(), sort_keys=False)
     (ROOT / "workflows/config/schema.yaml").write_text(text, encoding="utf-8")
-    write_json(ROOT / "results/schema.json", of_records())
+    write_json(ROOT / "results/schema.json", record_schema())
 
 
-def of_suites() -> dict[str, Any]:
-    """Make the schema of suites, with the evaluations that there are."""
+def suite_schema() -> dict[str, Any]:
+    """Make the JSON schema of suites, with the names of all optional evaluations."""
     schema = Suite.model_json_schema()
     schema["properties"]["evaluations"]["items"]["enum"] = catalogue.names(catalogue.EVALUATIONS)
     return schema
 
 
-def of_records() -> dict[str, Any]:
-    """Make the schema of records, with the stages that there are."""
+def record_schema() -> dict[str, Any]:
+    """Make the JSON schema of records, with the names of all stages."""
     schema = TypeAdapter(Record).json_schema()
     schema["properties"]["stage"]["enum"] = stage_names()
     return schema

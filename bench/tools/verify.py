@@ -1,9 +1,10 @@
 """Judge a submitted run: python -m bench verify RUN
 
 Attacks a random slice of the images again, with the weights that RUN holds, and compares the
-verdicts with those in RUN/autoattack.json. Of the record it believes nothing but what it claims:
-network, data and radius. Exits 0 if the run is accepted, 1 if it is rejected, and 2 if it cannot be
-judged here. Nothing of RUN is executed: weights are safetensors, networks and data are ours.
+verdicts with those in RUN/autoattack.json. From the record it takes network, data and radius, and
+checks everything else. Exits 0 if the run is accepted, 1 if it is rejected, and 2 if this machine
+cannot judge it. RUN gives data only, so no code of a submitter is executed: weights are
+safetensors, networks and pictures are this repository's.
 """
 
 import argparse
@@ -29,11 +30,11 @@ CLEAN_TOLERANCE = 0.01  # share of clean verdicts that another device may turn; 
 # Share of the images recorded as robust that fall to other draws of the same attacks; generous: of
 # 62 images in 8 runs on digits, 1 did.
 FALLEN_RATE = 0.03
-SIGNIFICANCE = 0.01  # what is seen less often than this, were the record true, rejects it
+SIGNIFICANCE = 0.01  # p-value below which a test rejects the record
 
 
 class Check(NamedTuple):
-    """One claim and what was found."""
+    """A claim of the record, and whether it was confirmed."""
 
     claim: str
     holds: bool
@@ -49,18 +50,18 @@ def verify(
     batch: int = 256,
     device: str = "auto",
 ) -> list[Check]:
-    """Check a run, the cheap claims first; the rest is left out where one of those fails.
+    """Check the claims of a run, cheap ones first; stop at the first group with a false one.
 
     Args:
         run: folder with train.json, autoattack.json and model.safetensors.
         data_dir: where prepared data sets lie.
         images: size of the slice.
         seed: of the slice and of the attacks.
-        batch: images at once.
+        batch: images that the attacks take at once.
         device: "auto", "cpu" or "cuda".
 
     Raises:
-        ValueError: a file is missing, or the data are not prepared here.
+        ValueError: a file of the run is missing, or the data set has yet to be prepared.
     """
     for name in ("train.json", "autoattack.json", "model.safetensors"):
         if not (run / name).is_file():
@@ -69,51 +70,52 @@ def verify(
         trained, attacked = (Record.read(run / f"{stage}.json") for stage in (TRAIN, AUTOATTACK))
     except (OSError, ValueError) as error:
         return [Check("both records can be read", holds=False, found=repr(str(error)))]
-    checks = list(_heads(trained, attacked))
+    checks = list(_check_heads(trained, attacked))
     if not _accepted(checks):
         return checks
     training, attack, config = trained.training, attacked.attack, attacked.config
-    assert training and attack and attacked.data, "_heads has looked"
-    checks += _numbers(training, attack, attacked.data)
+    assert training and attack and attacked.data, "_check_heads accepted a record without numbers"
+    checks += _check_numbers(training, attack, attacked.data)
     if not _accepted(checks):
         return checks
-    there = torch.cuda.is_available() and device != "cpu"
-    place = torch.device("cuda" if there else "cpu")
+    on_gpu = torch.cuda.is_available() and device != "cpu"
+    torch_device = torch.device("cuda" if on_gpu else "cpu")
     attacking = stage(AUTOATTACK)
-    job = Job(attacking, config, attacking.made(attacked), run, data_dir, place, lambda line: None)
+    options = attacking.options_of(attacked)
+    job = Job(attacking, config, options, run, data_dir, torch_device, lambda line: None)
     loaded, data = setup.data(job)
-    checks.append(_same_data(attacked.data, data))
+    checks.append(_check_data(attacked.data, data))
     try:
         net = setup.trained(job).net
     except ValueError as error:
         return [*checks, Check("the weights fit the network", holds=False, found=repr(str(error)))]
     x, y = setup.test_images(job, loaded, attack.n)
-    checks.append(_clean(net, x, y, attack, batch))
+    checks.append(_check_clean(net, x, y, attack, batch))
     if not _accepted(checks):
         return checks
     rows = torch.randperm(attack.n, generator=torch.Generator().manual_seed(seed))[:images]
-    again = autoattack(
+    repeated = autoattack(
         net, x[rows], y[rows], eps=job.eps, classes=loaded.info.classes, seed=seed, batch=batch
     )
-    now = unpack(again.robust[ATTACKS[-1]], len(rows))
+    found = unpack(repeated.robust[ATTACKS[-1]], len(rows))
     recorded = unpack(attack.robust[ATTACKS[-1]], attack.n)[rows]
-    return [*checks, _verdicts(recorded, now), _accuracy(attack.accuracy, now)]
+    return [*checks, _check_verdicts(recorded, found), _check_accuracy(attack.accuracy, found)]
 
 
 def _accepted(checks: list[Check]) -> bool:
     return all(check.holds for check in checks)
 
 
-def _heads(trained: Record, attacked: Record) -> Iterator[Check]:
-    """Claims about what was run."""
+def _check_heads(trained: Record, attacked: Record) -> Iterator[Check]:
+    """Check the claims about which run was done: status, configuration, run id."""
     config = attacked.config
     status = f"train {trained.status}, autoattack {attacked.status}"
     whole = trained.training and attacked.attack and attacked.data
     yield Check("both stages are done", bool(whole) and status.count("done") == 2, status)
     same = trained.config == config and trained.run == attacked.run
     yield Check("both records are of one run", same, f"{trained.run!r} and {attacked.run!r}")
-    own = config.run_id
-    yield Check("the run's id is its configuration's", attacked.run == own, repr(attacked.run))
+    named = attacked.run == config.run_id
+    yield Check("the run's id is its configuration's", named, repr(attacked.run))
     known = config.architecture in catalogue.names("bench/models")
     known &= config.dataset in catalogue.names("bench/data")
     found = f"{config.architecture!r} on {config.dataset!r}"
@@ -128,8 +130,8 @@ def _is_radius(config: Config) -> bool:
         return False
 
 
-def _numbers(training: Training, attack: Attack, data: Data) -> Iterator[Check]:
-    """Claims of the record about itself: its numbers must follow from its masks."""
+def _check_numbers(training: Training, attack: Attack, data: Data) -> Iterator[Check]:
+    """Check that the numbers of a record follow from its masks."""
     n, stages = attack.n, ("clean", *ATTACKS)
     yield Check(
         "the attack is AutoAttack standard", attack.version == "standard", repr(attack.version)
@@ -143,8 +145,8 @@ def _numbers(training: Training, attack: Attack, data: Data) -> Iterator[Check]:
     nested = all((later <= earlier).all() for earlier, later in pairwise(masks))
     yield Check("no broken image stands again", bool(nested), f"{len(masks)} masks")
     shares = [100 * mask.double().mean().item() for mask in masks]
-    said = [attack.after.get(stage, math.nan) for stage in stages]
-    equal = all(math.isclose(*pair, abs_tol=1e-9) for pair in zip(said, shares, strict=True))
+    claimed = [attack.after.get(stage, math.nan) for stage in stages]
+    equal = all(math.isclose(*pair, abs_tol=1e-9) for pair in zip(claimed, shares, strict=True))
     equal &= math.isclose(attack.accuracy, shares[-1], abs_tol=1e-9)
     yield Check("accuracies follow from the masks", equal, f"{attack.accuracy} and {shares[-1]}")
     clean, right = training.clean, int(masks[0].sum())
@@ -154,59 +156,68 @@ def _numbers(training: Training, attack: Attack, data: Data) -> Iterator[Check]:
 
 
 def _is_mask(mask: str, n: int) -> bool:
-    """Is it n verdicts in hex, with nothing behind them?"""
+    """Is the text n verdicts in hex, followed by zero bits up to a whole digit."""
     if n < 1 or len(mask) != -(-n // 4) or not set(mask) <= set("0123456789abcdef"):
         return False
     return int(mask, 16) % (1 << (4 * len(mask) - n)) == 0
 
 
-def _same_data(claimed: Data, ours: Data) -> Check:
+def _check_data(claimed: Data, ours: Data) -> Check:
+    """Compare the checksum and size of the recorded data with those of the prepared data."""
     same = (claimed.checksum, claimed.test_images) == (ours.checksum, ours.test_images)
     return Check("the pictures are ours", same, f"{claimed.checksum[:12]!r}")
 
 
-def _clean(net: torch.nn.Module, x: Tensor, y: Tensor, attack: Attack, batch: int) -> Check:
-    """Compare clean verdicts on all attacked images: cheaper than attacking the slice."""
+def _check_clean(net: torch.nn.Module, x: Tensor, y: Tensor, attack: Attack, batch: int) -> Check:
+    """Compare clean verdicts on all attacked images, which is cheaper than attacking the slice."""
     parts = zip(x.split(batch), y.split(batch), strict=True)
-    now = torch.cat([correct(net, *part) for part in parts]).cpu()
-    turned = int((now != unpack(attack.robust["clean"], attack.n)).sum())
+    verdicts = torch.cat([correct(net, *part) for part in parts]).cpu()
+    turned = int((verdicts != unpack(attack.robust["clean"], attack.n)).sum())
     allowed = max(1, int(CLEAN_TOLERANCE * attack.n))
     found = f"{turned} of {attack.n} differ, {allowed} may"
     return Check("the weights give the recorded clean verdicts", turned <= allowed, found)
 
 
-def _verdicts(recorded: Tensor, now: Tensor) -> Check:
-    """Compare image by image; one that stands now and was recorded as broken harms nobody."""
-    fallen, stood = int((recorded & ~now).sum()), int((~recorded & now).sum())
+def _check_verdicts(recorded: Tensor, verdicts: Tensor) -> Check:
+    """Compare the slice image by image: a record fails if too many of its robust images fall.
+
+    Args:
+        recorded, verdicts: (N,) bool, True for robust; in the record and from the new attack.
+    """
+    fallen, stood = int((recorded & ~verdicts).sum()), int((~recorded & verdicts).sum())
     robust = int(recorded.sum())
-    chance = 1 - tail(fallen - 1, robust, FALLEN_RATE)
-    found = f"of {robust} recorded as robust {fallen} fall, p = {chance:.2g}; "
-    found += f"of {len(now) - robust} recorded as broken {stood} stand"
-    return Check("images recorded as robust stand", chance >= SIGNIFICANCE, found)
+    p_value = 1 - binomial_cdf(fallen - 1, robust, FALLEN_RATE)
+    found = f"of {robust} recorded as robust {fallen} fall, p = {p_value:.2g}; "
+    found += f"of {len(verdicts) - robust} recorded as broken {stood} stand"
+    return Check("images recorded as robust stand", p_value >= SIGNIFICANCE, found)
 
 
-def _accuracy(claimed: float, now: Tensor) -> Check:
-    """Test the recorded accuracy, one-sided: is so low a one on the slice to be expected?"""
-    standing = int(now.sum())
-    chance = tail(standing, len(now), claimed / 100)
-    found = f"{standing} of {len(now)} stand, {claimed:.2f} % recorded, p = {chance:.2g}"
-    return Check("the accuracy is the recorded one", chance >= SIGNIFICANCE, found)
+def _check_accuracy(claimed: float, verdicts: Tensor) -> Check:
+    """Test whether the slice's accuracy is too low for the recorded one, in percent; one-sided.
+
+    Args:
+        verdicts: (N,) bool, True for images that stand.
+    """
+    standing, n = int(verdicts.sum()), len(verdicts)
+    p_value = binomial_cdf(standing, n, claimed / 100)
+    found = f"{standing} of {n} stand, {claimed:.2f} % recorded, p = {p_value:.2g}"
+    return Check("the accuracy is the recorded one", p_value >= SIGNIFICANCE, found)
 
 
-def tail(k: int, n: int, p: float) -> float:
-    """Probability of k successes or fewer in n trials of chance p."""
+def binomial_cdf(k: int, n: int, p: float) -> float:
+    """Probability of k successes or fewer in n trials that each succeed with probability p."""
     if p in (0.0, 1.0):
         return 1.0 if p == 0 or k == n else 0.0
 
-    def log_chance(i: int) -> float:
-        ways = math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1)
-        return ways + i * math.log(p) + (n - i) * math.log1p(-p)
+    def log_probability(i: int) -> float:
+        log_choose = math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1)
+        return log_choose + i * math.log(p) + (n - i) * math.log1p(-p)
 
-    return min(1.0, sum(math.exp(log_chance(i)) for i in range(k + 1)))
+    return min(1.0, sum(math.exp(log_probability(i)) for i in range(k + 1)))
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Verify one run, say why, and exit 0 if it is accepted."""
+    """Verify one run, print its checks, and exit 0 if it is accepted."""
     parser = argparse.ArgumentParser(
         prog="python -m bench verify", description="Attack a slice of a submitted run again."
     )

@@ -9,9 +9,9 @@ const FILTERS = {data: "data set", arch: "architecture", eps: "radius", norm: "n
 const DEFAULTS = {q: "", ...Object.fromEntries(Object.keys(FILTERS).map(k => [k, ""])),
   sort: "autoattack", dir: "", hide: "", all: "", group: "", x: "time_ratio", y: "autoattack",
   trace: "accuracy", format: "csv", run: ""};
-const FAULTS = {"not run": "not run", failed: "failed", diverged: "diverged", refused: "refused",
+const ABSENCES = {"not run": "not run", failed: "failed", diverged: "diverged", refused: "refused",
   oom: "out of memory", skipped: "skipped", unreadable: "unreadable"};
-const PAIRS = {".": "told apart", "-": "no verdicts image by image: by the means alone",
+const PAIRS = {"-": "no verdicts image by image: by the means alone",
   "=": "equal means, no verdicts image by image",
   "+": "10 more seeds of each, or more, would tell them apart",
   "i": "more seeds would not tell them apart: attack more images",
@@ -48,8 +48,8 @@ function readAddress() {
 
 function set(changes) {
   Object.assign(state, changes);
-  const said = Object.entries(state).filter(([k, value]) => value !== DEFAULTS[k]);
-  history.replaceState(null, "", "#" + new URLSearchParams(said));
+  const chosen = Object.entries(state).filter(([k, value]) => value !== DEFAULTS[k]);
+  history.replaceState(null, "", "#" + new URLSearchParams(chosen));
   const parts = Object.keys(changes).map(k => PARTS[k]);
   if (parts.every(Boolean)) new Set(parts).forEach(part => part());
   else draw();
@@ -67,18 +67,18 @@ function hide(key) {
 
 // Filter, sort, rank.
 
-function passes(row, words, gone) {
-  if (gone.has(row.key) || gone.has(row.group.key)) return false;
-  const mine = {...row.group.filters, family: row.family, status: row.status};
-  return Object.keys(FILTERS).every(k => !state[k] || mine[k] === state[k])
+function passes(row, words, unwanted) {
+  if (unwanted.has(row.key) || unwanted.has(row.group.key)) return false;
+  const values = {...row.group.filters, family: row.family, status: row.status};
+  return Object.keys(FILTERS).every(k => !state[k] || values[k] === state[k])
     && words.every(word => row.words.includes(word));
 }
 
 /** The groups that a reader sees, each with its rows in the order of the sort, ranked. */
 function visible() {
-  const words = state.q.toLowerCase().split(/\s+/).filter(Boolean), gone = hidden();
+  const words = state.q.toLowerCase().split(/\s+/).filter(Boolean), unwanted = hidden();
   return view.groups
-    .map(group => ({group, rows: ranked(group.rows.filter(row => passes(row, words, gone)))}))
+    .map(group => ({group, rows: ranked(group.rows.filter(row => passes(row, words, unwanted)))}))
     .filter(({rows}) => rows.length);
 }
 
@@ -107,14 +107,15 @@ function ordered(rows, key, up) {
 
 const rankKey = () => state.sort in place ? state.sort : "autoattack";
 
+/** Are two rows tied? Under AutoAttack by their pair mark, elsewhere if their intervals overlap. */
 function tied(a, b, key) {
-  if (key === "autoattack") return !".-".includes(a.group.apart[a.i][b.i]);
+  if (key === "autoattack") return !".-".includes(a.group.pair_marks[a.i][b.i]);
   const [[meanA, , , lowA, highA], [meanB, , , lowB, highB]] =
     [a.cells[place[key]], b.cells[place[key]]];
   return (lowA ?? meanA) <= (highB ?? meanB) && (lowB ?? meanB) <= (highA ?? meanA);
 }
 
-/** Rank the best first, whatever the direction: who is not told from a group's first shares it. */
+/** Rank rows from the best in either direction; a tie group has the rank of its first row. */
 function ranked(rows) {
   const key = rankKey();
   const best = ordered(rows, key, isRising(key)).filter(row => value(row, key) !== null);
@@ -151,8 +152,8 @@ function number(mean, spread) {
   return mean.toFixed(2) + (spread !== null ? ` ± ${spread.toFixed(2)}` : "");
 }
 
-/** An empty cell in one word, where there is one for it. */
-const fault = why => FAULTS[why.split(":")[0]] ?? "-";
+/** An absence, by its id, in a word or two; "-" where they would not be enough. */
+const absence = id => ABSENCES[id] ?? "-";
 
 function cellNote([, , seeds, low, high, ...images]) {
   return `${seeds} seed${seeds === 1 ? "" : "s"}`
@@ -164,27 +165,27 @@ function cellOf(row, column, i) {
   const cell = row.cells[i], attributes = {"data-column": column.key};
   if (Array.isArray(cell))
     return el("td", {...attributes, title: cellNote(cell)}, number(cell[0], cell[1]));
-  const why = view.whys[cell];
-  return el("td", {...attributes, class: "none", title: why}, fault(why),
-    el("span", {class: "unseen"}, ` ${why}`));
+  const reason = view.reasons[cell];
+  return el("td", {...attributes, class: "none", title: reason.text}, absence(reason.id),
+    el("span", {class: "unseen"}, ` ${reason.text}`));
 }
 
-/** Who a row is not told apart from, and what it would take. */
-function company(row) {
-  const said = (other, mark) => `${other.label}: ` + (PAIRS[mark]
+/** List the rows that a row is not told apart from, and what it would take to do so. */
+function ties(row) {
+  const written = (other, mark) => `${other.label}: ` + (PAIRS[mark]
     ?? `${mark} more seed${mark === "1" ? "" : "s"} of each would tell them apart`);
-  return [...(row.group.apart[row.i] ?? "")]
+  return [...(row.group.pair_marks[row.i] ?? "")]
     .map((mark, j) => [row.group.rows[j], mark])
     .filter(([other, mark]) => other !== row && mark !== ".")
-    .map(([other, mark]) => said(other, mark));
+    .map(([other, mark]) => written(other, mark));
 }
 
 function rankNote(row) {
-  const others = rankKey() === "autoattack" ? company(row) : [];
+  const others = rankKey() === "autoattack" ? ties(row) : [];
   return others.slice(0, 8).join("\n") + (others.length > 8 ? `\nand ${others.length - 8} more` : "");
 }
 
-const notes = row => [...row.notes, row.why].filter(Boolean).join("; ");
+const notes = row => [...row.notes, row.reason].filter(Boolean).join("; ");
 
 function line({row, rank}) {
   const bad = row.collapsed?.[0] ? "text bad" : "text";
@@ -197,24 +198,23 @@ function line({row, rank}) {
     el("td", {class: bad, "data-column": "collapse"}, row.collapse),
     ...view.columns.map((column, i) => cellOf(row, column, i)),
     el("td", {"data-column": "n"}, String(value(row, "n"))),
-    el("td", {class: row.status === "done" ? "text" : "text bad"}, fault(row.status) === "-"
-      ? row.status : fault(row.status)),
+    el("td", {class: row.status === "done" ? "text" : "text bad"}, ABSENCES[row.status] ?? row.status),
     el("td", {class: "text notes", title: notes(row)},
       notes(row).length > 160 ? `${notes(row).slice(0, 159)}…` : notes(row)));
 }
 
 function groupLine({group, rows}, width) {
   const facts = el("dl", {}, ...Object.entries(group.facts).flatMap(([name, fact]) =>
-    [el("dt", {}, name), el("dd", {}, fact)]));
+    [el("dt", {}, view.titles[name]), el("dd", {}, fact)]));
   return el("tr", {class: "group"},
     el("td", {class: "tick"}, el("input", {type: "checkbox", checked: true,
       "aria-label": `show ${group.name}`, onchange: () => hide(group.key)})),
     el("th", {colspan: width - 1, scope: "rowgroup"},
       el("div", {class: "stick"}, group.name, el("span", {class: "dim"},
         ` ${rows.length} row${rows.length === 1 ? "" : "s"}, width ${group.facts.width}, `
-        + `${group.facts["training images"]} training images, `
-        + `AutoAttack on ${group.facts["attacked images"] || "no"} images, ${group.facts.data}`
-        + (group.facts.data.endsWith("DATA") ? " " : " data ")),
+        + `${group.facts.train_images} training images, `
+        + `AutoAttack on ${group.facts.attacked_images || "no"} images, ${group.facts.data}`
+        + (group.official === false ? " " : " data ")),
       el("details", {}, el("summary", {}, "where these numbers come from"), facts))));
 }
 
@@ -285,8 +285,8 @@ function drawOutside() {
 // The drawer of one run.
 
 function listed(pairs) {
-  return el("dl", {}, ...pairs.filter(([, said]) => said !== undefined && said !== null && said !== "")
-    .flatMap(([name, said]) => [el("dt", {}, name), el("dd", {}, String(said))]));
+  return el("dl", {}, ...pairs.filter(([, text]) => text !== undefined && text !== null && text !== "")
+    .flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, String(text))]));
 }
 
 const percent = share => share === undefined ? undefined : `${share.toFixed(2)} %`;
@@ -307,7 +307,7 @@ function results(run) {
     ["passes over all training images", run.passes && `${run.passes.forward} forward, `
       + `${run.passes.backward} backward`],
     ["resumed", training.resumed],
-    ...run.stages.filter(stage => stage.why).map(stage => [stage.stage, stage.why]),
+    ...run.stages.filter(stage => stage.reason).map(stage => [stage.stage, stage.reason]),
   ]);
 }
 
@@ -332,7 +332,7 @@ function drawDrawer() {
   const drawer = $("drawer"), row = byRun.get(state.run);
   if (!row) return drawer.open && drawer.close();
   const run = details().runs[state.run], config = details().configs[run.config];
-  const others = company(row), cited = view.cite[row.method];
+  const others = ties(row), cited = view.cite[row.method];
   const part = (name, ...children) => el("section", {}, el("h3", {}, name), ...children);
   const code = text => el("pre", {tabindex: 0}, text);
   $("drawer-body").replaceChildren(
@@ -347,7 +347,7 @@ function drawDrawer() {
       ? el("div", {}, el("p", {class: "dim"}, "Not told apart under AutoAttack, at 95 %. How many more seeds "
         + "would do it is an estimate: as if means, spreads over seeds and images stayed as they are."),
       el("ul", {}, ...others.map(text => el("li", {}, text))))
-      : el("p", {}, row.i < row.group.apart.length
+      : el("p", {}, row.i < row.group.pair_marks.length
         ? "Told apart from every other row under AutoAttack."
         : "Without AutoAttack there is nothing to compare.")),
     part("Repeat it", code(run.command), copier(run.command)),
@@ -377,7 +377,7 @@ function copier(text) {
 function texts() {
   return visible().map(({group, rows}) => [group, rows.map(({row, rank}) => [
     rank, row.label, row.collapse,
-    ...row.cells.map(cell => Array.isArray(cell) ? number(cell[0], cell[1]) : fault(view.whys[cell])),
+    ...row.cells.map(cell => Array.isArray(cell) ? number(cell[0], cell[1]) : absence(view.reasons[cell].id)),
     String(value(row, "n")), row.status])]);
 }
 
@@ -387,7 +387,7 @@ function csv() {
     ? `'${text}` : String(text ?? "");
   const quoted = text => /[",\n\r]/.test(safe(text)) ? `"${safe(text).replaceAll('"', '""')}"` : safe(text);
   const facts = Object.keys(view.groups[0]?.facts ?? {});
-  const head = [...facts, `rank by ${rankKey()}`, "method", "family",
+  const head = [...facts.map(name => view.titles[name]), `rank by ${rankKey()}`, "method", "family",
     ...view.columns.flatMap(({key}) => [key, `${key}_sd`, `${key}_n`, `${key}_low`, `${key}_high`]),
     "collapsed", "status", "notes"];
   const lines = visible().flatMap(({group, rows}) => rows.map(({row, rank}) => [
@@ -414,8 +414,8 @@ function latex() {
     .replace(/\s+/g, " ");
   const written = fields => `${fields.map(safe).join(" & ")} \\\\`;
   const shape = `rll${"r".repeat(view.columns.length)}rl`;
-  const caption = ({name, facts}) => `${name}; ${facts["training images"]} training images, data: `
-    + `${facts.data}, AutoAttack on the first ${facts["attacked images"] || "no"} test images; `
+  const caption = ({name, facts}) => `${name}; ${facts.train_images} training images, data: `
+    + `${facts.data}, AutoAttack on the first ${facts.attacked_images || "no"} test images; `
     + `mean ± standard deviation over n seeds; ranks by ${title(rankKey())}`;
   return texts().map(([group, rows]) => [`\\begin{table}[t]`, `\\caption{${safe(caption(group))}}`,
     `\\begin{tabular}{${shape}}`, "\\toprule", written(columnTitles()), "\\midrule",

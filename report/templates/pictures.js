@@ -107,7 +107,7 @@ function panels(lines, onsets, {xTitle, yTitle, width, isPercent}) {
   const collapse = {
     mark: {type: "rule", color: "#D55E00", strokeWidth: 2, strokeDash: [2, 2]},
     transform: [{filter: "isValid(datum.onset)"}],
-    encoding: {x: {...x, field: "onset"}, tooltip: [{field: "said", title: "collapse"}]},
+    encoding: {x: {...x, field: "onset"}, tooltip: [{field: "text", title: "collapse"}]},
   };
   return {
     data: {values: [...lines, ...onsets]},
@@ -154,7 +154,7 @@ function onsetsOf(row, ids, trace) {
   if (trace === SWEEP) return [];
   return ids.map(id => details().runs[id]).filter(run => run.training?.onset).map(
     ({seed, training: {onset}}) =>
-      ({label: row.label, onset, said: `seed ${seed} collapsed in epoch ${onset}`}));
+      ({label: row.label, onset, text: `seed ${seed} collapsed in epoch ${onset}`}));
 }
 
 function tracesSpec(rows, trace, width) {
@@ -190,7 +190,7 @@ function options(select, chosen, pairs) {
 function drawPictures(groups) {
   if (!groups.length || !inSight) return;
   const key = options($("picture-group"), state.group, groups.map(({group}) => [group.key,
-    `${group.name}, width ${group.facts.width}, ${group.facts["training images"]} images`]));
+    `${group.name}, width ${group.facts.width}, ${group.facts.train_images} images`]));
   const {rows} = groups.find(({group}) => group.key === key);
   const named = kinds => view.columns.filter(column => kinds.includes(column.kind)
     && rows.some(({row}) => value(row, column.key) !== null)).map(column => [column.key, column.title]);

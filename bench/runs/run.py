@@ -1,0 +1,188 @@
+"""Runs: from a suite, or from text given by hand, to complete and checked configurations. No torch.
+
+A run by hand is checked here; a suite's values were checked when the suite was parsed.
+"""
+
+import dataclasses
+import itertools
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.runs import catalogue
+from bench.runs.protocol import PROTOCOLS, Protocol
+from bench.runs.record import Config, ConfigError, build, radius
+from bench.runs.settings import check_settings, published_settings
+from bench.runs.suite import Suite, at_least_half_a_level, read_yaml
+
+
+def expand(suite: Suite) -> list[Config]:
+    """List the runs of a suite, in the order of its lists.
+
+    Raises:
+        ConfigError: the file of one of its methods has hyperparameters that cannot be read, or the
+            training images cannot be divided into batches.
+    """
+    axes: dict[str, list[Any]] = {
+        "dataset": suite.datasets,
+        "architecture": suite.architectures,
+        "eps": suite.eps or [None],
+        "method": suite.methods,
+        "seed": suite.seeds,
+    }
+    settings = {
+        (method, dataset): [
+            published_settings(method, dataset) | changed
+            for changed in _product(suite.method_args.get(method, {}))
+        ]
+        for method in suite.methods
+        for dataset in suite.datasets
+    }
+    runs = [
+        _config(suite, settings=variant, **cell)
+        for cell in _product(axes)
+        for variant in settings[cell["method"], cell["dataset"]]
+    ]
+    for run in runs:
+        _check_last_batch(run)
+    return runs
+
+
+def parse_run(text: str) -> Config:
+    """Read one run's configuration from JSON text, or from a JSON or YAML file.
+
+    A record's configuration is read as it is. By hand, the protocol may be a name and eps a number
+    of 1/255; eps, width, settings and seed may be left out.
+
+    Raises:
+        ConfigError: says what is wrong with it.
+    """
+    try:
+        given = json.loads(text) if text.lstrip().startswith("{") else read_yaml(Path(text))
+        config: Config = build(Config, _completed(given), "run")
+        protocol: Protocol = build(Protocol, config.protocol, "run.protocol")
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"the configuration is no JSON: {error}") from None
+    except ValueError as error:
+        raise ConfigError(f"the configuration is not one: {error}") from None
+    _check_name(protocol)
+    if mistakes := list(_impossible_numbers(config, protocol)):
+        raise ConfigError("; ".join(mistakes))
+    _check_last_batch(config)
+    if not _is_radius(config.eps):
+        raise ConfigError(f"eps is {config.eps!r}; give a radius in (0, 1) as text, like '8/255'")
+    try:
+        settings = check_settings(config.method, config.settings)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    settings = published_settings(config.method, config.dataset) | settings
+    return dataclasses.replace(config, settings=settings, protocol=protocol.as_dict())
+
+
+def _product(axes: Mapping[str, Iterable[Any]]) -> Iterator[dict[str, Any]]:
+    """Yield every combination of one value from each axis."""
+    for values in itertools.product(*axes.values()):
+        yield dict(zip(axes, values, strict=True))
+
+
+def _config(
+    suite: Suite, *, dataset: str, architecture: str, eps: float | None, method: str, seed: int,
+    settings: dict[str, Any],
+) -> Config:  # fmt: skip
+    """Make the configuration of one cell of a suite's grid."""
+    exception = suite.protocol_for.get(dataset, suite.protocol)
+    protocol = PROTOCOLS[suite.protocol_for.get(architecture, exception)]
+    return Config(
+        dataset=dataset,
+        architecture=architecture,
+        width=suite.width or catalogue.published_width(architecture),
+        method=method,
+        settings=settings,
+        eps=f"{eps or catalogue.usual_eps(dataset):g}/255",
+        seed=seed,
+        protocol=protocol.as_dict(),
+        precision=suite.precision,
+        train_images=suite.train_images,
+    )
+
+
+def _completed(given: dict[str, Any]) -> dict[str, Any]:
+    """Fill in what a run by hand may leave out, and write a protocol's name and eps in full."""
+    whole: dict[str, Any] = {"settings": {}, "seed": 0} | given
+    folders = {"dataset": "bench/data", "architecture": "bench/models", "method": "methods"}
+    for key, folder in folders.items():
+        if key in whole and whole[key] not in catalogue.names(folder):
+            known = catalogue.names(folder)
+            raise ConfigError(catalogue.unknown(key, str(whole[key]), known))
+    protocol, eps = whole.get("protocol"), whole.get("eps")
+    if isinstance(protocol, str):
+        if protocol not in PROTOCOLS:
+            raise ConfigError(catalogue.unknown("protocol", protocol, PROTOCOLS))
+        whole["protocol"] = PROTOCOLS[protocol].as_dict()
+    if eps is None and "dataset" in whole:
+        eps = catalogue.usual_eps(whole["dataset"])
+    if isinstance(eps, int | float) and not isinstance(eps, bool):
+        try:
+            whole["eps"] = f"{at_least_half_a_level(eps):g}/255"
+        except ValueError as error:
+            raise ConfigError(f"eps {error}") from None
+    if "width" not in whole and "architecture" in whole:
+        whole["width"] = catalogue.published_width(whole["architecture"])
+    return whole
+
+
+def _check_name(protocol: Protocol) -> None:
+    """Raise ConfigError if a changed protocol bears the name of a known one.
+
+    Tables compare runs whose protocols have the same name, so one name must mean one protocol.
+    """
+    known = PROTOCOLS.get(protocol.name, protocol)
+    for field, value in vars(known).items():
+        given = getattr(protocol, field)
+        if given != value:
+            raise ConfigError(
+                f"protocol {protocol.name!r} has {field} {value}, not {given}; give what is "
+                "changed a name of its own"
+            )
+
+
+def _impossible_numbers(config: Config, protocol: Protocol) -> Iterator[str]:
+    """Yield a message for every number that training could not run with."""
+    least = {
+        "width": (config.width, 1),
+        "seed": (config.seed, 0),
+        "train_images": (config.train_images, 1),
+        "protocol.epochs": (protocol.epochs, 1),
+        "protocol.batch": (protocol.batch, 1),
+        "protocol.validation": (protocol.validation, 0),
+        "protocol.weight_decay": (protocol.weight_decay, 0),
+        "protocol.lr_start": (protocol.lr_start, 0),
+        "protocol.lr_peak": (protocol.lr_peak, 0),
+        "protocol.lr_end": (protocol.lr_end, 0),
+    }
+    for name, (value, low) in least.items():
+        if value is not None and not low <= value < math.inf:
+            yield f"{name} is {value}; give {low} or more"
+    if protocol.nesterov:
+        yield "protocol.nesterov is true, and no optimiser here has it; leave it out"
+
+
+def _check_last_batch(config: Config) -> None:
+    """Raise ConfigError if the last batch has one image, which BatchNorm cannot take."""
+    batch, held_out = config.protocol["batch"], config.protocol.get("validation", 0)
+    images = catalogue.training_images(config.dataset) - held_out
+    images = min(images, config.train_images or images)
+    if batch > 1 and images % batch == 1:
+        raise ConfigError(
+            f"{images} training images of {config.dataset} in batches of {batch} leave one image "
+            "for the last batch, which BatchNorm cannot take; choose another train_images"
+        )
+
+
+def _is_radius(eps: str) -> bool:
+    try:
+        return 0 < radius(eps) < 1
+    except ValueError:
+        return False

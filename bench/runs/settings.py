@@ -1,0 +1,102 @@
+"""Settings: checks of a method's hyperparameters against the fields of its class. No torch."""
+
+import ast
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import FiniteFloat, NonNegativeInt, TypeAdapter, ValidationError
+
+from bench.runs import catalogue
+from bench.runs.record import ConfigError
+
+
+def published_settings(method: str, dataset: str) -> dict[str, Any]:
+    """Read a method's hyperparameters on a data set as published: its defaults and its preset.
+
+    Raises:
+        ConfigError: the method's file gives a default that cannot be read or has the wrong type.
+    """
+    try:
+        defaults = catalogue.default_settings(method)
+        return check_settings(method, defaults | catalogue.presets(method).get(dataset, {}))
+    except ValueError as error:
+        raise ConfigError(f"methods/{method}.py: {error}") from None
+
+
+def check_settings(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert hyperparameters, by name, to the types of the method's fields.
+
+    Raises:
+        ValueError: lists every unknown name and every wrong value.
+    """
+    known, checked, mistakes = catalogue.default_settings(method), {}, []
+    for name, value in given.items():
+        if name not in known:
+            mistakes.append(catalogue.unknown(f"setting of {method}", name, known))
+            continue
+        annotation = catalogue.annotation(method, name)
+        try:
+            # not strict: Snakemake's command line hands over every number as text
+            checked[name] = TypeAdapter(_type(annotation)).validate_python(value)
+        except ValidationError as error:
+            message = error.errors()[0]["msg"]
+            mistakes.append(f"{method}.{name} = {value!r} is no {annotation}: {message}")
+        except ValueError as error:
+            mistakes.append(f"{method}.{name}: {error}")
+    if mistakes:
+        raise ValueError("; ".join(mistakes))
+    return checked
+
+
+def check_variants(method: str, given: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Convert hyperparameters as `check_settings` does, where a list gives several values of one.
+
+    Returns:
+        By name, the list of its values; a single value becomes a list of one.
+
+    Raises:
+        ValueError: lists every unknown name and every wrong value.
+    """
+    checked, mistakes = {}, []
+    for name, values in given.items():
+        try:
+            checked[name] = distinct(
+                [check_settings(method, {name: value})[name] for value in as_list(values)]
+            )
+        except ValueError as error:
+            mistakes.append(str(error))
+        if values == []:
+            mistakes.append(f"{method}.{name} is an empty list; give a value, or leave it out")
+    if mistakes:
+        raise ValueError("; ".join(mistakes))
+    return checked
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return a list as it is, and anything else as a list of one."""
+    return value if isinstance(value, list) else [value]
+
+
+def distinct(values: list[Any]) -> list[Any]:
+    """Return the values.
+
+    Raises:
+        ValueError: two of them are equal.
+    """
+    if len(set(values)) < len(values):
+        raise ValueError(f"{values} names something twice")
+    return values
+
+
+def _type(annotation: str) -> Any:
+    """Turn the source of a field's annotation into the type that its values are checked against."""
+    if annotation.endswith(" | None"):
+        return _type(annotation.removesuffix(" | None")) | None
+    if annotation.startswith("Literal["):
+        return Literal[ast.literal_eval(f"({annotation[8:-1]},)")]
+    known = {"float": FiniteFloat, "int": NonNegativeInt, "bool": bool, "str": str}
+    if annotation not in known:
+        raise ValueError(
+            f"{annotation} is no type of a setting: {', '.join(known)}, Literal[...], | None"
+        )
+    return known[annotation]

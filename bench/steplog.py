@@ -1,0 +1,118 @@
+"""The step log: one row of numbers an update, kept on the device until the end of the epoch."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bench.method import Method, State
+from bench.ops import cosine
+
+TOLERANCE = 1e-5  # of bounds on images, in [0, 1]: rounding of x + d in float32
+COLUMNS = ("loss", "pert_align", "reach", "low", "high")
+
+
+class Diverged(ArithmeticError):
+    """The loss, a number of the method's state or a weight is not finite any more."""
+
+
+class Means(NamedTuple):
+    """What the updates of an epoch have in common."""
+
+    loss: float
+    pert_align: float | None  # cosine of attack gradient and training gradient; None: no attack
+    reach: float  # the largest |at - x|, in units of eps
+    state: dict[str, float]  # the method's 0-dim state
+
+
+class StepLog:
+    """Numbers of every update of an epoch, and the check that the method keeps its declarations.
+
+    Args:
+        rows: updates of an epoch.
+        method: whose eps, reach, boxed and replays are checked.
+        state: the method's; its 0-dim tensors are logged.
+        device: where the updates are.
+    """
+
+    def __init__(self, rows: int, method: Method, state: State, device: torch.device) -> None:
+        self.method, self.state = method, state
+        self.scalars = sorted(name for name, tensor in state.items() if tensor.dim() == 0)
+        table = torch.full((rows, len(COLUMNS) + len(self.scalars)), math.nan)
+        self.table = table.to(device)
+        self.row = 0  # that comes next, as the host counts; the device has a counter of its own
+
+    def write(
+        self, row: Tensor, x: Tensor, at: Tensor, loss: Tensor, g: Tensor | None, h: Tensor
+    ) -> None:
+        """Log one update without waiting for the device.
+
+        Args:
+            row: (1,) int64, that comes next.
+            x: images (B, C, H, W) of the batch.
+            at: images that the loss was taken at.
+            loss: 0-dim.
+            g: first gradient of the method's attack; None if there is none.
+            h: gradient of the loss at ``at``.
+
+        Raises:
+            ValueError: the method calls descend more often than it declares.
+        """
+        if self.row >= len(self.table):
+            raise ValueError(
+                f"{self._name} calls descend more often than it declares: replays = "
+                f"{self.method.replays} a batch"
+            )
+        low, high = at.aminmax()
+        align = torch.full_like(loss, math.nan) if g is None else cosine(g, h)
+        reach = (at - x).abs().max() / self.method.eps
+        state = (self.state[name].float() for name in self.scalars)
+        values = torch.stack([loss, align, reach, low, high, *state])
+        self.table.index_copy_(0, row, values[None])
+        self.row += 1
+
+    def close(self, epoch: int, epochs: int) -> Means:
+        """Read the log of an epoch, which waits for the device, and check it.
+
+        Raises:
+            Diverged: a loss, or a number of the state, is not finite.
+            ValueError: the method departs from what it declares; says how far.
+        """
+        if self.row != len(self.table):
+            raise ValueError(
+                f"{self._name} called descend {self.row} times in an epoch of {len(self.table)} "
+                f"updates; it declares replays = {self.method.replays} a batch"
+            )
+        log = self.table.cpu()
+        columns = dict(zip((*COLUMNS, *self.scalars), log.T, strict=True))
+        for name in ("loss", *self.scalars):
+            wrong = columns[name][~columns[name].isfinite()]
+            if len(wrong):
+                raise Diverged(f"{name} is {wrong[0]} in epoch {epoch + 1} of {epochs}")
+        reach = float(columns["reach"].max())
+        self._check(float(columns["low"].min()), float(columns["high"].max()), reach)
+        align = columns["pert_align"].nanmean().item()
+        return Means(
+            loss=columns["loss"].mean().item(),
+            pert_align=None if math.isnan(align) else align,
+            reach=reach,
+            state={name: columns[name].mean().item() for name in self.scalars},
+        )
+
+    def _check(self, low: float, high: float, reach: float) -> None:
+        # a number that is none is outside, too
+        if self.method.boxed and not (low >= -TOLERANCE and high <= 1 + TOLERANCE):
+            raise ValueError(
+                f"{self._name} gave descend pixels in [{low}, {high}], outside [0, 1]; cut the "
+                "images by box, or declare boxed = False"
+            )
+        if not reach * self.method.eps <= self.method.reach * self.method.eps + TOLERANCE:
+            raise ValueError(
+                f"{self._name} gave descend images {reach} eps away, and declares reach = "
+                f"{self.method.reach}"
+            )
+
+    @property
+    def _name(self) -> str:
+        return type(self.method).__name__

@@ -1,0 +1,192 @@
+"""Say what is left of a suite, and what it takes: python -m bench plan --configfile SUITE
+
+Where this machine has finished runs of the suite, hours are at their pace; elsewhere, and in the
+table of all pairs, they follow from counted operations and one stated rate of a GPU.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from bench.runs.files import between_marks, write_bytes
+from bench.runs.record import Config
+from bench.runs.run import expand
+from bench.runs.suite import Suite, parse_suite, read_yaml
+from bench.stages import machine
+from bench.tools.estimate import (
+    RATE,
+    STAGES,
+    Estimate,
+    Pace,
+    disk_bytes,
+    download_bytes,
+    estimates,
+    hours_of_runs,
+    pace,
+)
+from workflows.plan import Plan, Work
+
+MARK = "costs"  # of the README's part
+
+
+def table(suite: Suite, costs: Iterable[Estimate]) -> str:
+    """Make the Markdown table: a row for each data set, a column for each architecture."""
+    by_pair = {(cost.dataset, cost.architecture): cost for cost in costs}
+    head = ["data set", "download", "on disk", *suite.architectures]
+    lines = [_row(head), _row(["---", *["---:"] * (len(head) - 1)])]
+    for name in suite.datasets:
+        hours = [_hours_of_one(by_pair.get((name, other))) for other in suite.architectures]
+        sizes = [format_bytes(download_bytes([name])), format_bytes(disk_bytes([name]))]
+        lines.append(_row([name, *sizes, *hours]))
+    return "\n".join(lines)
+
+
+def total(suite: Suite, costs: Iterable[Estimate]) -> str:
+    """Say in one line what the whole suite takes."""
+    costs = list(costs)
+    train, attack = sum(c.train_hours for c in costs), sum(c.attack_hours for c in costs)
+    return (
+        f"The whole suite from nothing: {format_hours(train)} of training and "
+        f"{format_hours(attack)} of AutoAttack on one GPU at {_rate()}; "
+        f"{format_bytes(download_bytes(suite.datasets))} to download, "
+        f"{format_bytes(disk_bytes(suite.datasets))} of decoded data."
+    )
+
+
+def readme(suite: Suite, costs: list[Estimate]) -> str:
+    """Make the README's part on costs: the table and the total."""
+    return f"{table(suite, costs)}\n\n{total(suite, costs)}\n"
+
+
+def summary(plan: Plan, device: str) -> str:
+    """Say in three lines what is left of a suite and what the whole of it takes.
+
+    Args:
+        device: name of this machine's device, as records have it.
+    """
+    suite = plan.suite
+    hours = dict(
+        zip(plan.runs, hours_of_runs(plan.runs.values(), suite.attack_images), strict=True)
+    )
+    here = pace(plan, hours, device)
+    left = plan.left
+    rest: dict[str, dict[str, float]] = {}
+    for work in left:
+        estimated = hours[work.config.folder].get(work.stage.name, 0.0)
+        rest.setdefault(work.config.folder, {})[work.stage.name] = estimated
+    pairs = {_pair(run) for run in plan.runs.values()} - {_pair(work.config) for work in left}
+    finished = f"; finished: {', '.join(sorted(pairs))}" if pairs and left else ""
+    download = download_bytes(suite.datasets)
+    return (
+        f"left: {len(rest)} of {len(plan.runs)} runs ({_counted(left)}), "
+        f"{_takes(rest.values(), here)}; from nothing: {_takes(hours.values(), here)}\n"
+        f"{_basis(here.trainings, device)}\n"
+        f"data: {format_bytes(download) if download else 'nothing'} to download, "
+        f"{format_bytes(disk_bytes(suite.datasets))} decoded{finished}"
+    )
+
+
+def format_hours(hours: float) -> str:
+    """Write hours as minutes or hours, to three digits."""
+    if hours < 1:
+        return f"{hours * 60:.0f} min" if hours >= 1 / 60 or not hours else "< 1 min"
+    return f"{hours:.3g} h" if hours < 1000 else f"{hours:,.0f} h"
+
+
+def format_bytes(count: int) -> str:
+    """Write a number of bytes as MB or GB; a dash for 0."""
+    if not count:
+        return "-"
+    if count < 1e9:
+        return f"{count / 1e6:.0f} MB" if count >= 1e6 else "< 1 MB"
+    return f"{count / 1e9:.1f} GB"
+
+
+def _hours_of_one(cost: Estimate | None) -> str:
+    """Write the mean hours of one run; a dash where the pair has no runs."""
+    if cost is None:
+        return "-"
+    train, attack = cost.train_hours / cost.runs, cost.attack_hours / cost.runs
+    return f"{format_hours(train)} + {format_hours(attack)}"
+
+
+def _takes(hours: Iterable[Mapping[str, float]], here: Pace) -> str:
+    """Add up the hours of runs by stage, at the pace of a machine."""
+    listed = list(hours)
+    train, attack = (
+        here.ratios[stage] * sum(h.get(stage, 0.0) for h in listed) for stage in STAGES
+    )
+    return f"{format_hours(train)} of training and {format_hours(attack)} of AutoAttack"
+
+
+def _counted(left: Iterable[Work]) -> str:
+    """Count work by stage."""
+    counts = Counter(work.stage.name for work in left)
+    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing to do"
+
+
+def _basis(finished: int, device: str) -> str:
+    """Say on which machine the hours are counted."""
+    if finished:
+        runs = f"{finished} finished run{'s' if finished > 1 else ''}"
+        return f"one job after the other, at the pace of {runs} on this machine's {device}"
+    if device.startswith("CPU"):
+        return (
+            f"these are hours of a GPU at {_rate()}, not of this machine: it has none, and has "
+            "finished no run of the suite yet"
+        )
+    return f"on one GPU at {_rate()}; this machine has finished no run of the suite yet"
+
+
+def _rate() -> str:
+    return f"an assumed {RATE / 1e12:.0f} TFLOP/s"
+
+
+def _pair(run: Config) -> str:
+    return f"{run.dataset} {run.architecture}"
+
+
+def _row(parts: Iterable[str]) -> str:
+    return f"| {' | '.join(parts)} |"
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Print the summary or the table, or write the table into the README."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench plan", description="Say what is left of a suite, and what it takes."
+    )
+    parser.add_argument("--configfile", type=Path, required=True, help="a suite")
+    parser.add_argument(
+        "--config", nargs="*", default=[], metavar="KEY=VALUE", help="laid over it, as by Snakemake"
+    )
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--table", action="store_true", help="hours of every cell, from nothing")
+    parser.add_argument("--readme", type=Path, help="write the table into this file")
+    args = parser.parse_args(words)
+    given = (pair.partition("=") for pair in args.config)
+    try:
+        changes = {key: yaml.safe_load(value) for key, _, value in given}
+        suite = parse_suite(read_yaml(args.configfile) | changes)
+        runs = expand(suite)
+    except (ValueError, yaml.YAMLError) as error:
+        sys.exit(str(error))
+    if args.readme:
+        body = readme(suite, estimates(suite, runs))
+        text = between_marks(args.readme.read_text(encoding="utf-8"), MARK, body)
+        write_bytes(args.readme, text.encode())
+    elif args.table:
+        print(table(suite, estimates(suite, runs)))
+    else:
+        folder = suite.data_folder
+        print(summary(Plan(suite, runs, data_dir=folder, results=args.results), _device()))
+
+
+def _device() -> str:
+    """Name the device that a job would run on."""
+    import torch
+
+    return machine.device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu"))

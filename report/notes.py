@@ -1,0 +1,136 @@
+"""Notes of a row: what a reader must know before comparing its numbers with those of other rows."""
+
+import functools
+import typing
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from bench.runs import catalogue
+from bench.runs.fingerprints import equivalent
+from bench.runs.record import AUTOATTACK, COST, TRAIN
+from evaluation.masking import Doubt, DoubtId, doubts
+from report.collect import RunRecords
+
+NoteId = (
+    Literal[
+        "declared cost", "one seed", "fast mode", "published", "unofficial data", "image count",
+        "stale code", "stale method code", "no method code",
+    ]
+    | DoubtId
+)  # fmt: skip
+DOUBT_IDS: tuple[str, ...] = typing.get_args(DoubtId)
+
+
+class Note(NamedTuple):
+    """A remark beside a row: an id for code, a text for people."""
+
+    id: NoteId
+    text: str
+
+    @property
+    def is_doubt(self) -> bool:
+        """Whether evaluation.masking raised it."""
+        return self.id in DOUBT_IDS
+
+
+ONE_SEED = Note("one seed", "indicative (n = 1)")
+FAST_MODE = Note("fast mode", "AutoAttack in fast mode: may call an image robust that is not")
+PUBLISHED = Note("published", "published record")
+UNOFFICIAL = Note("unofficial data", "unofficial data")
+STALE_CODE = Note("stale code", "older code")
+STALE_METHOD = Note("stale method code", "older method code")
+NO_METHOD = Note("no method code", "no method code to compare with")
+
+
+class CurrentCode(NamedTuple):
+    """Fingerprints of the code as it is now; a record with another one is stale."""
+
+    bench: Callable[[str, str, str], str]  # of a stage, a data set and an architecture
+    method: Callable[[str], str | None]  # of a method; None where its file is gone or half written
+
+
+def notes(
+    runs: Sequence[RunRecords], *, attacked: int, unofficial: bool, current: CurrentCode | None
+) -> list[Note]:
+    """List the notes of a row, one method's runs.
+
+    Args:
+        attacked: seeds with a result of AutoAttack.
+        unofficial: the data differ from the published copy.
+        current: to mark stale records; None marks none.
+    """
+    found = [*_declared_cost(runs)]
+    if attacked == 1:
+        found.append(ONE_SEED)
+    attacks = [run.records[AUTOATTACK].attack for run in runs if run.has(AUTOATTACK)]
+    if any(attack and attack.mode == "fast" for attack in attacks):
+        found.append(FAST_MODE)
+    found += _doubts(runs)
+    if any(run.published for run in runs):
+        found.append(PUBLISHED)
+    if unofficial:
+        found.append(UNOFFICIAL)
+    if current:
+        found += _stale(runs, current)
+    return found
+
+
+def image_count(images: Iterable[int]) -> Note:
+    """Note that AutoAttack met another number of images in this row than in others of its group."""
+    numbers = " or ".join(map(str, images))
+    return Note("image count", f"AutoAttack on {numbers} images, other rows on others")
+
+
+def _declared_cost(runs: Iterable[RunRecords]) -> Iterable[Note]:
+    """Note where a method makes more or fewer passes per update than its file declares."""
+    for expense in (run.records[COST].expense for run in runs if run.has(COST)):
+        assert expense is not None, "a cost that is done has numbers"
+        counted = (expense.forward, expense.backward)
+        if counted != (expense.declared_forward, expense.declared_backward):
+            declared = f"{expense.declared_forward:g} / {expense.declared_backward:g}"
+            text = f"declares {declared} passes, makes {counted[0]:g} / {counted[1]:g}"
+            yield Note("declared cost", text)
+
+
+def _doubts(runs: Sequence[RunRecords]) -> list[Note]:
+    """Note each doubt once: the numbers of the first seed that raises it, and how many do."""
+    raised: dict[DoubtId, list[tuple[int, Doubt]]] = defaultdict(list)
+    trained = [run for run in runs if run.has(TRAIN)]
+    for run in trained:
+        training = run.records[TRAIN].training
+        assert training is not None, "a training that is done has numbers"
+        attack = run.records[AUTOATTACK].attack if run.has(AUTOATTACK) else None
+        for doubt in doubts(training, attack, classes=_classes(run.config.dataset)):
+            raised[doubt.id].append((run.config.seed, doubt))
+    if len(trained) == 1:
+        return [Note(doubt.id, doubt.text) for ((_, doubt),) in raised.values()]
+    return [
+        Note(first.id, f"{first.text} (seed {seed}; {len(seeds)} of {len(trained)} seeds)")
+        for seeds in raised.values()
+        for seed, first in seeds[:1]
+    ]
+
+
+def _stale(runs: Iterable[RunRecords], current: CurrentCode) -> Iterable[Note]:
+    """Note whether records were made by bench code or method code that has changed since."""
+    made = {(r.origin, r.stage, r.config.dataset, r.config.architecture, r.config.method)
+            for run in runs for r in run.records.values() if r.origin}  # fmt: skip
+    if not all(equivalent(origin.bench_code, current.bench(*where)) for origin, *where, _ in made):
+        yield STALE_CODE
+    methods = {method: current.method(method) for *_, method in made}
+    if None in methods.values():
+        yield NO_METHOD
+    elif not all(
+        equivalent(origin.method_code, methods[method] or "") for origin, *_, method in made
+    ):
+        yield STALE_METHOD
+
+
+@functools.cache
+def _classes(dataset: str) -> int | None:
+    """Count the classes of a data set; None if it has no file in bench/data."""
+    if dataset not in catalogue.names("bench/data"):
+        return None
+    count: int = catalogue.argument(f"bench/data/{dataset}.py", "INFO", "classes")
+    return count

@@ -1,0 +1,174 @@
+"""Rows of a table: one method with one choice of settings, over all its seeds."""
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.runs.record import AUTOATTACK, TRAIN, Config
+from report import ranks
+from report.collect import RunRecords
+from report.columns import Column
+from report.notes import CurrentCode, Note, image_count, notes
+from report.sources import family
+from report.statistic import Statistic, image_verdicts, statistic
+
+
+@dataclass
+class Row:
+    """One method with one choice of settings, and its place among the rows of its group."""
+
+    method: str
+    label: str  # the method, and the settings in which it differs from its other rows
+    key: str  # names it in the page's address
+    cells: dict[str, Statistic]  # by the column's key
+    runs: list[RunRecords]  # one a seed
+    family: str
+    collapse: str = "-"  # seeds that collapsed, of how many, and the epochs, for people
+    collapsed: tuple[int, int] | None = None  # seeds that collapsed, of how many; None: unknown
+    status: str = "done"  # or the id of the first absence
+    reason: str = ""  # why training or AutoAttack is missing
+    notes: list[Note] = field(default_factory=list)
+    place: int | None = None  # by mean AutoAttack; equal means share one
+    rank: int | None = None  # the place of its tie group's first row
+    tied: bool = False  # does its tie group have several rows
+
+    @property
+    def accuracy(self) -> float:
+        """Mean accuracy under AutoAttack; minus infinity where there is none."""
+        mean = self.cells["autoattack"].mean
+        return -math.inf if mean is None else mean
+
+    @property
+    def doubts(self) -> list[Note]:
+        """Its notes that evaluation.masking raised."""
+        return [note for note in self.notes if note.is_doubt]
+
+    @property
+    def rank_text(self) -> str:
+        """The rank for people: "1=" where others share it, "-" where there is none."""
+        return "-" if self.rank is None else f"{self.rank}{'=' * self.tied}"
+
+
+def rows(
+    runs: Iterable[RunRecords],
+    columns: Sequence[Column],
+    *,
+    unofficial: bool,
+    current: CurrentCode | None,
+) -> tuple[list[Row], list[str]]:
+    """Make the rows of a group, ranked by AutoAttack; rows without its number come last, unranked.
+
+    Args:
+        runs: of the group.
+        unofficial: the data differ from the published copy.
+        current: to mark stale records; None marks none.
+
+    Returns:
+        The rows, and what ``ranks.pair_marks`` says of those with a number.
+    """
+    by_row: dict[tuple[str, str], list[RunRecords]] = defaultdict(list)
+    for run in runs:
+        by_row[run.config.method, json.dumps(run.config.settings, sort_keys=True)].append(run)
+    made = [
+        _row(
+            seeds,
+            label=_label(seeds[0].config, by_row),
+            columns=columns,
+            unofficial=unofficial,
+            current=current,
+        )
+        for seeds in by_row.values()
+    ]
+    made.sort(key=lambda row: (-row.accuracy, row.label))
+    pair_marks = _rank([row for row in made if row.cells["autoattack"].n])
+    if len({n for row in made for n in row.cells["autoattack"].images}) > 1:
+        for row in made:
+            if images := row.cells["autoattack"].images:
+                row.notes.append(image_count(images))
+    return made, pair_marks
+
+
+def short_hash(value: Any) -> str:
+    """First 8 hex digits of the SHA-256 of a value's sorted JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _row(
+    runs: list[RunRecords],
+    *,
+    label: str,
+    columns: Sequence[Column],
+    unofficial: bool,
+    current: CurrentCode | None,
+) -> Row:
+    config = runs[0].config
+    cells = {column.key: statistic(runs, column) for column in columns}
+    row = Row(
+        method=config.method,
+        label=label,
+        key=short_hash(dataclasses.replace(config, seed=0).as_dict()),
+        cells=cells,
+        runs=runs,
+        family=family(config.method, cells["passes"].mean),
+        notes=notes(runs, attacked=cells["autoattack"].n, unofficial=unofficial, current=current),
+    )
+    _add_collapse(row)
+    _add_absences(row)
+    return row
+
+
+def _add_collapse(row: Row) -> None:
+    """Count the seeds that collapsed, and name the epochs, from 1, in which it began."""
+    trained = [run.records[TRAIN].training for run in row.runs if run.has(TRAIN)]
+    verdicts = [training.verdict for training in trained if training]
+    if not verdicts:
+        return
+    row.collapsed = sum(v.collapsed for v in verdicts), len(verdicts)
+    onsets = [v.onset_epoch + 1 for v in verdicts if v.onset_epoch is not None]
+    epochs = f" (epoch {', '.join(map(str, sorted(onsets)))})" if onsets else ""
+    row.collapse = f"{len(onsets)} of {len(verdicts)}{epochs}"
+    if back := sum(v.outcome == "recovered" for v in verdicts):
+        row.collapse += f"; {back} recovered"
+
+
+def _add_absences(row: Row) -> None:
+    """Tell why training or AutoAttack of some seeds is missing."""
+    absences = [
+        absence
+        for run in row.runs
+        for stage in (TRAIN, AUTOATTACK)
+        if (absence := run.absence(stage))
+    ]
+    # a stage is skipped because another one failed, which tells more
+    absences = [absence for absence in absences if absence.id != "skipped"] or absences
+    if absences:
+        row.status = absences[0].id
+        row.reason = "; ".join(dict.fromkeys(absence.text for absence in absences))
+
+
+def _rank(ranked: Sequence[Row]) -> list[str]:
+    """Give rows that are in order their places, tie groups and ranks; return the pair marks."""
+    accuracies = [row.accuracy for row in ranked]
+    marks = ranks.pair_marks([image_verdicts(row.runs) for row in ranked], accuracies)
+    shared = ranks.tie_group_ranks(marks)
+    for row, rank in zip(ranked, shared, strict=True):
+        row.place = 1 + sum(other > row.accuracy for other in accuracies)
+        row.rank, row.tied = rank, shared.count(rank) > 1
+    return marks
+
+
+def _label(config: Config, variants: Iterable[tuple[str, str]]) -> str:
+    """Name a method, with those of its settings that differ among its variants."""
+    others = [json.loads(settings) for method, settings in variants if method == config.method]
+    differing = [
+        name
+        for name in config.settings
+        if len({json.dumps(other.get(name)) for other in others}) > 1
+    ]
+    values = ", ".join(f"{name}={config.settings[name]}" for name in differing)
+    return f"{config.method} ({values})" if values else config.method

@@ -1,0 +1,139 @@
+"""Statistics over the seeds of a row: mean, standard deviation and 95 % confidence interval."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.runs.record import AUTOATTACK, COST
+from evaluation.binomial import wilson
+from report import ranks
+from report.collect import NOT_RUN, Absence, RunRecords
+from report.columns import Column
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """What the seeds of a row measured of one column, or why they measured nothing."""
+
+    mean: float | None = None
+    spread: float | None = None  # standard deviation over seeds; None for one seed
+    n: int = 0  # seeds
+    images: tuple[int, ...] = ()  # numbers of images that the seeds were measured on, rising
+    interval: tuple[float, float] | None = None  # 95 % confidence interval of the mean
+    absences: tuple[Absence, ...] = ()  # of the seeds; empty where there is a mean
+
+    @property
+    def reason(self) -> str:
+        """Why there is no number; "" where there is one."""
+        return "; ".join(absence.text for absence in self.absences)
+
+    @property
+    def text(self) -> str:
+        """Mean and spread for people; "-" where there is no number."""
+        if self.mean is None:
+            return "-"
+        return f"{self.mean:.2f}" + (f" ± {self.spread:.2f}" if self.spread is not None else "")
+
+    @property
+    def tooltip(self) -> str:
+        """Seeds, images and confidence interval; the reason where there is no number."""
+        if self.mean is None:
+            return self.reason
+        seeds = f"{self.n} seed{'s' if self.n != 1 else ''}"
+        if self.images:
+            seeds += f", {' or '.join(map(str, self.images))} images each"
+        if self.interval is None:
+            return seeds
+        low, high = self.interval
+        return f"{seeds}: 95 % interval {low:.1f} to {high:.1f}"
+
+
+def statistic(runs: Sequence[RunRecords], column: Column) -> Statistic:
+    """Sum up what the seeds of a row measured of a column."""
+    values, images, absences = [], set(), []
+    for run in runs:
+        absence = run.absence(column.stage)
+        if absence is not None:
+            # a suite measures the cost of one seed alone
+            if not (column.stage == COST and absence.id == "not run"):
+                absences.append(absence)
+            continue
+        body = run.records[column.stage].body
+        value = column.value(body)
+        if value is None:
+            absences.append(Absence("no number", column.absent))
+            continue
+        values.append(value)
+        if column.images:
+            images.add(column.images(body))
+    if not values:
+        return Statistic(absences=tuple(dict.fromkeys(absences)) or (NOT_RUN,))
+    return Statistic(
+        mean=statistics.fmean(values),
+        spread=statistics.stdev(values) if len(values) > 1 else None,
+        n=len(values),
+        images=tuple(sorted(images)),
+        interval=confidence_interval(values, sorted(images))
+        or _interval_of_one(runs, column, values[0]),
+    )
+
+
+def confidence_interval(
+    values: Sequence[float], images: Sequence[int] = ()
+) -> tuple[float, float] | None:
+    """95 % confidence interval of the mean over seeds.
+
+    It is Student's over seeds, widened where Wilson's over images is wider, and stays within 0 to
+    100 where there are images.
+
+    Args:
+        values: one a seed; percent where there are images.
+        images: how many each value was measured on; the fewest decide Wilson's interval.
+
+    Returns:
+        Low and high; None for one seed without images, which leaves the spread unknown.
+    """
+    mean = statistics.fmean(values)
+    bounds = [wilson(mean / 100, min(images))] if images else []
+    if len(values) > 1:
+        error = statistics.stdev(values) / math.sqrt(len(values))
+        half = error * float(ranks.student(np.array(len(values) - 1.0)))
+        bounds.append((mean - half, mean + half))
+    if not bounds:
+        return None
+    low, high = min(low for low, _ in bounds), max(high for _, high in bounds)
+    return (max(low, 0.0), min(high, 100.0)) if images else (low, high)
+
+
+def image_verdicts(runs: Sequence[RunRecords]) -> NDArray[np.bool_] | None:
+    """Read which images stood AutoAttack: (seeds, images), over the images that all seeds share.
+
+    Returns:
+        None if a record lacks its verdicts image by image. At least one run must have an attack.
+    """
+    verdicts = []
+    for run in runs:
+        attack = run.records[AUTOATTACK].attack if run.has(AUTOATTACK) else None
+        if attack is None:
+            continue
+        mask = attack.robust.get(list(attack.after)[-1])
+        if mask is None:
+            return None
+        verdicts.append(ranks.unpack(mask, attack.n))
+    images = min(map(len, verdicts))
+    return np.stack([stood[:images] for stood in verdicts])
+
+
+def _interval_of_one(
+    runs: Sequence[RunRecords], column: Column, value: float
+) -> tuple[float, float] | None:
+    """Confidence interval of a number of one run, from the error that its record states."""
+    if column.error is None:
+        return None
+    body = next(run.records[column.stage].body for run in runs if run.has(column.stage))
+    half = column.error(body)
+    return value - half, value + half

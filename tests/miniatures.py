@@ -1,0 +1,104 @@
+"""Miniatures of data sets, written in the layouts of their official files."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import scipy.io
+import torch
+from PIL import Image
+
+from bench import data
+
+
+def jpeg(seed, width=64, height=64, mode="RGB"):
+    """A smooth random picture, as the bytes of a file."""
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 256, (5, 4) if mode == "L" else (5, 4, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(small).resize((width, height), 2).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def pixels(content):
+    return torch.from_numpy(np.array(Image.open(io.BytesIO(content)).convert("RGB")).copy())
+
+
+def left_behind(folder):
+    """Half-written files."""
+    return [*folder.rglob("*.safetensors*"), *folder.rglob("*.part")]
+
+
+def prepared(name, folder):
+    data.prepare(name, folder)
+    return data.load(name, folder)
+
+
+# Tiny ImageNet: the archive has an entry for each folder, in no order.
+
+WNIDS = ["n03000000", "n01000000", "n02000000"]  # wnids.txt is not sorted either
+TRAIN = {f"{w}_{i}.JPEG": jpeg(10 * j + i) for j, w in enumerate(WNIDS) for i in (10, 0, 2)}
+TRAIN["n02000000_2.JPEG"] = jpeg(99, mode="L")
+TEST = {f"val_{i}.JPEG": jpeg(100 + i) for i in (2, 10, 0, 1)}
+TEST_WNIDS = {"val_0.JPEG": 2, "val_1.JPEG": 0, "val_2.JPEG": 1, "val_10.JPEG": 2}
+
+
+def tiny_files():
+    """Every file of a miniature by its name."""
+    lines = [f"{name}\t{WNIDS[j]}\t0\t32\t44\t62\n" for name, j in TEST_WNIDS.items()]
+    files = {
+        "wnids.txt": "".join(f"{wnid}\n" for wnid in WNIDS).encode(),
+        "words.txt": b"n01000000\ta thing\n",
+        "val/val_annotations.txt": "".join(lines).encode(),
+        "test/images/test_0.JPEG": jpeg(3),
+    }
+    for name, content in TRAIN.items():
+        wnid = name.partition("_")[0]
+        files[f"train/{wnid}/{wnid}_boxes.txt"] = b""
+        files[f"train/{wnid}/images/{name}"] = content
+    files |= {f"val/images/{name}": content for name, content in TEST.items()}
+    return {f"tiny-imagenet-200/{name}": content for name, content in files.items()}
+
+
+def write_tiny(folder, files, *, packed):
+    if packed:
+        folders = {f"{parent}/" for name in files for parent in list(Path(name).parents)[:-1]}
+        with zipfile.ZipFile(folder / "tiny-imagenet-200.zip", "w") as archive:
+            for name in sorted(folders):
+                archive.writestr(name, b"")
+            for name, content in files.items():
+                archive.writestr(name, content)
+    else:
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+
+
+def write_med(folder, name="pathmnist", n=12, **changed):
+    """Write a file with all keys of the official one; ``changed`` arrays replace theirs."""
+    rng = np.random.default_rng(0)
+    info = data.info(name)
+    arrays = {}
+    for split in ("train", "val", "test"):
+        shape = (n, 28, 28, 3) if info.shape[0] == 3 else (n, 28, 28)
+        arrays[f"{split}_images"] = rng.integers(0, 256, shape, dtype=np.uint8)
+        arrays[f"{split}_labels"] = rng.integers(0, info.classes, (n, 1)).astype(np.uint8)
+    arrays |= changed
+    np.savez_compressed(
+        folder / f"{name}.npz", **{key: a for key, a in arrays.items() if a is not None}
+    )
+    return arrays
+
+
+def write_svhn(folder, n=12, **changed):
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        content = {
+            "X": rng.integers(0, 256, (32, 32, 3, n), dtype=np.uint8),
+            "y": (np.arange(n) % 10 + 1).astype(np.uint8)[:, None],
+        } | changed
+        kept = {key: value for key, value in content.items() if value is not None}
+        scipy.io.savemat(folder / f"{split}_32x32.mat", kept, do_compression=True)
+    return content

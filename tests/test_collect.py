@@ -1,0 +1,51 @@
+"""Which records belong to a run, and which runs to a table."""
+
+from made_up import config, done, write
+from tables import ids, row_of, rows_of, tables
+
+from bench.runs import catalogue
+from report.collect import collect
+
+
+def test_runs_of_different_radii_are_in_different_tables(tmp_path):
+    runs = tmp_path / "runs"
+    done(runs, config(), aa=10.0)
+    done(runs, config(eps="8/255"), aa=10.0)
+    assert len(tables(tmp_path)) == 2
+
+
+def test_a_broken_record_is_a_cell_and_not_the_end_of_the_page(tmp_path):
+    done(tmp_path / "runs", config(), aa=10.0)
+    (path,) = (tmp_path / "runs").rglob("autoattack.json")
+    path.write_text(path.read_text()[:100])
+    row = row_of(tmp_path)
+    assert row.cells["clean"].mean == 90.0
+    (absence,) = row.cells["autoattack"].absences
+    assert absence.id == "unreadable"
+
+
+def test_a_working_record_goes_before_the_published_one(tmp_path):
+    done(tmp_path / "published/set", config("sora"), aa=20.0)
+    done(tmp_path / "published/set", config("fgsm"), aa=20.0)
+    done(tmp_path / "runs", config("sora"), aa=30.0)
+    rows = rows_of(tmp_path)
+    assert rows["sora"].cells["autoattack"].mean == 30.0
+    assert "published" not in ids(rows["sora"])
+    assert "published" in ids(rows["fgsm"])
+
+
+def test_a_run_that_never_saw_its_data_stands_with_those_that_did(tmp_path):
+    done(tmp_path / "runs", config("fgsm"), aa=10.0)
+    write(tmp_path / "runs", config("sora"), "train", status="failed", reason="x", data=None)
+    (group,) = tables(tmp_path)
+    assert [row.label for row in group.rows] == ["fgsm", "sora"]
+    assert group.facts.official is True
+
+
+def test_published_records_are_whole_and_official():
+    published = collect(published=catalogue.ROOT / "results/published")
+    assert published
+    for run in published:
+        assert not run.broken
+        assert all(record.data.official for record in run.records.values())
+        assert not list((catalogue.ROOT / "results/published").rglob("*.safetensors"))

@@ -1,0 +1,59 @@
+"""Rows: label, rank, tie group, collapse and family."""
+
+import re
+
+from made_up import config, done, training, write
+from tables import row_of, tables
+
+from bench.runs import catalogue
+from report import sources
+
+
+def test_rank_is_by_autoattack_and_never_by_pgd(tmp_path):
+    runs = tmp_path / "runs"
+    done(runs, config("fgsm"), aa=10.0, pgd10=99.0)
+    done(runs, config("sora"), aa=30.0, pgd10=50.0)
+    done(runs, config("n_fgsm"), aa=30.0, pgd10=40.0)
+    write(runs, config("pgd10"), "train", training=training(pgd10=99.9))
+    (group,) = tables(tmp_path)
+    ranks = [(row.label, row.rank) for row in group.rows]
+    assert ranks == [("n_fgsm", 1), ("sora", 1), ("fgsm", 3), ("pgd10", None)]
+    assert group.rows[-1].cells["autoattack"].reason == "not run"
+
+
+def test_rows_that_few_images_cannot_tell_apart_share_a_rank(tmp_path):
+    for i, method in enumerate(("fgsm", "sora", "n_fgsm")):
+        done(tmp_path / "runs", config(method), aa=(50.0, 45.0, 5.0)[i])
+    (group,) = tables(tmp_path)
+    assert [(row.place, row.rank_text) for row in group.rows] == [(1, "1="), (2, "1="), (3, "3")]
+
+
+def test_variants_of_a_method_are_told_apart_by_what_differs(tmp_path):
+    for rule in ("code", "paper"):
+        done(tmp_path / "runs", config("sora", settings={"rule": rule, "tau": 0.02}), aa=10.0)
+    (group,) = tables(tmp_path)
+    assert {row.label for row in group.rows} == {"sora (rule=code)", "sora (rule=paper)"}
+
+
+def test_collapse_counts_seeds_and_names_the_epoch(tmp_path):
+    for seed, onset in enumerate((None, 4, None)):
+        done(tmp_path / "runs", config(seed=seed), aa=10.0, onset=onset)
+    row = row_of(tmp_path)
+    assert row.collapse == "1 of 3 (epoch 5)"
+
+
+def test_a_method_without_a_family_is_sorted_by_its_passes():
+    passes = {None: "other", 2: "standard", 4: "single-step", 22: "multi-step"}
+    assert {count: sources.family("mine", count) for count in passes} == passes
+    assert sources.family("free_at", 2) == "single-step"
+
+
+def test_every_entry_is_the_paper_that_the_method_names():
+    for method, (_, key) in sources.METHODS.items():
+        source = catalogue.ROOT / f"methods/{method}.py"
+        if key is None:
+            assert "arXiv" not in source.read_text()
+            continue
+        entry = sources.entries()[key]
+        named = re.search(r"(?:eprint = {|OpenReview )([\w.]+)", entry)[1]
+        assert named in source.read_text(), method

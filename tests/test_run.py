@@ -1,0 +1,67 @@
+"""Runs by hand: what may be left out, and the mistakes that people make in them."""
+
+import json
+import math
+
+import pytest
+
+from bench.runs.protocol import PROTOCOLS
+from bench.runs.record import ConfigError
+from bench.runs.run import expand, parse_run
+from bench.runs.suite import parse_suite
+
+MINE = {"name": "mine", "epochs": 2, "batch": 8, "lr_start": 0.0, "lr_peak": 0.1}
+SORA = expand(parse_suite({"methods": ["sora"]}))[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"protocol": PROTOCOLS["digits-60"].as_dict() | {"epochs": 2}},
+         "protocol 'digits-60' has epochs 60, not 2; give what is changed a name of its own"),
+        ({"eps": 0.031}, "eps counts in 1/255"),
+        ({"width": 0}, "width is 0; give 1 or more"),
+        ({"seed": -1, "train_images": 0}, "seed is -1; give 0 or more; train_images is 0; give 1"),
+        ({"protocol": MINE | {"epochs": 0}}, r"protocol\.epochs is 0; give 1 or more"),
+        ({"protocol": MINE | {"batch": -3}}, r"protocol\.batch is -3; give 1 or more"),
+        ({"protocol": MINE | {"lr_peak": -0.1}}, r"lr_peak is -0\.1; give 0 or more"),
+        ({"protocol": MINE | {"lr_peak": math.inf}}, "lr_peak is inf"),
+        ({"protocol": MINE | {"validation": -5}}, "validation is -5"),
+        ({"protocol": MINE | {"nesterov": True}}, "no optimiser here has it"),
+        ({"train_images": 65}, "65 training images of digits in batches of 64 leave one image"),
+        ({"settings": {"tau": math.nan}}, "sora.tau = nan is no float"),
+        ({"architecture": "resnet", "width": None}, "unknown architecture 'resnet': did you mean"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_run_by_hand_is_told_with_its_remedy(change, message):
+    run = SORA.as_dict() | change
+    with pytest.raises(ConfigError, match=message):
+        parse_run(json.dumps(run))
+
+
+def test_a_protocol_by_hand_is_completed_with_its_defaults():
+    run = SORA.as_dict() | {"protocol": MINE}
+    assert parse_run(json.dumps(run)).protocol["momentum_start"] == 0.9
+
+
+def test_a_configuration_by_hand_is_completed_and_checked():
+    short = SORA.as_dict() | {"settings": {}}
+    assert parse_run(json.dumps(short)) == SORA
+    with pytest.raises(ConfigError, match="unknown setting of sora 'taw': did you mean tau"):
+        parse_run(json.dumps(short | {"settings": {"taw": 1}}))
+    with pytest.raises(ConfigError, match="unknown method 'sorra': did you mean sora"):
+        parse_run(json.dumps(short | {"method": "sorra"}))
+    with pytest.raises(ConfigError, match=r"lacks \['dataset'\]"):
+        parse_run(json.dumps({key: value for key, value in short.items() if key != "dataset"}))
+    for usual in ({}, {"eps": None}):
+        given = {key: value for key, value in short.items() if key != "eps"} | usual
+        assert parse_run(json.dumps(given)).eps == "51/255"
+    with pytest.raises(ConfigError, match=r"there is no file nowhere\.yaml"):
+        parse_run("nowhere.yaml")
+
+
+def test_a_suite_whose_last_batch_has_one_image_is_refused():
+    suite = parse_suite({"methods": ["fgsm"], "train_images": 129})
+    with pytest.raises(ConfigError, match="129 training images of digits in batches of 64 leave"):
+        expand(suite)
+    assert expand(parse_suite({"methods": ["fgsm"], "train_images": 130}))
