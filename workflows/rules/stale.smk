@@ -6,10 +6,10 @@ localrules:
 rule stale:
     output:
         temp(touch("results/stale/{run}/{stage}-{key}")),
-    resources:
-        gpu=0,
     wildcard_constraints:
         stage="[a-z0-9_]+",
         key="[0-9a-f]{12}",
+    resources:
+        gpu=0,
     shell:
         "true"
