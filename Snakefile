@@ -44,4 +44,5 @@ rule all:
     input:
         # by name: a page rendered half-way must not count for the records it lacks
         plan.records,
+        plan.markers,
         "results/leaderboard.html",

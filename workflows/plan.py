@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -139,26 +140,42 @@ class Plan:
         """Return the path of a run's prepared data."""
         return f"{self.data_dir}/prepared/{self.runs[wildcards.run].dataset}.safetensors"
 
+    @property
+    def markers(self) -> list[str]:
+        """List the markers of all records that are out of date."""
+        return [marker for work in self.work if (marker := self._marker(work))]
+
     def stale(self, name: str | None = None) -> Callable[[Any], list[str]]:
         """Return an input function that makes Snakemake redo a stage whose record is out of date.
 
         Snakemake takes a stage for done if its record exists. For a record that is to be made
         again, the function returns one more input, a marker file that the rule `stale` makes first;
-        being newer than the record, it has Snakemake redo the stage. The marker's name holds a hash
-        of the record and of the wanted options, so that a marker left behind by a killed Snakemake
-        counts for this record only.
+        being newer than the record, it has Snakemake redo the stage. Targets have to name the
+        marker too (`markers`): nothing missing is made for the sake of a file that exists.
         """
 
         def inputs(wildcards: Any) -> list[str]:
-            work = self._named(wildcards, name)
-            path = self.file(work)
-            if not path.is_file() or not self.is_left(work):
-                return []
-            wanted = "\0".join(self.arguments(work)).encode()
-            key = hashlib.sha256(path.read_bytes() + wanted).hexdigest()[:12]
-            return [f"{self.results}/stale/{wildcards.run}/{work.stage.name}-{key}"]
+            marker = self._marker(self._named(wildcards, name))
+            return [marker] if marker else []
 
         return inputs
+
+    def _marker(self, work: Work) -> str | None:
+        """Name the marker of a record that is out of date; None for others.
+
+        The name holds a hash of the record and of the wanted options, so that a marker left behind
+        by a killed Snakemake counts for this record only.
+        """
+        path = self.file(work)
+        if not path.is_file() or not self.is_left(work):
+            return None
+        wanted = "\0".join(self.arguments(work)).encode()
+        key = hashlib.sha256(path.read_bytes() + wanted).hexdigest()[:12]
+        return f"{self.results}/stale/{work.name}-{key}"
+
+    def forget_markers(self) -> None:
+        """Remove the markers, after all that waited for them is done."""
+        shutil.rmtree(self.results / "stale", ignore_errors=True)
 
     def job(self, name: str | None = None) -> Callable[[Any], str]:
         """Return a params function that gives a stage's command without --threads and --log."""

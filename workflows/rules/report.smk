@@ -8,6 +8,10 @@ onstart:
     plan.write()
 
 
+onsuccess:
+    plan.forget_markers()
+
+
 onerror:
     shell(plan.render)
 
@@ -15,6 +19,7 @@ onerror:
 rule leaderboard:
     input:
         plan.records,
+        plan.markers,
         plan.published,
     output:
         "results/leaderboard.html",
