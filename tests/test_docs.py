@@ -1,8 +1,7 @@
 """Documents that are generated are those of the code."""
 
-from methods.__main__ import docs
-
 from bench.runs.catalogue import ROOT
+from bench.tools.method import docs
 
 
 def test_the_table_of_methods_is_the_codes():
