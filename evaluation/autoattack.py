@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.runs.record import Attack
-from evaluation.clean import correct
+from evaluation.clean import verdicts
 
 ATTACKS = ("apgd-ce", "apgd-t", "fab-t", "square")
 LIBRARY = f"pyautoattack {version('pyautoattack')}"
@@ -82,7 +82,7 @@ def autoattack(
     now = before or Progress()
     start = time.perf_counter() - now.seconds
     if "clean" not in now.robust:
-        now.robust["clean"] = pack(_right(net, x, y, batch))
+        now.robust["clean"] = pack(verdicts(net, x, y, batch=batch))
     with _undisturbed(), torch.random.fork_rng(devices=_cuda(x)):
         stands = _judge(net, fast, x.device, eps=eps, classes=classes, seed=seed, batch=batch)
         for attack in ATTACKS[len(now.robust) - 1 :]:
@@ -201,17 +201,12 @@ def _judge(
             return (run(exact, attack, x, y)[1] == y) & ~watched.broken
         found, _ = run(rough, attack, x, y)
         # the library does not attack what the network it is given gets wrong to begin with
-        left = (~_right(fast, x, y, batch)).nonzero()[:, 0]
+        left = (~verdicts(fast, x, y, batch=batch)).nonzero()[:, 0]
         if len(left):
             found[left] = run(exact, attack, x[left], y[left])[0]
-        return _right(net, found, y, batch) & ~watched.broken
+        return verdicts(net, found, y, batch=batch) & ~watched.broken
 
     return stands
-
-
-def _right(net: nn.Module, x: Tensor, y: Tensor, batch: int) -> Tensor:
-    parts = zip(x.split(batch), y.split(batch), strict=True)
-    return torch.cat([correct(net, *part) for part in parts])
 
 
 def pack(verdicts: Tensor) -> str:

@@ -18,8 +18,13 @@ def correct(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 
 def clean(net: nn.Module, x: Tensor, y: Tensor, *, batch: int) -> Score:
     """Accuracy on images x (N, C, H, W) in [0, 1]."""
+    return score(verdicts(net, x, y, batch=batch))
+
+
+def verdicts(net: nn.Module, x: Tensor, y: Tensor, *, batch: int) -> Tensor:
+    """Say which of any number of images are right (`correct`), so many at once; (N,) bool."""
     parts = zip(x.split(batch), y.split(batch), strict=True)
-    return score(torch.cat([correct(net, *part) for part in parts]))
+    return torch.cat([correct(net, *part) for part in parts])
 
 
 def score(right: Tensor) -> Score:

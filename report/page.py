@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.runs.record import AUTOATTACK, COST, TRAIN, Epoch, Expense, Record, Training
-from bench.runs.stage import as_flags, stages
+from bench.runs.stage import stages
 from report import sources
 from report.collect import RunRecords
 from report.groups import TITLES, Group
@@ -147,9 +147,7 @@ def command(run: RunRecords) -> str:
         options = {"--config": config, "--out": "again"}
         if run.has(stage.name):
             record = run.records[stage.name]
-            options |= _machine(record) | as_flags(stage.options_of(record))
-        if stage.program == "evaluate":
-            options["--evaluation"] = stage.name
+            options |= _machine(record) | stage.flags(stage.options_of(record))
         words = shlex.join(word for pair in options.items() for word in pair)
         lines.append(f"python -m bench {stage.program} {words}")
     return "\n".join(lines)

@@ -139,34 +139,31 @@ def test_what_a_killed_job_left_half_written_is_removed(tmp_path):
     assert not left.exists()
 
 
-def said(monkeypatch, capsys, *words):
+def said(capsys, *words):
     """What python -m bench data prints, and how it ends."""
-    import sys
+    from bench.tools import data as program
 
-    from bench.data import __main__ as program
-
-    monkeypatch.setattr(sys, "argv", ["data", *map(str, words)])
     try:
-        program.main()
+        program.main([*map(str, words)])
     except SystemExit as error:
         return capsys.readouterr().out, str(error)
     return capsys.readouterr().out, ""
 
 
-def test_a_part_of_a_set_says_that_it_is_one(tmp_path, monkeypatch, capsys):
+def test_a_part_of_a_set_says_that_it_is_one(tmp_path, capsys):
     write_cifar(tmp_path, labels=3)
-    out, _ = said(monkeypatch, capsys, "cifar10", "--folder", tmp_path)
+    out, _ = said(capsys, "cifar10", "--folder", tmp_path)
     assert "20 of 50000 (7 of 10 classes have none) training" in out
     assert "UNOFFICIAL (cifar-10-batches-py/data_batch_1, " in out
     assert "remove that file to prepare the set again" in out
 
 
-def test_a_set_that_fails_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
+def test_a_set_that_fails_does_not_stop_the_others(tmp_path, capsys):
     (tmp_path / "cifar-10-batches-py").mkdir()
-    out, error = said(monkeypatch, capsys, "cifar10", "digits", "--folder", tmp_path)
+    out, error = said(capsys, "cifar10", "digits", "--folder", tmp_path)
     assert "digits: 1437 training and 360 test images, official copy" in out
     assert "data_batch_1 is missing" in error
-    _, error = said(monkeypatch, capsys, "cifar", "digit", "--folder", tmp_path)
+    _, error = said(capsys, "cifar", "digit", "--folder", tmp_path)
     assert "did you mean cifar10 or cifar100?" in error
     assert "did you mean digits?" in error
 

@@ -19,7 +19,7 @@ from bench.runs.files import write_json
 from bench.runs.fingerprints import method_fingerprint
 from bench.runs.locks import visible_gpus
 from bench.runs.record import Config, Record
-from bench.runs.stage import Options, Stage, State, as_flags, stage, stages_for
+from bench.runs.stage import Options, Stage, State, stages, stages_for
 from bench.runs.suite import Suite
 
 
@@ -54,6 +54,7 @@ class Plan:
     ) -> None:  # fmt: skip
         self.suite, self.data_dir, self.results = suite, data_dir, results
         self.cores = cores or 1
+        self.stages = stages()
         self.runs = {config.folder: config for config in runs}
         self.code = {name: method_fingerprint(name) for name in suite.methods}
         # under strict, a run that failed before is run again, so that its error is seen now
@@ -103,7 +104,8 @@ class Plan:
         It is if a stage that it reads is still to be done. It is not if it failed, unless failures
         are to be retried.
         """
-        sources = [Work(stage(name), config) for config, name in work.stage.reads(work.config)]
+        reads = work.stage.reads(work.config)
+        sources = [Work(self.stages[name], config) for config, name in reads]
         if self.suite.again or any(map(self.is_left, sources)):
             return True
         state, record = self.state(work), self.record(work)
@@ -140,7 +142,7 @@ class Plan:
         """Return the path of a run's prepared data."""
         return f"{self.data_dir}/prepared/{self.runs[wildcards.run].dataset}.safetensors"
 
-    @property
+    @functools.cached_property
     def markers(self) -> list[str]:
         """List the markers of all records that are out of date."""
         return [marker for work in self.work if (marker := self._marker(work))]
@@ -194,15 +196,13 @@ class Plan:
             "--data-dir": self.data_dir,
             "--attempt": str(self.attempt(work)),
             "--code": self.code[work.config.method],
-        } | as_flags(self.options(work))
+        } | work.stage.flags(self.options(work))
         arguments = [text for flag in flags.items() for text in flag]
-        if work.stage.program == "evaluate":
-            arguments += ["--evaluation", work.stage.name]
         arguments += ["--strict"] if self.suite.strict else []
         return arguments + (["--again"] if self.suite.again else [])
 
     def _named(self, wildcards: Any, name: str | None) -> Work:
-        return Work(stage(name or wildcards.stage), self.runs[wildcards.run])
+        return Work(self.stages[name or wildcards.stage], self.runs[wildcards.run])
 
     @functools.cached_property
     def threads(self) -> int:

@@ -27,7 +27,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
-        raise _cannot_write(path.parent, error) from None
+        raise cannot_write(path.parent, error) from None
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -37,13 +37,14 @@ def write_bytes(path: Path, content: bytes) -> None:
         Path(name).replace(path)
     except OSError as error:
         Path(name).unlink(missing_ok=True)
-        raise _cannot_write(path.parent, error) from None
+        raise cannot_write(path.parent, error) from None
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
 
 
-def _cannot_write(folder: Path, error: OSError) -> CannotWriteError:
+def cannot_write(folder: Path, error: OSError) -> CannotWriteError:
+    """Make the error that tells why a folder cannot be written to, and what to do."""
     return CannotWriteError(
         f"cannot write to {folder} ({error.strerror}); make room, make it writable, or choose "
         "another folder, and give the same command again"

@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TypeVar
 
+from bench.runs.files import cannot_write
+
 PATIENCE = 24 * 3600.0  # seconds that a job waits for a run's lock before it gives up
 POLL = 0.2  # seconds between two tries
 REMIND = 3600.0  # seconds after which a job says again that it waits
@@ -59,16 +61,14 @@ def run_lock(
         patience: seconds to wait at most.
 
     Raises:
-        OSError: the folder cannot be written to.
+        CannotWriteError: the folder cannot be written to.
         TimeoutError: another job kept a lock for ``patience`` seconds.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f".{stage}.lock").touch()
     except OSError as error:
-        raise OSError(
-            f"cannot write to {folder} ({error.strerror}); make it writable or choose another"
-        ) from None
+        raise cannot_write(folder, error) from None
     with ExitStack() as stack:
         for name, shared in ((stage, False), *((source, True) for source in reads)):
             path = folder / f".{name}.lock"

@@ -117,6 +117,11 @@ class Stage:
             return "stale options"
         return "done" if record.status == "done" else "failed"
 
+    def flags(self, options: Options) -> dict[str, str]:
+        """Return the flags with which the stage's program does this stage with some options."""
+        which = {"--evaluation": self.name} if self.program == "evaluate" else {}
+        return as_flags(options) | which
+
     def _fits(self, record: Record, wanted: Options) -> bool:
         """Say whether a record was made with the options that are wanted."""
         if record.status == "done":
@@ -260,10 +265,7 @@ _FIXED = (
 
 def weights_of(evaluation: str) -> Weights:
     """Return the weights that an optional evaluation attacks by default."""
-    path = f"{catalogue.EVALUATIONS}/{evaluation}.py"
-    weights: Weights = (
-        catalogue.constant(path, "WEIGHTS") if evaluation in evaluations() else "last"
-    )
+    weights: Weights = catalogue.constant(f"{catalogue.EVALUATIONS}/{evaluation}.py", "WEIGHTS")
     return weights
 
 
