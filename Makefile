@@ -14,6 +14,9 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # What `make plan` lays over a suite: keys and values as for `snakemake --config`, without spaces inside.
 CONFIG =
 
+# Two workers, each with the fixtures of whole files; one that crashes ends the tests.
+WORKERS = -n 2 --dist loadfile --max-worker-restart 0
+
 # What `make benchmark` times AutoAttack on; any folder of results/runs will do.
 RUN ?=
 
@@ -27,10 +30,10 @@ leaderboard: $(READY) $(SUITE_FILE)  ## train, attack, cost and rank: the whole 
 	$(BIN)/snakemake $(OPTIONS) --quiet $$quiet && $(BIN)/python -m bench report --summary
 
 test: $(READY)  ## run all unmarked tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 20  # a worker holds the fixtures of a file
+	$(BIN)/python -m pytest $(WORKERS) --durations 20
 
 coverage: $(READY)  ## run the same tests, slower, and say which lines they miss
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report term-missing:skip-covered
+	$(BIN)/python -m pytest $(WORKERS) --cov --cov-report term-missing:skip-covered
 
 check: $(READY)  ## check format, lint and types
 	$(BIN)/ruff format --check .

@@ -1,5 +1,6 @@
 """Networks are the published ones, and what is inside them stays inside."""
 
+import os
 import subprocess
 import sys
 from math import prod, sqrt
@@ -288,6 +289,30 @@ def test_any_size_and_channels_give_logits(arch, shape):
     out = net(torch.rand(2, *shape))
     assert out.shape == (2, 7)
     assert out.dtype == torch.float32
+
+
+@pytest.mark.parametrize("instructions", ["AVX2", "ALL"])
+def test_no_narrow_network_has_a_library_write_past_its_buffers(instructions):
+    code = (
+        "import sys, torch; from bench.models import build; torch.set_num_threads(1)\n"
+        "for name in sys.argv[1:]:\n"
+        "    for width in ((64,) if name == 'vit' else (4, 7)):\n"
+        "        for shape, n in (((3, 8, 8), 16), ((3, 112, 112), 2)):\n"
+        "            net = build(name, shape=shape, classes=4, width=width,\n"
+        "                        mean=[0.5] * 3, std=[0.25] * 3)\n"
+        "            net(torch.rand(n, *shape)).sum().backward()"
+    )
+    checked = {  # glibc looks at every block that is freed
+        "ONEDNN_MAX_CPU_ISA": instructions,
+        "LD_PRELOAD": "libc_malloc_debug.so.0",
+        "GLIBC_TUNABLES": "glibc.malloc.check=3",
+    }
+    subprocess.run(
+        [sys.executable, "-c", code, *ARCHITECTURES],
+        cwd=catalogue.ROOT,
+        env=os.environ | checked,
+        check=True,
+    )
 
 
 def test_normalisation_is_inside():
