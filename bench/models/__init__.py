@@ -29,7 +29,7 @@ class Net(nn.Module):
         precision: Precision = "fp32",
     ) -> None:
         super().__init__()
-        self.layout = _layout(body)
+        self.layout = self._layout(body)
         self.body = body.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.precision = precision
         self.register_buffer("mean", torch.tensor(mean)[:, None, None])
@@ -42,22 +42,22 @@ class Net(nn.Module):
         with torch.autocast(x.device.type, torch.bfloat16):
             return self.body(x).float()
 
+    @staticmethod
+    def _layout(body: nn.Module) -> torch.memory_format:
+        """Choose channels_last, except where oneDNN would write past the end of a buffer.
 
-def _layout(body: nn.Module) -> torch.memory_format:
-    """Choose channels_last, except where oneDNN would write past the end of a buffer.
-
-    On CPUs its backward pass of a strided 1 x 1 convolution of channels_last does so with fewer
-    channels than a vector has lanes: glibc's heap checker ends it with 7 or fewer under AVX2 from
-    8 x 8 pixels on, with 15 or fewer under AVX-512 at 112 x 112 (torch 2.11).
-    """
-    narrow = any(
-        isinstance(layer, nn.Conv2d)
-        and layer.kernel_size == (1, 1)
-        and layer.stride != (1, 1)
-        and layer.in_channels < 16
-        for layer in body.modules()
-    )
-    return torch.contiguous_format if narrow else torch.channels_last
+        On CPUs its backward pass of a strided 1 x 1 convolution of channels_last does so with fewer
+        channels than a vector has lanes: glibc's heap checker ends it with 7 or fewer under AVX2 from
+        8 x 8 pixels on, with 15 or fewer under AVX-512 at 112 x 112 (torch 2.11).
+        """
+        narrow = any(
+            isinstance(layer, nn.Conv2d)
+            and layer.kernel_size == (1, 1)
+            and layer.stride != (1, 1)
+            and layer.in_channels < 16
+            for layer in body.modules()
+        )
+        return torch.contiguous_format if narrow else torch.channels_last
 
 
 def build(
