@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from bench.runs.record import Config, Record, Status, build, radius
+from bench.runs.record import Config, Record, Status, radius
 from bench.runs.stage import stages
+from bench.runs.typed import build
 
 # The fields of a configuration that all runs of a table share; its rows differ in the method.
 SHARED_FIELDS = (

@@ -120,8 +120,8 @@ def details(runs: Sequence[RunRecords], logs: Path) -> dict[str, Any]:
             entry["source"] = codes.place(training.method_source)
             entry["curves"] = curves(training.curves, points, training.verdict.onset_epoch)
             expense = expenses.get(_unseeded(run))  # measured for one seed
-            if expense and (total := passes(run.records[TRAIN], expense)):
-                entry["passes"] = total
+            if expense:
+                entry["passes"] = passes(run.records[TRAIN], expense)
         if sweep := _sweep(run):
             entry["sweep"] = sweep
         if run.folder in tails:
@@ -161,7 +161,7 @@ def _machine(record: Record) -> dict[str, str]:
     return {"--device": "cuda" if origin.cuda else "cpu", "--threads": str(origin.threads)}
 
 
-def passes(record: Record, expense: Expense) -> dict[str, float | None] | None:
+def passes(record: Record, expense: Expense) -> dict[str, float | None]:
     """Count the passes of a whole run, in units of one pass over all its training images.
 
     An update makes ``expense.forward`` passes over one batch, and an epoch's batches are all images
@@ -173,12 +173,11 @@ def passes(record: Record, expense: Expense) -> dict[str, float | None] | None:
         expense: what an update costs, in passes per image.
 
     Returns:
-        Passes "forward" and "backward"; None where the record lacks the size of a batch.
+        Passes "forward" and "backward".
     """
-    training, data, batch = record.training, record.data, record.config.protocol.get("batch")
-    if training is None or data is None or batch is None:
-        return None
-    rounds = training.updates / math.ceil(data.train_images / batch)
+    training, data = record.training, record.data
+    assert training and data, "a training that is done has numbers and data"
+    rounds = training.updates / math.ceil(data.train_images / record.config.protocol["batch"])
     return {"forward": _rounded(expense.forward * rounds),
             "backward": _rounded(expense.backward * rounds)}  # fmt: skip
 

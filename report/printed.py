@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.runs.record import build
+from bench.runs.typed import build
 
 FOLDER = Path(__file__).with_name("papers")
 

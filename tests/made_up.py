@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 
+from bench.runs.protocol import PROTOCOLS
 from bench.runs.record import (
     Attack,
     Best,
@@ -26,26 +27,32 @@ ORIGIN = Origin(
     torch="2.11.0", cuda=None, device="CPU of a test", threads=1,
     started="2026-11-21T00:00:00+00:00", seconds=1.0,
 )  # fmt: skip
+SMOKE = PROTOCOLS["smoke"].as_dict()
 HOSTILE = "<script>alert('x')</script> & \"q\" | 50 % $x_1$ \\end{table}"
 
 
 def config(method="fgsm", seed=0, settings=None, **changes):
     whole = {
         "dataset": "digits", "architecture": "small_cnn", "width": 16, "method": method,
-        "settings": settings or {}, "eps": "51/255", "seed": seed, "protocol": {"name": "smoke"},
+        "settings": settings or {}, "eps": "51/255", "seed": seed, "protocol": SMOKE,
     }  # fmt: skip
     return Config(**(whole | changes))
 
 
-def training(clean=90.0, fgsm=70.0, pgd10=60.0, onset=None):
+def training(clean=90.0, fgsm=70.0, pgd10=60.0, onset=None, epochs=1):
+    epochs = max(epochs, 0 if onset is None else onset + 1)
     scores = {k: Score(accuracy=v, n=50) for k, v in (("clean", clean), ("fgsm", fgsm))}
-    epoch = Epoch(epoch=0, lr=0.1, loss=1.0, pert_align=0.5, reach=1.0, state={}, probe={})
+    curves = [
+        Epoch(epoch=i, lr=0.1, loss=1.0, pert_align=0.5, reach=1.0, state={}, probe={})
+        for i in range(epochs)
+    ]
     return Training(
-        epochs=1, updates=2, parameters=3, train_seconds=1.0, data_seconds=0.1, probe_seconds=0.2,
+        epochs=epochs, updates=2, parameters=3,
+        train_seconds=1.0, data_seconds=0.1, probe_seconds=0.2,
         peak_bytes=None, state_bytes=0, probe_images=10, resumed=0, **scores,
         pgd10=Score(accuracy=pgd10, n=50),
         verdict=Verdict(collapsed=onset is not None, onset_epoch=onset),
-        method_source="", curves=[epoch],
+        method_source="", curves=curves,
     )  # fmt: skip
 
 
@@ -54,11 +61,13 @@ def attack(accuracy, n=40, generator=None):
     stood = np.arange(n) < round(n * accuracy / 100)
     if generator is not None:
         generator.shuffle(stood)
+    share = 100 * int(stood.sum()) / n
     mask = np.packbits(stood).tobytes().hex()[: -(-n // 4)]
-    robust = {"clean": "f" * len(mask), "square": mask}
+    right = np.packbits(np.ones(n, bool)).tobytes().hex()[: len(mask)]
     return Attack(
-        version="standard", library="x 1", seed=0, batch=8, n=n, accuracy=accuracy,
-        after={"clean": 90.0, "square": accuracy}, robust=robust, attack_seconds=1.0,
+        version="standard", library="x 1", seed=0, batch=8, n=n, accuracy=share,
+        after={"clean": 100.0, "square": share}, robust={"clean": right, "square": mask},
+        attack_seconds=1.0,
     )  # fmt: skip
 
 
@@ -78,12 +87,11 @@ def measure(name, n=40):
 
 
 def write(root, cfg, stage, *, status="done", reason=None, data=DATA, **body):
-    run = f"{cfg.method}-{cfg.seed}-{sorted(cfg.settings.items())}-{cfg.eps}".replace("/", "_")
     record = Record(
-        stage=stage, run=run, config=cfg, status=status, reason=reason, origin=ORIGIN, data=data,
-        **body,
+        stage=stage, run=cfg.run_id, config=cfg, status=status, reason=reason, origin=ORIGIN,
+        data=data, **body,
     )  # fmt: skip
-    return record.write(root / cfg.dataset / cfg.architecture / cfg.method / run)
+    return record.write(root / cfg.folder)
 
 
 def done(root, cfg, *, aa, ratio=1.0, **scores):
@@ -96,11 +104,12 @@ def done(root, cfg, *, aa, ratio=1.0, **scores):
 def wanted(plan, work, **changes):
     """Make the record that a stage's job would leave; ``changes`` are to its head or its body."""
     options, name = plan.options(work), work.stage.name
+    n = changes.pop("n", getattr(options, "images", 0))
     bodies = {
         "training": lambda: dataclasses.replace(training(), probe_images=options.probe_images),
-        "attack": lambda: dataclasses.replace(attack(50.0, options.images), batch=options.batch),
+        "attack": lambda: dataclasses.replace(attack(50.0, n), batch=options.batch),
         "expense": lambda: dataclasses.replace(expense(1.0), repetitions=options.repetitions),
-        "measure": lambda: measure(name, options.images),
+        "measure": lambda: measure(name, n),
     }  # fmt: skip
     field = work.stage.body
     of_head = {f.name for f in dataclasses.fields(Record)}
@@ -130,14 +139,14 @@ def suite(root, runs, *, epochs=30, images=1000):
         cfg = config(
             method, i % SEEDS, {"alpha": 1.25}, dataset=("digits", "cifar10", "svhn")[table % 3],
             architecture=("small_cnn", "resnet18")[table // 3 % 2], eps=f"{4 + table // 6}/255",
-            protocol={"name": "sora-30", "epochs": epochs},
+            protocol=SMOKE | {"name": "sora-30", "epochs": epochs},
         )  # fmt: skip
         base = 20 + 3 * METHODS.index(method) + generator.normal(0, 1)
-        folder = root / cfg.dataset / cfg.architecture / method / f"{i:012x}"
+        folder = root / cfg.folder
         folder.mkdir(parents=True)
         for stage, status, body in _stages(i, method, base, epochs, images, generator):
             record = Record(
-                stage=stage, run=f"{i:012x}", config=cfg, status=status, origin=ORIGIN, data=DATA,
+                stage=stage, run=cfg.run_id, config=cfg, status=status, origin=ORIGIN, data=DATA,
                 reason=None if status == "done" else "loss is nan", **body,
             )  # fmt: skip
             (folder / f"{stage}.json").write_text(json.dumps(dataclasses.asdict(record)))

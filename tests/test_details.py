@@ -13,7 +13,7 @@ from bench.runs.record import Evaluation, Score
 from bench.runs.run import parse_run
 from bench.stages import running
 from report.collect import collect
-from report.page import command, curves, details, passes
+from report.page import command, curves, details
 
 
 def test_curves_are_thinned_and_keep_their_ends_and_the_collapse():
@@ -97,7 +97,7 @@ def test_the_end_of_every_stages_log_is_there_and_what_is_not_done_comes_first(t
 
 def test_a_whole_runs_passes_count_each_image_once_an_epoch_and_replays_too(tmp_path):
     # 100 images: the last of 4 batches is short
-    protocol = {"name": "p", "epochs": 16, "batch": 32}
+    protocol = config().protocol | {"name": "p", "epochs": 16, "batch": 32}
     runs = tmp_path / "runs"
     for method, updates, forward in (("fgsm", 16 * 4, 2), ("free_at", 2 * 4 * 8, 1)):
         for seed in (0, 1):
@@ -112,9 +112,3 @@ def test_a_whole_runs_passes_count_each_image_once_an_epoch_and_replays_too(tmp_
     counted = [(run["folder"].split("/")[2], run["passes"]) for run in shown]
     fgsm, free = {"forward": 32.0, "backward": 16.0}, {"forward": 16.0, "backward": 8.0}
     assert counted == [("fgsm", fgsm)] * 2 + [("free_at", free)] * 2
-
-
-def test_passes_are_left_out_where_the_batch_is_not_known(tmp_path):
-    done(tmp_path / "runs", config(), aa=10.0)  # its protocol is a name alone
-    (run,) = collected(tmp_path)
-    assert passes(run.records["train"], expense(1.0)) is None

@@ -59,7 +59,7 @@ def test_a_latex_table_says_what_is_absent_and_what_holds_of_some_rows(tmp_path)
 def test_a_latex_table_names_rows_in_doubt_and_other_numbers_of_images(tmp_path):
     done(tmp_path / "runs", config("fgsm"), aa=10.0, pgd10=30.0)
     done(tmp_path / "runs", config("sora"), aa=20.0, pgd10=99.0)
-    fewer = dataclasses.replace(attack(20.0), n=8)
+    fewer = attack(25.0, 8)
     write(tmp_path / "runs", config("fgsm"), "autoattack", attack=fewer)
     text = tex(tmp_path)
     assert "sora: in doubt, see the page." in text

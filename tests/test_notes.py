@@ -71,7 +71,7 @@ def test_the_page_compares_methods_with_their_files_and_stands_a_broken_one(tmp_
 def test_rows_attacked_on_other_numbers_of_images_say_so(tmp_path):
     done(tmp_path / "runs", config("fgsm"), aa=10.0)
     done(tmp_path / "runs", config("sora"), aa=20.0)
-    fewer = dataclasses.replace(attack(20.0), n=8)
+    fewer = attack(25.0, 8)
     write(tmp_path / "runs", config("sora"), "autoattack", attack=fewer)
     ((first, second),) = (group.rows for group in tables(tmp_path))
     for row, images in ((first, 8), (second, 40)):

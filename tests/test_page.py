@@ -9,7 +9,7 @@ import shutil
 import time
 
 import pytest
-from made_up import HOSTILE, SEEDS, config, done, suite, write
+from made_up import HOSTILE, SEEDS, SMOKE, config, done, suite, write
 
 from report import render
 from report.outside import Outside
@@ -44,11 +44,11 @@ def results(tmp_path_factory):
     """Two tables of whole runs, and one with a hostile name, a failure and its log."""
     root = tmp_path_factory.mktemp("results")
     suite(root / "runs", RUNS, images=200)
-    hostile = config(HOSTILE, settings={"note": HOSTILE}, protocol={"name": "smoke", "batch": 50})
+    hostile = config(HOSTILE, settings={"note": HOSTILE}, protocol=SMOKE | {"batch": 50})
     done(root / "runs", hostile, aa=10.0)
     write(root / "runs", config("sora"), "train", status="failed", reason=HOSTILE)
     write(root / "runs", config("sora"), "autoattack", status="oom", reason="too large")
-    run = "digits/small_cnn/sora/" + "sora-0-[]-51_255"
+    run = config("sora").folder
     (root / "logs" / run).mkdir(parents=True)
     (root / "logs" / run / "train.log").write_text("\n".join([HOSTILE] * 40 + ["the last line"]))
     (root / "logs" / run / "autoattack.log").write_text("the attack's last line")

@@ -140,7 +140,8 @@ def run(tmp_path_factory):
     trained = Record.read(folder / "train.json")
     attack = Attack(
         version="standard", library="x", seed=0, batch=16, n=16, accuracy=43.75,
-        after={"clean": 93.75, "square": 43.75}, robust={}, attack_seconds=1.0,
+        after={"clean": 93.75, "square": 43.75}, robust={"clean": "fffe", "square": "fe00"},
+        attack_seconds=1.0,
     )  # fmt: skip
     dataclasses.replace(trained, stage="autoattack", training=None, attack=attack).write(folder)
     return folder
@@ -208,13 +209,13 @@ def test_text_of_a_record_does_not_become_code(run, tmp_path):
     for stage in ("train", "autoattack"):
         record = Record.read(run / f"{stage}.json")
         config = dataclasses.replace(record.config, method='"""\nraise SystemExit\n"""')
-        dataclasses.replace(record, config=config).write(tmp_path)
+        dataclasses.replace(record, config=config, run=config.run_id).write(tmp_path)
     export(tmp_path, tmp_path / "out", name="Evil")
     imported(tmp_path / "out", "Evil").load()
     for stage in ("train", "autoattack"):
         record = Record.read(run / f"{stage}.json")
         config = dataclasses.replace(record.config, architecture="../x")
-        dataclasses.replace(record, config=config).write(tmp_path)
+        dataclasses.replace(record, config=config, run=config.run_id).write(tmp_path)
     with pytest.raises(ValueError, match="unknown bench/models"):
         export(tmp_path, tmp_path / "out")
 

@@ -20,13 +20,14 @@ SORA = expand(parse_suite({"methods": ["sora"]}))[0]
         ({"protocol": PROTOCOLS["digits-60"].as_dict() | {"epochs": 2}},
          "protocol 'digits-60' has epochs 60, not 2; give what is changed a name of its own"),
         ({"eps": 0.031}, "eps counts in 1/255"),
-        ({"width": 0}, "width is 0; give 1 or more"),
-        ({"seed": -1, "train_images": 0}, "seed is -1; give 0 or more; train_images is 0; give 1"),
-        ({"protocol": MINE | {"epochs": 0}}, r"protocol\.epochs is 0; give 1 or more"),
-        ({"protocol": MINE | {"batch": -3}}, r"protocol\.batch is -3; give 1 or more"),
-        ({"protocol": MINE | {"lr_peak": -0.1}}, r"lr_peak is -0\.1; give 0 or more"),
-        ({"protocol": MINE | {"lr_peak": math.inf}}, "lr_peak is inf"),
-        ({"protocol": MINE | {"validation": -5}}, "validation is -5"),
+        ({"width": 0}, "run.width: Input should be greater than or equal to 1, given 0"),
+        ({"seed": -1, "train_images": 0}, r"run\.seed: .* given -1; run\.train_images: .* given 0"),
+        ({"protocol": MINE | {"epochs": 0}}, r"protocol\.epochs: .* equal to 1, given 0"),
+        ({"protocol": MINE | {"batch": -3}}, r"protocol\.batch: .* given -3"),
+        ({"protocol": MINE | {"lr_peak": -0.1}}, r"lr_peak: .* equal to 0, given -0\.1"),
+        ({"protocol": MINE | {"lr_peak": math.inf}}, "lr_peak: Input should be a finite number"),
+        ({"protocol": MINE | {"validation": -5}}, "validation: .* given -5"),
+        ({"protocol": MINE | {"momentum_start": 2.0}}, "momentum_start: .* less than 1, given 2"),
         ({"protocol": MINE | {"nesterov": True}}, "no optimiser here has it"),
         ({"train_images": 65}, "65 training images of digits in batches of 64 leave one image"),
         ({"settings": {"tau": math.nan}}, "sora.tau = nan is no float"),
@@ -51,7 +52,7 @@ def test_a_configuration_by_hand_is_completed_and_checked():
         parse_run(json.dumps(short | {"settings": {"taw": 1}}))
     with pytest.raises(ConfigError, match="unknown method 'sorra': did you mean sora"):
         parse_run(json.dumps(short | {"method": "sorra"}))
-    with pytest.raises(ConfigError, match=r"lacks \['dataset'\]"):
+    with pytest.raises(ConfigError, match=r"run\.dataset is missing"):
         parse_run(json.dumps({key: value for key, value in short.items() if key != "dataset"}))
     for usual in ({}, {"eps": None}):
         given = {key: value for key, value in short.items() if key != "eps"} | usual

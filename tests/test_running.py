@@ -35,7 +35,7 @@ def execute(tmp_path, monkeypatch):
 
     def run(work, *words, prepare=lambda job: None):
         monkeypatch.setattr(train, "prepare", prepare)
-        monkeypatch.setattr(train, "work", lambda job, ready: (None, work()))
+        monkeypatch.setattr(train, "work", lambda job, ready: (made_up.DATA, work()))
         given = ["--config", json.dumps(RUN.as_dict()), "--out", str(tmp_path / "run"), *words]
         running.main("train", [*given, "--device", "cpu", "--log", str(tmp_path / "log")])
         return Record.read(tmp_path / "run/train.json")

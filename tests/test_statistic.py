@@ -44,7 +44,7 @@ def test_an_empty_cell_says_why(tmp_path):
 def test_the_best_epoch_and_its_gap_stand_beside_the_last(tmp_path):
     best = Score(accuracy=64.0, n=50)
     held = Best(epoch=1, validation=65.0, clean=best, fgsm=best, pgd10=best)
-    body = dataclasses.replace(training(pgd10=60.0), best=held)
+    body = dataclasses.replace(training(pgd10=60.0, epochs=2), best=held)
     write(tmp_path / "runs", config("sora"), "train", training=body)
     write(tmp_path / "runs", config("fgsm"), "train", training=training())
     rows = rows_of(tmp_path)

@@ -132,7 +132,7 @@ def test_an_honest_run_is_accepted(submitted, data_dir):
     assert 10 < found < 90, "the toy must have something to lose"
     checks = verify.verify(submitted, data_dir=data_dir, images=SLICE, device="cpu")
     assert [check.claim for check in checks if not check.holds] == []
-    assert len(checks) == 15
+    assert len(checks) == 11
 
 
 def test_all_ones_are_rejected(run, data_dir):
@@ -178,9 +178,7 @@ def test_a_radius_changed_in_one_record_is_rejected(run, data_dir):
     rewrite(run, "autoattack", lambda record: dataclasses.replace(
         record, config=dataclasses.replace(record.config, eps="77/255")
     ))  # fmt: skip
-    assert failed(run, data_dir) == [
-        "both records are of one run", "the run's id is its configuration's",
-    ]  # fmt: skip
+    assert failed(run, data_dir) == ["both records can be read"]
 
 
 @pytest.mark.parametrize("n", [IMAGES - 1, IMAGES + 1, 0, -4, 10**9])
@@ -196,7 +194,7 @@ def test_more_images_than_there_are_are_rejected(run, data_dir):
 
 def test_verdicts_behind_the_last_image_are_rejected(run, data_dir):
     forge_attack(run, **(masks_of(64, torch.ones(64, dtype=torch.bool)) | {"n": 63}))
-    assert "there is a mask of n images an attack" in failed(run, data_dir)
+    assert failed(run, data_dir) == ["both records can be read"]
 
 
 def test_a_clean_accuracy_that_its_mask_cannot_have_is_rejected(run, data_dir):
@@ -217,9 +215,9 @@ def test_images_that_were_never_attacked_are_found(run, data_dir):
 @pytest.mark.parametrize(
     ("changes", "claim"),
     [
-        ({"accuracy": 99.0}, "accuracies follow from the masks"),
-        ({"after": {}}, "accuracies follow from the masks"),
-        ({"robust": {"clean": "f"}}, "there is a mask of n images an attack"),
+        ({"accuracy": 99.0}, "both records can be read"),
+        ({"after": {}}, "both records can be read"),
+        ({"robust": {"clean": "f"}}, "both records can be read"),
         ({"version": "custom"}, "the attack is AutoAttack standard"),
     ],
 )
@@ -243,7 +241,7 @@ def test_an_unknown_network_is_rejected_before_it_is_imported(run, data_dir):
 def test_a_broken_image_that_stands_again_is_rejected(run, data_dir):
     mine = Record.read(run / "autoattack.json").attack
     forge_attack(run, robust=mine.robust | {"apgd-ce": "0" * (IMAGES // 4)})
-    assert "no broken image stands again" in failed(run, data_dir)
+    assert failed(run, data_dir) == ["both records can be read"]
 
 
 def test_broken_files_are_rejected(run, data_dir):
@@ -298,7 +296,8 @@ def test_the_program_attacks_again_gives_reasons_and_exits_accordingly(
     forge_attack(run, accuracy=99.0)
     done = program(data_dir)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "rejected")
-    assert "FAIL  accuracies follow from the masks: 99.0 and" in done.stdout
+    assert "FAIL  both records can be read" in done.stdout
+    assert "beside it stands 99.0" in done.stdout
 
 
 @pytest.mark.parametrize("lost", ["train.json", "autoattack.json", "model.safetensors"])

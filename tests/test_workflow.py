@@ -198,7 +198,8 @@ def test_moving_the_data_reruns_nothing(project):
 CHANGES = [
     ("train", {}, []),
     ("train", {"origin": made_up.ORIGIN}, ["train", "autoattack", "pgd50_10"]),  # another code
-    ("train", {"clean": made_up.Score(accuracy=50.0, n=49)}, ["train", "autoattack", "pgd50_10"]),
+    ("train", dict.fromkeys(("clean", "fgsm", "pgd10"), made_up.Score(accuracy=50.0, n=49)),
+     ["train", "autoattack", "pgd50_10"]),
     ("train", {"probe_images": 8}, ["train", "autoattack", "pgd50_10"]),
     ("train", {"status": "failed", "reason": "x"}, []),
     ("train", {"status": "failed", "reason": "x", "options": {"probe_images": 8}},

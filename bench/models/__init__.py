@@ -47,8 +47,8 @@ class Net(nn.Module):
         """Choose channels_last, except where oneDNN would write past the end of a buffer.
 
         On CPUs its backward pass of a strided 1 x 1 convolution of channels_last does so with fewer
-        channels than a vector has lanes: glibc's heap checker ends it with 7 or fewer under AVX2 from
-        8 x 8 pixels on, with 15 or fewer under AVX-512 at 112 x 112 (torch 2.11).
+        channels than a vector has lanes: glibc's heap checker ends it with 7 or fewer under AVX2
+        from 32 x 32 pixels on, with 15 or fewer under AVX-512 at 112 x 112 (torch 2.11).
         """
         narrow = any(
             isinstance(layer, nn.Conv2d)

@@ -3,7 +3,13 @@
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from bench.runs.typed import Amount, Count, Positive, Share
+
+Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,22 +17,22 @@ class Protocol:
     """One fixed way to train; a changed field makes another protocol, under another name."""
 
     name: str
-    epochs: int  # passes over the data; divided by a method's replays
-    batch: int  # images; the short last batch of an epoch is kept
+    epochs: Positive  # passes over the data; divided by a method's replays
+    batch: Positive  # images; the short last batch of an epoch is kept
     # triangular: peak in the middle; cosine: from peak to end; warmup-cosine: up from start first
     schedule: Literal["triangular", "cosine", "warmup-cosine"] = "triangular"
-    lr_start: float  # learning rate of the first update; of triangular, also after the last
-    lr_peak: float
-    momentum_start: float = 0.9
-    momentum_peak: float = 0.8  # momentum at the peak of a triangular lr
-    weight_decay: float = 5e-4  # on every parameter, BatchNorm and biases included
+    lr_start: Amount  # learning rate of the first update; of triangular, also after the last
+    lr_peak: Amount
+    momentum_start: Momentum = 0.9
+    momentum_peak: Momentum = 0.8  # momentum at the peak of a triangular lr
+    weight_decay: Amount = 5e-4  # on every parameter, BatchNorm and biases included
     nesterov: bool = False
     # Fields below came later. Records leave them out at these values, so that earlier runs keep
     # their ids.
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    lr_end: float = 0.0  # of a cosine, after the last update
-    warmup: float = 0.0  # share of all updates in which a warmup-cosine rises
-    validation: int = 0  # training images held out, to choose the best epoch by PGD-10 on them
+    lr_end: Amount = 0.0  # of a cosine, after the last update
+    warmup: Share = 0.0  # share of all updates in which a warmup-cosine rises
+    validation: Count = 0  # training images held out, to choose the best epoch by PGD-10 on them
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields that records keep: the later ones only where they are changed."""

@@ -1,22 +1,28 @@
-"""The run record: what a stage of a run found, as typed and versioned JSON. Standard library only.
+"""The run record: what a stage of a run found, as typed and versioned JSON. No torch.
 
 Each stage of a run writes one file in the run's folder: train.json, autoattack.json, cost.json,
 and one for every optional evaluation. All have the same head (which run, which status, where it was
-made), and the report joins them by run id.
+made), and the report joins them by run id. ``Record.read`` is the one reader: it checks every value
+against its type and range, and what belongs together against each other.
 """
 
+import contextlib
 import dataclasses
-import functools
 import hashlib
 import json
-import types
-import typing
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field
 
 from bench.runs import catalogue
 from bench.runs.files import write_json
+from bench.runs.protocol import Protocol
+from bench.runs.typed import Amount, Count, Percent, Positive, Real, Share, build, parse
 
 SCHEMA = 1
 TRAIN, AUTOATTACK, COST = "train", "autoattack", "cost"
@@ -32,15 +38,15 @@ class Config:
 
     dataset: str
     architecture: str
-    width: int  # channels of the first layer
+    width: Positive  # channels of the first layer
     method: str
     settings: dict[str, Any]  # every hyperparameter of the method
     norm: Literal["Linf"] = "Linf"
     eps: str  # "8/255", on the [0, 1] scale
-    seed: int
+    seed: Count
     protocol: dict[str, Any]  # a bench.runs.protocol.Protocol
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
-    train_images: int | None = None  # a fixed random subset; None: all
+    train_images: Positive | None = None  # a fixed random subset; None: all
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as dicts, ready for JSON."""
@@ -57,6 +63,15 @@ class Config:
         """The run's folder, below results/runs/."""
         return f"{self.dataset}/{self.architecture}/{self.method}/{self.run_id}"
 
+    def contradictions(self) -> Iterator[str]:
+        """Yield a message for every value that no run can have."""
+        if not is_radius(self.eps):
+            yield f"eps is {self.eps!r}; a radius is a text in (0, 1), like '8/255'"
+        try:
+            build(Protocol, self.protocol, "protocol")
+        except ValueError as error:
+            yield str(error)
+
 
 class ConfigError(ValueError):
     """A suite's or a run's configuration is wrong; the text lists every mistake."""
@@ -72,6 +87,14 @@ def radius(eps: str) -> float:
     return float(numerator) / float(denominator)
 
 
+def is_radius(eps: str) -> bool:
+    """Tell whether a text is a radius that leaves something of an image."""
+    try:
+        return 0 < radius(eps) < 1
+    except (ValueError, ZeroDivisionError):
+        return False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Origin:
     """The code and the machine that made a record."""
@@ -84,9 +107,9 @@ class Origin:
     torch: str
     cuda: str | None
     device: str  # its name, as the driver or the kernel gives it
-    threads: int
+    threads: Positive
     started: str  # ISO 8601, UTC
-    seconds: float  # the whole job's, without imports
+    seconds: Amount  # the whole job's, without imports
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,25 +118,25 @@ class Data:
 
     checksum: str  # SHA-256 of the pixels and labels of both splits
     official: bool  # equal to the published copy
-    train_images: int
-    test_images: int
+    train_images: Positive
+    test_images: Positive
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
     """An accuracy and the number of images that it is of."""
 
-    accuracy: float  # percent
-    n: int
+    accuracy: Percent
+    n: Positive
 
 
 @dataclass(frozen=True, kw_only=True)
 class Episode:
     """A spell of epochs, counted from 0, in catastrophic overfitting."""
 
-    first: int
-    last: int
-    depth: float  # share of the best PGD-10 accuracy before it that was lost, 0 to 1
+    first: Count
+    last: Count
+    depth: Share  # share of the best PGD-10 accuracy before it that was lost, 0 to 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +144,7 @@ class Verdict:
     """Whether the run overfitted catastrophically, by the rule of evaluation/overfitting.py."""
 
     collapsed: bool  # in its last epoch
-    onset_epoch: int | None  # first epoch, from 0, from which it stayed collapsed
+    onset_epoch: Count | None  # first epoch, from 0, from which it stayed collapsed
     episodes: list[Episode] = field(default_factory=list)  # in order; none in older records
 
     @property
@@ -136,22 +159,22 @@ class Verdict:
 class Epoch:
     """One epoch of the training curves; means over its updates."""
 
-    epoch: int  # from 0
-    lr: float  # of its last update
-    loss: float
-    pert_align: float | None  # mean cosine of first attack gradient and training gradient
-    reach: float  # largest |at - x|, in units of eps
-    state: dict[str, float]  # the method's 0-dim state
-    probe: dict[str, float]  # percent, on the probe images
-    validation: float | None = None  # percent under PGD-10, on the images held out, if any are
+    epoch: Count  # from 0
+    lr: Amount  # of its last update
+    loss: Real
+    pert_align: Real | None  # mean cosine of first attack gradient and training gradient
+    reach: Amount  # largest |at - x|, in units of eps
+    state: dict[str, Real]  # the method's 0-dim state
+    probe: dict[str, Percent]  # on the probe images
+    validation: Percent | None = None  # under PGD-10, on the images held out, if any are
 
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
     """The epoch with the best PGD-10 accuracy on validation images, and its test accuracies."""
 
-    epoch: int  # from 0
-    validation: float  # percent
+    epoch: Count  # from 0
+    validation: Percent
     clean: Score
     fgsm: Score
     pgd10: Score
@@ -161,16 +184,16 @@ class Best:
 class Training:
     """What training found: accuracies, curves, and the time and memory that it took."""
 
-    epochs: int
-    updates: int
-    parameters: int
-    train_seconds: float
-    data_seconds: float  # the part of them spent waiting for batches
-    probe_seconds: float  # spent on probes; not part of train_seconds
-    peak_bytes: int | None  # of device memory while training; None without a GPU
-    state_bytes: int
-    probe_images: int
-    resumed: int  # times it went on from a checkpoint
+    epochs: Positive
+    updates: Positive
+    parameters: Positive
+    train_seconds: Amount
+    data_seconds: Amount  # the part of them spent waiting for batches
+    probe_seconds: Amount  # spent on probes; not part of train_seconds
+    peak_bytes: Count | None  # of device memory while training; None without a GPU
+    state_bytes: Count
+    probe_images: Count
+    resumed: Count  # times it went on from a checkpoint
     clean: Score
     fgsm: Score
     pgd10: Score
@@ -180,6 +203,21 @@ class Training:
     best: Best | None = None  # None where the protocol holds no validation images out
     engine: Engine = "eager"
 
+    def contradictions(self) -> Iterator[str]:
+        """Yield a message for every pair of numbers that cannot both be true."""
+        epochs = [epoch.epoch for epoch in self.curves]
+        if epochs != list(range(self.epochs)):
+            yield f"curves are of {len(epochs)} epochs, training of {self.epochs}"
+        verdict, named = self.verdict, [self.best.epoch] if self.best else []
+        named += [verdict.onset_epoch] if verdict.onset_epoch is not None else []
+        named += [epoch for spell in verdict.episodes for epoch in (spell.first, spell.last)]
+        if beyond := [epoch for epoch in named if epoch >= self.epochs]:
+            yield f"epochs {beyond} are beyond the last of {self.epochs}"
+        if verdict.collapsed != (verdict.onset_epoch is not None):
+            yield f"collapsed is {verdict.collapsed}, its onset {verdict.onset_epoch}"
+        if not self.clean.n == self.fgsm.n == self.pgd10.n:
+            yield f"accuracies are of {self.clean.n}, {self.fgsm.n} and {self.pgd10.n} images"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Attack:
@@ -187,15 +225,39 @@ class Attack:
 
     version: str  # "standard"
     library: str  # name and version of the implementation
-    seed: int
-    batch: int
-    n: int  # the first n test images
-    accuracy: float  # percent, after all attacks: the headline
-    after: dict[str, float]  # percent left after "clean" and after each attack in turn
+    seed: Count
+    batch: Positive
+    n: Positive  # the first n test images
+    accuracy: Percent  # after all attacks: the headline
+    after: dict[str, Percent]  # left after "clean" and after each attack in turn
     robust: dict[str, str]  # the same as masks: hex, first image is the highest bit
-    attack_seconds: float
+    attack_seconds: Amount
     mode: Mode = "exact"
     weights: Weights = "last"
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield a message for every accuracy that does not follow from the masks."""
+        if not self.robust or self.robust.keys() != self.after.keys():
+            yield f"masks are of {list(self.robust)}, accuracies of {list(self.after)}"
+            return
+        if odd := [name for name, mask in self.robust.items() if not _is_mask(mask, self.n)]:
+            yield f"{odd} are no masks of {self.n} images"
+            return
+        masks = {name: int(mask, 16) for name, mask in self.robust.items()}
+        if any(later & ~earlier for earlier, later in pairwise(masks.values())):
+            yield "an image that one attack broke stands after a later one"
+        shares = {name: 100 * mask.bit_count() / self.n for name, mask in masks.items()}
+        claimed = [*self.after.items(), (list(masks)[-1], self.accuracy)]
+        for name, accuracy in claimed:
+            if not math.isclose(accuracy, shares[name], abs_tol=1e-9):
+                yield f"the mask of {name} gives {shares[name]} %, beside it stands {accuracy}"
+
+
+def _is_mask(mask: str, n: int) -> bool:
+    """Tell whether a text is n verdicts in hex, followed by zero bits up to a whole digit."""
+    if len(mask) != -(-n // 4) or not set(mask) <= set("0123456789abcdef"):
+        return False
+    return int(mask, 16) % (1 << (4 * len(mask) - n)) == 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,29 +266,29 @@ class Evaluation:
 
     settings: dict[str, Any]  # steps, restarts, step size in units of eps, seed
     scores: dict[str, Score]  # by what was measured, as "pgd50_10" or "fgsm 8/255"
-    measure_seconds: float
+    measure_seconds: Amount
 
 
 @dataclass(frozen=True, kw_only=True)
 class Expense:
     """What one update costs, measured with nothing else on the device."""
 
-    forward: float  # counted passes per training image and update
-    backward: float
-    declared_forward: float
-    declared_backward: float
-    flops_per_image: float  # of one training image, all passes of an update
-    update_seconds: float  # median
-    update_seconds_sd: float  # over the repetitions
+    forward: Amount  # counted passes per training image and update
+    backward: Amount
+    declared_forward: Amount
+    declared_backward: Amount
+    flops_per_image: Amount  # of one training image, all passes of an update
+    update_seconds: Amount  # median
+    update_seconds_sd: Amount  # over the repetitions
     reference: str  # the method whose updates were timed in turns with these
-    reference_seconds: float  # median of one update of it
-    time_ratio: float  # median of the ratios of neighbours
-    data_seconds: float  # of one update, making the batch; median
-    repetitions: int
-    updates: int  # steps per repetition; a step of Free-AT is m updates
-    peak_bytes: int | None
-    reference_bytes: int | None
-    state_bytes: int
+    reference_seconds: Amount  # median of one update of it
+    time_ratio: Amount  # median of the ratios of neighbours
+    data_seconds: Amount  # of one update, making the batch; median
+    repetitions: Positive
+    updates: Positive  # steps per repetition; a step of Free-AT is m updates
+    peak_bytes: Count | None
+    reference_bytes: Count | None
+    state_bytes: Count
     engine: Engine = "eager"  # of both
 
 
@@ -239,7 +301,7 @@ class Record:
     config: Config
     status: Status
     reason: str | None = None  # why not done, in one paragraph
-    attempt: int = 1
+    attempt: Positive = 1
     options: dict[str, Any] | None = None  # that the stage ran with; older records lack them
     origin: Origin | None = None
     data: Data | None = None
@@ -247,7 +309,7 @@ class Record:
     attack: Attack | None = None
     expense: Expense | None = None
     measure: Evaluation | None = None
-    schema: int = field(default=SCHEMA)
+    schema: Annotated[int, Field(ge=SCHEMA, le=SCHEMA)] = field(default=SCHEMA)
 
     @property
     def body(self) -> Training | Attack | Expense | Evaluation | None:
@@ -260,86 +322,55 @@ class Record:
         write_json(path, dataclasses.asdict(self))
         return path
 
+    def contradictions(self) -> Iterator[str]:
+        """Yield a message for everything in the record that cannot be true of one stage."""
+        yield from self.config.contradictions()
+        if self.run != self.config.run_id:
+            yield f"run is {self.run!r}, the hash of its configuration {self.config.run_id!r}"
+        if self.stage not in (known := stage_names()):
+            yield f"stage is {self.stage!r}, not one of {known}"
+        wanted = {TRAIN: "training", AUTOATTACK: "attack", COST: "expense"}
+        bodies = [name for name in ("training", "attack", "expense", "measure")
+                  if getattr(self, name) is not None]  # fmt: skip
+        expected = [wanted.get(self.stage, "measure")] if self.status == "done" else []
+        if bodies != expected:
+            yield f"status is {self.status!r} with {bodies or 'nothing'} found"
+        if self.status == "done" and not (self.origin and self.data):
+            yield "status is 'done' without origin and data"
+        if isinstance(self.body, Training | Attack):
+            yield from self.body.contradictions()
+
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read and check a record.
 
         Raises:
-            ValueError: the file departs from the schema; the message says where.
+            ValueError: the file departs from the schema, or contradicts itself; the message says
+                where.
+            OSError: the file cannot be read.
         """
+        content = path.read_bytes()
         try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ValueError(f"{path} is no JSON ({error}); remove it and run again") from None
-        if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
-            given = raw.get("schema") if isinstance(raw, dict) else None
-            raise ValueError(f"{path} has schema {given!r}, this version reads schema {SCHEMA}")
-        try:
-            record = build(cls, raw)
-            known = stage_names()
-            if record.stage not in known:
-                raise ValueError(f"record.stage is {record.stage!r}, not one of {known}")
-        except (ValueError, OverflowError) as error:
-            raise ValueError(f"{path} is no valid record: {error}") from None
+            record: Self = parse(cls, content, "record")
+            mistakes = [*record.contradictions()]
+            if record.stage != path.stem:
+                mistakes.append(f"stage is {record.stage!r} in a file of {path.stem!r}")
+            if mistakes:
+                raise ValueError("; ".join(mistakes))
+        except ValueError as error:
+            newer = next(_newer(content), error)
+            raise ValueError(f"{path} is no valid record: {newer}") from None
         return record
+
+
+def _newer(content: bytes) -> Iterator[str]:
+    """Yield a message if a record was made by a newer version; its other mistakes are none then."""
+    with contextlib.suppress(ValueError):
+        given = parse(dict[str, Any], content, "record").get("schema")
+        if type(given) is int and given > SCHEMA:
+            yield f"a newer onestep made it (schema {given}, here {SCHEMA}); update onestep"
 
 
 def stage_names() -> list[str]:
     """List the names of all stages, in the order in which a run does them."""
     return [TRAIN, AUTOATTACK, *catalogue.names(catalogue.EVALUATIONS), COST]
-
-
-def build(kind: Any, value: Any, where: str = "record") -> Any:
-    """Convert a value read from JSON to a type.
-
-    Args:
-        kind: a dataclass, list, dict, optional type, Literal, number, bool or str.
-        where: name of the value in messages.
-
-    Raises:
-        ValueError: names the first place where the value departs from the type.
-    """
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any:
-        return value
-    if dataclasses.is_dataclass(kind):
-        return _build_dataclass(kind, value, where)
-    if origin is types.UnionType:
-        if value is None and type(None) in args:
-            return None
-        return build(next(arg for arg in args if arg is not type(None)), value, where)
-    if origin is Literal:
-        if value not in args:
-            raise ValueError(f"{where} is {value!r}, not one of {list(args)}")
-        return value
-    if origin is list and isinstance(value, list):
-        return [build(args[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
-    if origin is dict and isinstance(value, dict):
-        return {key: build(args[1], item, f"{where}.{key}") for key, item in value.items()}
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(kind, type) and type(value) is kind:
-        return value
-    raise ValueError(f"{where} is {value!r}, not {getattr(kind, '__name__', kind)}")
-
-
-def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise ValueError(f"{where} is {value!r}, not an object")
-    hints, required = _fields(kind)
-    if unknown := sorted(value.keys() - hints.keys()):
-        raise ValueError(f"{where} has unknown {unknown}")
-    if missing := sorted(required - value.keys()):
-        raise ValueError(f"{where} lacks {missing}")
-    return kind(**{key: build(hints[key], item, f"{where}.{key}") for key, item in value.items()})
-
-
-@functools.cache
-def _fields(kind: Any) -> tuple[dict[str, Any], set[str]]:
-    """Return the types of a dataclass's fields, and the names of those without a default."""
-    required = {
-        f.name
-        for f in dataclasses.fields(kind)
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    }
-    return typing.get_type_hints(kind), required

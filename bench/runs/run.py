@@ -6,16 +6,16 @@ A run by hand is checked here; a suite's values were checked when the suite was 
 import dataclasses
 import itertools
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from bench.runs import catalogue
 from bench.runs.protocol import PROTOCOLS, Protocol
-from bench.runs.record import Config, ConfigError, build, radius
+from bench.runs.record import Config, ConfigError
 from bench.runs.settings import check_settings, published_settings
 from bench.runs.suite import Suite, at_least_half_a_level, read_yaml
+from bench.runs.typed import build
 
 
 def expand(suite: Suite) -> list[Config]:
@@ -62,17 +62,17 @@ def parse_run(text: str) -> Config:
     try:
         given = json.loads(text) if text.lstrip().startswith("{") else read_yaml(Path(text))
         config: Config = build(Config, _completed(given), "run")
-        protocol: Protocol = build(Protocol, config.protocol, "run.protocol")
     except json.JSONDecodeError as error:
         raise ConfigError(f"the configuration is no JSON: {error}") from None
     except ValueError as error:
         raise ConfigError(f"the configuration is not one: {error}") from None
-    _check_name(protocol)
-    if mistakes := list(_impossible_numbers(config, protocol)):
+    if mistakes := [*config.contradictions()]:
         raise ConfigError("; ".join(mistakes))
+    protocol = Protocol(**config.protocol)
+    _check_name(protocol)
+    if protocol.nesterov:
+        raise ConfigError("protocol.nesterov is true, and no optimiser here has it; leave it out")
     _check_last_batch(config)
-    if not _is_radius(config.eps):
-        raise ConfigError(f"eps is {config.eps!r}; give a radius in (0, 1) as text, like '8/255'")
     try:
         settings = check_settings(config.method, config.settings)
     except ValueError as error:
@@ -148,27 +148,6 @@ def _check_name(protocol: Protocol) -> None:
             )
 
 
-def _impossible_numbers(config: Config, protocol: Protocol) -> Iterator[str]:
-    """Yield a message for every number that training could not run with."""
-    least = {
-        "width": (config.width, 1),
-        "seed": (config.seed, 0),
-        "train_images": (config.train_images, 1),
-        "protocol.epochs": (protocol.epochs, 1),
-        "protocol.batch": (protocol.batch, 1),
-        "protocol.validation": (protocol.validation, 0),
-        "protocol.weight_decay": (protocol.weight_decay, 0),
-        "protocol.lr_start": (protocol.lr_start, 0),
-        "protocol.lr_peak": (protocol.lr_peak, 0),
-        "protocol.lr_end": (protocol.lr_end, 0),
-    }
-    for name, (value, low) in least.items():
-        if value is not None and not low <= value < math.inf:
-            yield f"{name} is {value}; give {low} or more"
-    if protocol.nesterov:
-        yield "protocol.nesterov is true, and no optimiser here has it; leave it out"
-
-
 def _check_last_batch(config: Config) -> None:
     """Raise ConfigError if the last batch has one image, which BatchNorm cannot take."""
     batch, held_out = config.protocol["batch"], config.protocol.get("validation", 0)
@@ -179,10 +158,3 @@ def _check_last_batch(config: Config) -> None:
             f"{images} training images of {config.dataset} in batches of {batch} leave one image "
             "for the last batch, which BatchNorm cannot take; choose another train_images"
         )
-
-
-def _is_radius(eps: str) -> bool:
-    try:
-        return 0 < radius(eps) < 1
-    except ValueError:
-        return False

@@ -25,6 +25,7 @@ from bench.runs import catalogue
 from bench.runs.protocol import PROTOCOLS
 from bench.runs.record import ConfigError, Mode
 from bench.runs.settings import as_list, check_variants, distinct
+from bench.runs.typed import explained
 
 
 def _one_or_more(value: Any) -> Any:
@@ -201,8 +202,4 @@ def _explained(mistake: Any) -> str:
     key = ".".join(str(part) for part in mistake["loc"])
     if mistake["type"] == "extra_forbidden":
         return catalogue.unknown("key", key, Suite.model_fields)
-    if mistake["type"] == "missing":
-        return f"key {key!r} is missing"
-    text = mistake["msg"].removeprefix("Value error, ")
-    shown = "" if mistake["type"] == "value_error" else f", given {mistake['input']!r}"
-    return f"{key}: {text}{shown}" if key else f"{text}{shown}"
+    return f"key {key!r} is missing" if mistake["type"] == "missing" else explained(mistake)

@@ -157,7 +157,10 @@ def _published(plan: Plan, work: Work) -> Record | None:
     """Read the published record of the same work with the same options, whatever its code was."""
     name = f"*/{work.config.folder}/{work.stage.name}.json"
     for path in sorted((plan.results / "published").glob(name)):
-        record = Record.read(path)
+        try:
+            record = Record.read(path)
+        except ValueError:  # the page says what is wrong with it
+            continue
         code = record.origin.method_code if record.origin else ""
         if work.stage.state(record, plan.options(work), code) == "done":
             return record

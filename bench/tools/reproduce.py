@@ -65,11 +65,10 @@ def read_records(run: Path) -> list[Record]:
     records = [Record.read(path) for path in paths if path.is_file()]
     config, origin = records[0].config, records[0].origin
     for record in records:
-        if record.status != "done" or not record.body or not record.data:
-            reason = record.reason or "without numbers, or without data"
+        if record.status != "done":
             raise ValueError(
-                f"{record.stage} is {record.status} in the record: {reason}; only a run that is "
-                "done has numbers to reproduce"
+                f"{record.stage} is {record.status} in the record: {record.reason}; only a run "
+                "that is done has numbers to reproduce"
             )
         if record.config != config:
             raise ValueError("its records are of two configurations; ask who published them")
