@@ -1,6 +1,5 @@
 """Collect the records of every run, and put runs that may be compared into one table."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from bench.runs.record import Config, Record, Status, radius
 from bench.runs.stage import stages
-from bench.runs.typed import build
+from bench.runs.typed import parse
 
 # The fields of a configuration that all runs of a table share; its rows differ in the method.
 SHARED_FIELDS = (
@@ -59,9 +58,28 @@ class RunRecords:
         return next((r.data.checksum for r in self.records.values() if r.data), "")
 
 
-def collect(
-    *, published: Path, runs: Path | None = None, plan: Path | None = None
-) -> list[RunRecords]:
+class Collection(NamedTuple):
+    """What was found below a folder of results."""
+
+    runs: list[RunRecords]
+    faults: list[str]  # of files that cannot be read and belong to no run that is known otherwise
+
+
+@dataclass
+class _Planned:
+    folder: str
+    config: Config
+
+
+@dataclass
+class _Plan:
+    """What workflows/plan.py writes."""
+
+    suite: str
+    runs: list[_Planned]
+
+
+def collect(*, published: Path, runs: Path | None = None, plan: Path | None = None) -> Collection:
     """Read all records and the plan; a run's working records replace its published ones.
 
     Args:
@@ -69,17 +87,26 @@ def collect(
         runs: the folder of this machine's records.
         plan: JSON with what Snakemake last planned; adds the runs that have no record yet.
     """
-    found: dict[str, RunRecords] = {}
+    found: dict[str, RunRecords] = {}  # by folder
+    planned, faults = _planned(plan)
     for root in (published, runs):
         for stage in stages():
             for path in sorted(root.rglob(f"{stage}.json")) if root else ():
-                _add(found, path, stage, root is published)
-    planned = json.loads(plan.read_text(encoding="utf-8")) if plan and plan.is_file() else {}
-    for entry in planned.get("runs", ()):
-        config: Config = build(Config, entry["config"], "plan")
-        new = RunRecords(entry["folder"], config, published=False)
-        found.setdefault(entry["folder"], new).planned = True
-    return sorted(found.values(), key=lambda run: run.folder)
+                try:
+                    record = Record.read(path)
+                except (ValueError, OSError) as error:
+                    config = _config_beside(path) or planned.get("/".join(path.parts[-5:-1]))
+                    if config is None:
+                        faults.append(str(error))
+                    else:
+                        _run(found, config, root is published).broken[stage] = str(error)
+                else:
+                    _run(found, record.config, root is published).records[stage] = record
+    for config in planned.values():
+        found.setdefault(
+            config.folder, RunRecords(config.folder, config, published=False)
+        ).planned = True
+    return Collection(sorted(found.values(), key=lambda run: run.folder), faults)
 
 
 def by_table(runs: Iterable[RunRecords]) -> list[list[RunRecords]]:
@@ -104,22 +131,25 @@ def is_planned(runs: Iterable[RunRecords]) -> bool:
     return any(run.planned for run in runs)
 
 
-def _add(found: dict[str, RunRecords], path: Path, stage: str, is_published: bool) -> None:
+def _planned(path: Path | None) -> tuple[dict[str, Config], list[str]]:
+    """Read the runs of the last plan, by folder; and why the plan cannot be read, if so."""
+    if path is None or not path.exists():
+        return {}, []
     try:
-        record = Record.read(path)
+        plan: _Plan = parse(_Plan, path.read_bytes(), "plan")
+        if mistakes := [text for entry in plan.runs for text in entry.config.contradictions()]:
+            raise ValueError("; ".join(mistakes))
     except (ValueError, OSError) as error:
-        neighbour = _config_beside(path)
-        if neighbour is not None:
-            folder = "/".join(path.parts[-5:-1])
-            run = found.setdefault(folder, RunRecords(folder, neighbour, is_published))
-            run.broken[stage] = str(error)
-        return
-    config = record.config
-    folder = f"{config.dataset}/{config.architecture}/{config.method}/{record.run}"
-    known = found.get(folder)
+        return {}, [f"{path} cannot be read ({error}); Snakemake's next run writes it anew"]
+    return {entry.config.folder: entry.config for entry in plan.runs}, []
+
+
+def _run(found: dict[str, RunRecords], config: Config, is_published: bool) -> RunRecords:
+    """Return the run of a configuration; a run of this machine replaces the published one."""
+    known = found.get(config.folder)
     if known is None or (known.published and not is_published):
-        known = found[folder] = RunRecords(folder, config, is_published)
-    known.records[stage] = record
+        known = found[config.folder] = RunRecords(config.folder, config, is_published)
+    return known
 
 
 def _config_beside(path: Path) -> Config | None:

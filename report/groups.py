@@ -107,7 +107,13 @@ def frame(group: Group) -> pd.DataFrame:
         notes = "; ".join(note.text for note in row.notes)
         line |= {"collapsed": row.collapse, "status": row.status, "notes": notes}
         lines.append(line)
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines).map(_no_formula)
+
+
+def _no_formula(value: Any) -> Any:
+    """Put a quote before text that a spreadsheet would compute."""
+    computed = isinstance(value, str) and value != "-" and value.startswith(tuple("=+-@\t\r"))
+    return f"'{value}" if computed else value
 
 
 def _group(

@@ -31,7 +31,7 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--results", type=Path, default=Path("results"))
     results = parser.parse_args(words).results
-    runs = collect(published=results / "published", runs=results / "runs")
+    runs = collect(published=results / "published", runs=results / "runs").runs
     reports = paper_reports(runs)
     for kind in ("html", "md"):
         path = results / f"paper_report.{kind}"

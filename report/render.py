@@ -8,6 +8,7 @@ import argparse
 import datetime
 import functools
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from markupsafe import Markup
 from bench.runs import catalogue, fingerprints
 from bench.runs.files import between_marks, write_bytes
 from report import figures
-from report.collect import RunRecords, collect
+from report.collect import Collection, RunRecords, collect
 from report.columns import SHORT
 from report.environment import templates
 from report.groups import Group, frame, groups
@@ -38,9 +39,10 @@ def render(results: Path) -> list[Group]:
     Raises:
         OSError: writing to the folder failed.
     """
-    found, runs = gather(results)
+    found, records = gather(results)
     others, fault = reported(results / "outside")
-    html = page(found, runs, outside=others, fault=fault, logs=results / "logs")
+    faults = [*records.faults, *([f"what others report: {fault}"] if fault else [])]
+    html = page(found, records.runs, outside=others, faults=faults, logs=results / "logs")
     write_bytes(results / "leaderboard.html", html.encode())
     write_bytes(results / "leaderboard.md", markdown(found).encode())
     table = pd.concat([frame(group) for group in found]) if found else pd.DataFrame()
@@ -53,15 +55,15 @@ def render(results: Path) -> list[Group]:
     return found
 
 
-def gather(results: Path) -> tuple[list[Group], list[RunRecords]]:
-    """Read all records below a folder; return the groups of rows, and the runs."""
-    runs = collect(
+def gather(results: Path) -> tuple[list[Group], Collection]:
+    """Read all records below a folder; return the groups of rows, and what they were made of."""
+    found = collect(
         published=results / "published", runs=results / "runs", plan=results / "plan.json"
     )
     current = CurrentCode(
         bench=fingerprints.bench_fingerprint, method=functools.cache(_method_code)
     )
-    return groups(runs, current=current), runs
+    return groups(found.runs, current=current), found
 
 
 def _method_code(method: str) -> str | None:
@@ -92,14 +94,14 @@ def page(
     runs: list[RunRecords],
     *,
     outside: Sequence[Outside] = (),
-    fault: str = "",
+    faults: Sequence[str] = (),
     logs: Path = Path("results/logs"),
 ) -> str:
     """Make the page: one HTML file that works offline.
 
     Args:
         outside: rows that others report.
-        fault: why reading them failed; "" if it worked.
+        faults: of files that cannot be read and have no row.
         logs: the folder with this machine's logs; the page shows their ends.
     """
     done = sum(run.has("autoattack") for run in runs)
@@ -108,7 +110,7 @@ def page(
         groups=found,
         papers=[report for report in paper_reports(runs) if report.compared],
         outside=outside,
-        fault=fault,
+        faults=faults,
         done=done,
         total=len(runs),
         view=_script_safe(view(found, outside)),
@@ -191,11 +193,13 @@ def main(words: Sequence[str] | None = None) -> None:
     args = parser.parse_args(words)
     if args.readme:
         published = collect(published=args.results / "published")
-        text = readme(published, args.readme.read_text(encoding="utf-8"))
+        text = readme(published.runs, args.readme.read_text(encoding="utf-8"))
         write_bytes(args.readme, text.encode())
         return
     if args.summary:
-        found, _ = gather(args.results)
+        found, records = gather(args.results)
         print(summary(args.results, found))
+        for fault in records.faults:
+            print(fault, file=sys.stderr)
         return
     render(args.results)

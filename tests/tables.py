@@ -6,7 +6,7 @@ from report.groups import groups
 
 def collected(root):
     """The runs below root/published and root/runs, and those of root/plan.json."""
-    return collect(published=root / "published", runs=root / "runs", plan=root / "plan.json")
+    return collect(published=root / "published", runs=root / "runs", plan=root / "plan.json").runs
 
 
 def tables(root, **rest):

@@ -1,5 +1,7 @@
 """Which records belong to a run, and which runs to a table."""
 
+import json
+
 from made_up import config, done, write
 from tables import ids, row_of, rows_of, tables
 
@@ -24,6 +26,30 @@ def test_a_broken_record_is_a_cell_and_not_the_end_of_the_page(tmp_path):
     assert absence.id == "unreadable"
 
 
+def test_a_broken_record_without_a_sound_one_beside_it_has_the_plans_row_or_is_a_fault(tmp_path):
+    done(tmp_path / "runs", config(), aa=10.0)
+    for path in (tmp_path / "runs").rglob("*.json"):
+        path.write_text("")
+    found = collect(published=tmp_path, plan=tmp_path / "plan.json")
+    assert found.runs == []
+    assert len(found.faults) == 3
+    assert "train.json is no valid record" in found.faults[0]
+    plan = {"suite": "x", "runs": [{"folder": config().folder, "config": config().as_dict()}]}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    row = row_of(tmp_path)
+    assert [absence.id for absence in row.cells["autoattack"].absences] == ["unreadable"]
+
+
+def test_a_plan_that_cannot_be_read_is_named_and_the_records_stand(tmp_path):
+    done(tmp_path / "runs", config(), aa=10.0)
+    (tmp_path / "plan.json").write_text('{"suite": "x", "ru')
+    found = collect(published=tmp_path, plan=tmp_path / "plan.json")
+    assert len(found.runs) == 1
+    (fault,) = found.faults
+    assert "plan.json cannot be read (plan: Invalid JSON" in fault
+    assert "Snakemake's next run writes it anew" in fault
+
+
 def test_a_working_record_goes_before_the_published_one(tmp_path):
     done(tmp_path / "published/set", config("sora"), aa=20.0)
     done(tmp_path / "published/set", config("fgsm"), aa=20.0)
@@ -43,7 +69,7 @@ def test_a_run_that_never_saw_its_data_stands_with_those_that_did(tmp_path):
 
 
 def test_published_records_are_whole_and_official():
-    published = collect(published=catalogue.ROOT / "results/published")
+    published = collect(published=catalogue.ROOT / "results/published").runs
     assert published
     for run in published:
         assert not run.broken

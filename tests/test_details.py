@@ -26,7 +26,7 @@ def test_curves_are_thinned_and_keep_their_ends_and_the_collapse():
 
 
 def test_the_command_of_a_run_asks_for_the_same_run():
-    run, *_ = collect(published=catalogue.ROOT / "results/published")
+    run, *_ = collect(published=catalogue.ROOT / "results/published").runs
     words = shlex.split(command(run))
     assert parse_run(words[words.index("--config") + 1]) == run.config
 

@@ -302,8 +302,8 @@ def test_the_skip_link_leads_to_the_table(opened):
 
 
 def test_rows_of_others_stand_apart_and_are_filtered_alike(opened, results, tmp_path):
-    found, runs = render.gather(results)
-    (tmp_path / "page.html").write_text(render.page(found, runs, outside=[OUTSIDE]))
+    found, records = render.gather(results)
+    (tmp_path / "page.html").write_text(render.page(found, records.runs, outside=[OUTSIDE]))
     page = opened("", tmp_path / "page.html")
     rows = page.locator("#outside-rows tr")
     assert rows.count() == 1

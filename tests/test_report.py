@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from made_up import HOSTILE, config, done, write
 from tables import rows_of, tables
@@ -47,6 +48,17 @@ def test_what_comes_from_records_is_escaped(page):
         line for line in (page / "leaderboard.md").read_text().splitlines() if "alert" in line
     )
     assert len(re.findall(r"(?<!\\)\|", row)) == 6 + len(SHORT)
+
+
+def test_a_spreadsheet_computes_nothing_and_markdown_has_no_tags(tmp_path):
+    runs = tmp_path / "runs"
+    done(runs, config("=1+1"), aa=10.0)
+    done(runs, config("fgsm", dataset="<b>digits"), aa=10.0)
+    render.render(tmp_path)
+    table = pd.read_csv(tmp_path / "leaderboard.csv")
+    assert sorted(table["method"]) == ["'=1+1", "fgsm"]
+    assert set(table["collapsed"]) == {"0 of 1"}
+    assert "<b>" not in (tmp_path / "leaderboard.md").read_text()
 
 
 def test_a_chart_cannot_end_its_script(tmp_path):
@@ -140,12 +152,12 @@ def test_frame_keeps_what_the_group_shares(tmp_path):
 def test_the_readme_shows_the_published_records():
     """If this fails: make readme."""
     text = (catalogue.ROOT / "README.md").read_text()
-    published = collect(published=catalogue.ROOT / "results/published")
+    published = collect(published=catalogue.ROOT / "results/published").runs
     assert render.readme(published, text) == text
 
 
 def test_a_column_without_any_number_is_left_out():
-    published = collect(published=catalogue.ROOT / "results/published")
+    published = collect(published=catalogue.ROOT / "results/published").runs
     keys = {column["key"] for column in view(groups(published), ())["columns"]}
     assert {"autoattack", "clean", "fgsm", "pgd10", "time_ratio"} <= keys
     assert not {"memory_ratio", "best_pgd10", "gap"} & keys  # no GPU, and no validation images
