@@ -64,6 +64,19 @@ def keep_weights(path: Path, net: nn.Module) -> None:
     write_bytes(path, save({k: v.contiguous() for k, v in net.state_dict().items()}))
 
 
+def half(content: bytes) -> bytes:
+    """Return the copy in half precision of a file of weights; counts stay whole numbers."""
+    tensors = load(content).items()
+    return save({k: v.half() if v.is_floating_point() else v for k, v in tensors})
+
+
+def digests(path: Path) -> dict[str, str]:
+    """Compute the SHA-256 of a file of weights, "full", and of its copy in "half" precision."""
+    content = path.read_bytes()
+    copies = {"full": content, "half": half(content)}
+    return {name: hashlib.sha256(copy).hexdigest() for name, copy in copies.items()}
+
+
 def clear(folder: Path) -> None:
     """Remove a run's checkpoints."""
     for path in _found(folder):

@@ -1,12 +1,13 @@
 """A snapshot of a run in training: all that a checkpoint holds of it, taken and put back."""
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from bench.checkpoint import Checkpoint
-from bench.runs.record import Epoch
+from bench.runs.record import Epoch, Segment
 
 if TYPE_CHECKING:
     from bench.trainer import Trainer
@@ -31,6 +32,7 @@ def take(trainer: "Trainer", epoch: int, batch: int) -> Checkpoint:
         "peak_bytes": trainer.peak.bytes,
         "seconds": {name: clock.seconds for name, clock in trainer.clocks.items()},
         "best": trainer.outcome.best,
+        "segments": [vars(past) for past in trainer.outcome.segments],
         "curves": [vars(past) for past in trainer.outcome.curves],
     }
     return Checkpoint(tensors, facts)
@@ -56,6 +58,9 @@ def restore(trainer: "Trainer", found: Checkpoint) -> None:
     trainer.outcome.curves = [Epoch(**past) for past in facts["curves"]]
     trainer.outcome.best = facts["best"]
     trainer.outcome.resumed = facts["resumed"] + 1
+    past = [Segment(**segment) for segment in facts["segments"]]
+    now = dataclasses.replace(trainer.segment, update=trainer.update)
+    trainer.outcome.segments = [*past, now]
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ from bench.meter import Clock, Peak, state_bytes
 from bench.method import Batch, Loss, Method, Run, State
 from bench.optimizer import optimizer
 from bench.runs.protocol import Protocol
-from bench.runs.record import Engine, Epoch
+from bench.runs.record import Engine, Epoch, Segment
 from bench.steplog import Diverged, StepLog
 
 Probe = Callable[[nn.Module, int], dict[str, float]]  # (net, epoch) -> percent by name
@@ -41,6 +41,7 @@ class Outcome:
     peak_bytes: int | None
     state_bytes: int
     resumed: int
+    segments: list[Segment] = field(default_factory=list)
     curves: list[Epoch] = field(default_factory=list)
     best: int | None = None  # epoch; None without ``select``
 
@@ -60,6 +61,7 @@ class Trainer:
         folder: where checkpoints go; None for none.
         interval: least seconds between checkpoints; 0 for one after every batch.
         identity: names configuration, code and data; no checkpoint of another one is resumed.
+        device_name: for the record.
         say: called with one line an epoch.
     """
 
@@ -77,6 +79,7 @@ class Trainer:
         folder: Path | None = None,
         interval: float = 30.0,
         identity: str = "",
+        device_name: str = "",
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.net, self.method, self.batches, self.protocol = net, method, batches, protocol
@@ -108,6 +111,10 @@ class Trainer:
         self.clocks |= {name: Clock(self.device) for name in ("train", "probe")}
         self.peak = Peak(self.device)
         self.outcome = Outcome(self.epochs, 0, 0.0, 0.0, 0.0, None, state_bytes(self.state), 0)
+        self.segment = Segment(
+            update=0, engine=engine, device=device_name, threads=torch.get_num_threads()
+        )
+        self.outcome.segments = [self.segment]
 
     def resume(self) -> None:
         """Go back to the newest checkpoint, if there is one.

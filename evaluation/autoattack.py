@@ -13,6 +13,8 @@ only if that network errs on it. A weaker gradient can miss some images, so fast
 image standing that exact mode breaks, never one broken that stands up to what it found.
 """
 
+import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -40,6 +42,7 @@ class Progress:
     standing: str = ""  # mask in the middle of the next attack
     batches: int = 0  # of that attack that are done
     seconds: float = 0.0
+    warnings: dict[str, int] = field(default_factory=dict)  # the library's, and how often
 
 
 def autoattack(
@@ -83,7 +86,7 @@ def autoattack(
     start = time.perf_counter() - now.seconds
     if "clean" not in now.robust:
         now.robust["clean"] = pack(verdicts(net, x, y, batch=batch))
-    with _undisturbed(), torch.random.fork_rng(devices=_cuda(x)):
+    with _undisturbed(), _noted(now.warnings), torch.random.fork_rng(devices=_cuda(x)):
         stands = _judge(net, fast, x.device, eps=eps, classes=classes, seed=seed, batch=batch)
         for attack in ATTACKS[len(now.robust) - 1 :]:
             first = unpack(list(now.robust.values())[-1], len(y))  # those the attack begins with
@@ -111,6 +114,7 @@ def autoattack(
         after=after,
         robust=now.robust,
         attack_seconds=time.perf_counter() - start,
+        warnings=now.warnings,
     )
 
 
@@ -225,6 +229,25 @@ def unpack(mask: str, n: int) -> Tensor:
 
 def _cuda(x: Tensor) -> list[int]:
     return [x.device.index or 0] if x.device.type == "cuda" else []
+
+
+@contextmanager
+def _noted(warnings: dict[str, int]) -> Iterator[None]:
+    """Count what the library warns of inside the block, without the numbers in its texts."""
+
+    class Counter(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            text = re.sub(r"\d+ ", "", record.getMessage().partition("!")[0])
+            warnings[text] = warnings.get(text, 0) + 1
+
+    logger, counter = logging.getLogger("auto-attack"), Counter(logging.WARNING)
+    logger.addHandler(counter)
+    propagate, logger.propagate = logger.propagate, False
+    try:
+        yield
+    finally:
+        logger.propagate = propagate
+        logger.removeHandler(counter)
 
 
 @contextmanager

@@ -260,7 +260,8 @@ def _numbers(record: Record | None) -> dict[str, Any]:
         return {}
     if record.attack:
         return {"after": record.attack.after, "library": record.attack.library,
-                "images": record.attack.n}  # fmt: skip
+                "images": record.attack.n, "warnings": record.attack.warnings,
+                "weights": record.attack.digest}  # fmt: skip
     if record.expense:
         return {"forward": record.expense.forward, "backward": record.expense.backward,
                 "time_ratio": _rounded(record.expense.time_ratio),
@@ -275,6 +276,7 @@ def _training(training: Training) -> dict[str, Any]:
         "updates": training.updates, "parameters": training.parameters,
         "train_seconds": _rounded(training.train_seconds), "peak_bytes": training.peak_bytes,
         "state_bytes": training.state_bytes, "resumed": training.resumed,
+        "segments": [asdict(segment) for segment in training.segments],
     }  # fmt: skip
     if training.verdict.onset_epoch is not None:
         entry["onset"] = training.verdict.onset_epoch + 1

@@ -282,6 +282,20 @@ def test_an_image_near_which_no_number_comes_out_is_the_one_that_breaks(brief):
     assert unpack(found.robust["square"], 4).tolist() == [False, True, True, True]
 
 
+def test_what_the_library_warns_of_is_counted_and_not_printed(brief, capfd):
+    class Rounds(nn.Module):
+        """Answers by steps, so that its gradient is zero everywhere."""
+
+        def forward(self, x):
+            level = x.flatten(1).mean(1)[:, None].mul(5).round()
+            return (level + 0 * x.flatten(1)[:, :1] == torch.arange(1, 5)) * 9.0 + 0 * level
+
+    x, y = levels(0.2, 0.4, 0.6, 0.8), torch.arange(4)
+    found = autoattack(Rounds(), x, y, eps=0.01, classes=4, seed=0, batch=4)
+    assert found.warnings["there are points with zero gradient"] > 0
+    assert "zero gradient" not in capfd.readouterr().err
+
+
 def test_a_network_of_no_numbers_gets_nothing_right():
     x, y = levels(0.2, 0.4), torch.tensor([0, 0])  # the class that the largest of NaN is
     net = Blinks(float("nan"))

@@ -189,6 +189,8 @@ def test_a_run_killed_in_any_batch_ends_bit_for_bit_the_same(tiny, name, tmp_pat
     )
     assert outcome.curves == curves
     assert (outcome.resumed, outcome.updates) == (1, whole.updates)
+    began = [segment.update for segment in outcome.segments]
+    assert began[0] == 0 < began[1] <= at
 
 
 def test_an_adamw_run_killed_in_a_batch_ends_bit_for_bit_the_same(tiny, tmp_path):

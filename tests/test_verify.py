@@ -132,7 +132,7 @@ def test_an_honest_run_is_accepted(submitted, data_dir):
     assert 10 < found < 90, "the toy must have something to lose"
     checks = verify.verify(submitted, data_dir=data_dir, images=SLICE, device="cpu")
     assert [check.claim for check in checks if not check.holds] == []
-    assert len(checks) == 11
+    assert len(checks) == 12
 
 
 def test_all_ones_are_rejected(run, data_dir):
@@ -145,7 +145,16 @@ def test_all_ones_are_rejected(run, data_dir):
 
 def test_weights_of_another_run_are_rejected(run, other, data_dir):
     shutil.copy(other / "model.safetensors", run / "model.safetensors")
+    assert failed(run, data_dir) == ["the weights fit the network"]
+    rewrite(run, "train", lambda r: dataclasses.replace(  # as records were before
+        r, training=dataclasses.replace(r.training, weights={})
+    ))  # fmt: skip
     assert failed(run, data_dir) == ["the weights give the recorded clean verdicts"]
+
+
+def test_an_attack_on_other_weights_is_rejected(run, data_dir):
+    forge_attack(run, digest="0" * 64)
+    assert failed(run, data_dir) == ["the attack was of the trained weights"]
 
 
 def test_weights_that_agree_on_clean_images_alone_are_rejected(run, other, data_dir):
@@ -159,7 +168,7 @@ def test_weights_that_agree_on_clean_images_alone_are_rejected(run, other, data_
     after = {key: 100 * mask.double().mean().item() for key, mask in right.items()}
     forge_attack(
         run, robust={key: pack(mask) for key, mask in right.items()}, after=after,
-        accuracy=after["square"],
+        accuracy=after["square"], digest=None,
     )  # fmt: skip
     shutil.copy(other / "train.json", run / "train.json")
     rewrite(run, "train", lambda r: dataclasses.replace(

@@ -35,6 +35,7 @@ class Info(NamedTuple):
     augment: Augment  # of training images
     files: dict[str, str]  # official files and their published sums, "sha256:..." or "md5:..."
     download: int  # bytes of what is downloaded, or has to be put in place
+    decoded: str | None = None  # checksum of the official copy, decoded; None: files tell
 
 
 class Images(NamedTuple, Generic[X]):
@@ -60,7 +61,7 @@ class Loaded(NamedTuple):
     images: Images[Tensor]  # on the pages of a file
     info: Info
     checksum: str
-    official: bool
+    official: bool  # every official file had its published sum, and the copy has the known one
 
 
 def info(name: str) -> Info:
@@ -115,7 +116,9 @@ def load(name: str, folder: Path, *, verify: bool | None = None) -> Loaded:
         raise ValueError(f"{path} {error}; remove it and {again}") from None
     images: Images[Tensor] = Images(**content.tensors)
     check(name, images)
-    return Loaded(images, info(name), content.checksum, content.official)
+    known = info(name)
+    official = content.official and known.decoded in (None, content.checksum)
+    return Loaded(images, known, content.checksum, official)
 
 
 def check(name: str, images: Images[Tensor] | Images[Pictures]) -> None:

@@ -45,6 +45,7 @@ INFO = Info(
         ),
     },
     download=170_498_071,
+    decoded="cb85cdd084bdd7718e8e746014bbc16f32cbe9ab4e0757d9f59e641b39f8f958",
 )
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 PUBLISHED = "sha256:6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"

@@ -30,6 +30,7 @@ INFO = Info(
         )
     },
     download=0,
+    decoded="74d6251a2a784939698692866d57469f719bf73f8c3a09cde6d0852f846544c4",
 )
 
 

@@ -181,6 +181,16 @@ class Best:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Segment:
+    """Training between a start, or a resume, and the next."""
+
+    update: Count  # that it began with, from 0
+    engine: Engine
+    device: str  # its name, as the driver or the kernel gives it
+    threads: Positive
+
+
+@dataclass(frozen=True, kw_only=True)
 class Training:
     """What training found: accuracies, curves, and the time and memory that it took."""
 
@@ -202,6 +212,9 @@ class Training:
     curves: list[Epoch]
     best: Best | None = None  # None where the protocol holds no validation images out
     engine: Engine = "eager"
+    segments: list[Segment] = field(default_factory=list)  # in order; none in older records
+    # SHA-256 of the files of weights, by epoch, "full" and in "half" precision; none in older ones
+    weights: dict[Weights, dict[str, str]] = field(default_factory=dict)
 
     def contradictions(self) -> Iterator[str]:
         """Yield a message for every pair of numbers that cannot both be true."""
@@ -215,6 +228,8 @@ class Training:
             yield f"epochs {beyond} are beyond the last of {self.epochs}"
         if verdict.collapsed != (verdict.onset_epoch is not None):
             yield f"collapsed is {verdict.collapsed}, its onset {verdict.onset_epoch}"
+        if self.segments and len(self.segments) != self.resumed + 1:
+            yield f"{len(self.segments)} segments, resumed {self.resumed} times"
         if not self.clean.n == self.fgsm.n == self.pgd10.n:
             yield f"accuracies are of {self.clean.n}, {self.fgsm.n} and {self.pgd10.n} images"
 
@@ -234,6 +249,8 @@ class Attack:
     attack_seconds: Amount
     mode: Mode = "exact"
     weights: Weights = "last"
+    digest: str | None = None  # SHA-256 of the file of weights; older records lack it
+    warnings: dict[str, Positive] = field(default_factory=dict)  # the library's, and how often
 
     def contradictions(self) -> Iterator[str]:
         """Yield a message for every accuracy that does not follow from the masks."""
@@ -267,6 +284,7 @@ class Evaluation:
     settings: dict[str, Any]  # steps, restarts, step size in units of eps, seed
     scores: dict[str, Score]  # by what was measured, as "pgd50_10" or "fgsm 8/255"
     measure_seconds: Amount
+    digest: str | None = None  # SHA-256 of the file of weights; older records lack it
 
 
 @dataclass(frozen=True, kw_only=True)

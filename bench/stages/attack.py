@@ -58,7 +58,7 @@ def work(job: Job, trained: Trained) -> tuple[Data, Attack]:
     path.unlink(missing_ok=True)
     if path.parent.is_dir() and not any(path.parent.iterdir()):
         path.parent.rmdir()
-    return data, dataclasses.replace(attack, weights=options.weights)
+    return data, dataclasses.replace(attack, weights=options.weights, digest=digest)
 
 
 def fast_network(job: Job, loaded: "Loaded", net: "Net") -> "torch.nn.Module":

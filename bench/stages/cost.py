@@ -76,7 +76,8 @@ def _counts(job: Job, loaded: "Loaded") -> tuple[float, float, float]:
     plain = make_trainer(job, loaded, quiet=True, engine="eager")  # a recorded step shows nothing
     with Passes(plain.net) as passes, Flops() as flops:
         plain.advance(1)
-    images = plain.batches.batch * plain.method.replays
+    batch = min(plain.batches.batch, len(plain.batches.y))
+    images = batch * plain.method.replays
     return passes.forward / images, passes.backward / images, flops.total / images
 
 

@@ -32,4 +32,6 @@ def work(job: Job, trained: Trained) -> tuple[Data, Evaluation]:
     if job.options.weights != weights_of(job.stage.name):
         settings["weights"] = job.options.weights
     seconds = time.perf_counter() - start
-    return trained.data, Evaluation(settings=settings, scores=scores, measure_seconds=seconds)
+    return trained.data, Evaluation(
+        settings=settings, scores=scores, measure_seconds=seconds, digest=trained.digest
+    )

@@ -3,7 +3,7 @@
 import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.runs.record import TRAIN, Data, Record
+from bench.runs.record import TRAIN, Data, Record, Training, Weights
 from bench.stages.faults import MethodError
 from bench.stages.job import Job, Refused, Skipped
 
@@ -110,9 +110,25 @@ def trained(job: Job) -> Trained:
             f"{path} cannot be read as this run's weights ({str(error).splitlines()[0]}); remove "
             f"{job.folder} and train the run again"
         ) from None
+    digest = hashlib.sha256(content).hexdigest()
+    assert training.training, "a training that is done has numbers"
+    if not is_tied(training.training, job.options.weights, digest):
+        raise ValueError(
+            f"{path} holds other weights than {TRAIN}.json names (SHA-256 {digest[:12]}); put the "
+            f"trained ones back, or remove {job.folder} and train the run again"
+        )
     # without weight gradients FAB takes a quarter less time, with the same output
     net.requires_grad_(requires_grad=False)
-    return Trained(loaded, seen, net, hashlib.sha256(content).hexdigest())
+    return Trained(loaded, seen, net, digest)
+
+
+def is_tied(training: Training, epoch: Weights, digest: str) -> bool:
+    """Tell whether training left these weights, or their copy in half precision.
+
+    Records from before weights were tied to them name none, and any will do.
+    """
+    known = training.weights.get(epoch)
+    return known is None or digest in known.values()
 
 
 def upstream(job: Job) -> Record:

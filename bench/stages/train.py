@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from bench import checkpoint
 from bench.runs import catalogue
 from bench.runs.fingerprints import checkpoint_fingerprint
-from bench.runs.record import TRAIN, Best, Data, Engine, Score, Training
+from bench.runs.record import TRAIN, Best, Data, Engine, Score, Training, Weights
 from bench.stages import setup
 from bench.stages.faults import MethodError
 from bench.stages.job import Job, Refused
+from bench.stages.machine import device_name
 
 if TYPE_CHECKING:
     import torch
@@ -74,6 +75,8 @@ def work(job: Job, start: Start) -> tuple[Data, Training]:
         curves=outcome.curves,
         best=_best(job, outcome, net, x, y),
         engine=trainer.engine,
+        segments=outcome.segments,
+        weights=_weights(job, outcome),
     )
     checkpoint.clear(job.folder / "state")
     return data, training
@@ -92,6 +95,12 @@ def _best(
     net.load_state_dict(load((job.folder / setup.WEIGHTS["best"]).read_bytes()))
     scores = _scores(net, x, y, eps=job.eps)
     return Best(epoch=outcome.best, validation=validation, **scores)
+
+
+def _weights(job: Job, outcome: "Outcome") -> dict[Weights, dict[str, str]]:
+    """Compute the digests of the files of weights that the run has left."""
+    epochs: list[Weights] = ["last"] if outcome.best is None else ["last", "best"]
+    return {epoch: checkpoint.digests(job.folder / setup.WEIGHTS[epoch]) for epoch in epochs}
 
 
 def make_trainer(
@@ -145,6 +154,7 @@ def make_trainer(
             folder=job.folder / "state",
             interval=job.options.checkpoint_seconds,
             identity=_identity(job, loaded),
+            device_name=device_name(job.device),
             say=job.say,
         )
     except ValueError as error:

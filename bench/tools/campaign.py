@@ -140,16 +140,14 @@ def archive_weights(plans: Sequence[Plan], path: Path) -> list[Path]:
     Returns:
         Parts of at most PART_BYTES: PATH.000 and so on; none if there are no such weights.
     """
-    from safetensors.torch import load, save
+    from bench.checkpoint import half
 
     waiting = [piece for piece in left(order(plans)) if piece.stage == AUTOATTACK]
     files = dict.fromkeys(piece.plan.file(piece.work, WEIGHTS["last"]) for piece in waiting)
     entries, size = [], 0
     for file in files:
         if file.is_file():
-            half = {k: v.half() if v.is_floating_point() else v
-                    for k, v in load(file.read_bytes()).items()}  # fmt: skip
-            content = save(half)
+            content = half(file.read_bytes())
             size += len(content)
             if size > WEIGHTS_BYTES:
                 break

@@ -33,7 +33,8 @@ PROVENANCE = ("device", "torch", "cuda", "python", "threads", "engine", "library
               "bench_code", "commit", "dirty")  # fmt: skip
 # fields that are no results: provenance, and what the stage cost
 NOT_COMPARED = {*PROVENANCE, "method_source", "train_seconds", "data_seconds", "probe_seconds",
-                "attack_seconds", "peak_bytes", "state_bytes", "resumed"}  # fmt: skip
+                "attack_seconds", "peak_bytes", "state_bytes", "resumed",
+                "segments", "weights", "digest", "warnings"}  # fmt: skip
 
 
 class StageComparison(NamedTuple):

@@ -301,12 +301,17 @@ function results(run) {
       + `clean ${percent(training.best.clean)}`],
     ["AutoAttack leaves", attack && Object.entries(attack.after).map(([name, left]) =>
       `${percent(left)} after ${name}`).join(", ")],
+    ["AutoAttack warned", attack && Object.entries(attack.warnings).map(([text, times]) =>
+      `${text} (${times} times)`).join("; ")],
+    ["weights attacked", attack && (attack.weights ?? "not tied to the record of training")],
     ["on the first test images", attack?.images], ["epochs", training.epochs],
     ["updates", training.updates], ["parameters", training.parameters],
     ["seconds of training", training.train_seconds], ["peak device bytes", training.peak_bytes],
     ["passes over all training images", run.passes && `${run.passes.forward} forward, `
       + `${run.passes.backward} backward`],
-    ["resumed", training.resumed],
+    ["resumed", training.segments?.slice(1).map(segment =>
+      `at update ${segment.update}: ${segment.engine}, ${segment.device}, threads ${segment.threads}`)
+      .join("; ") || training.resumed],
     ...run.stages.filter(stage => stage.reason).map(stage => [stage.stage, stage.reason]),
   ]);
 }
