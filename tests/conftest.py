@@ -1,12 +1,14 @@
 """One thread, no network, and a network so small that a test takes milliseconds."""
 
 import os
+import shutil
 from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+from projects import FULL, copy, snakemake
 from torch import nn
 
 from bench.batches import Batches
@@ -118,3 +120,20 @@ def tiny():
 @pytest.fixture(autouse=True)
 def _fixed_seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """The smoke suite, run from nothing."""
+    folder = copy(tmp_path_factory.mktemp("smoke"))
+    said = snakemake(folder, *FULL)
+    assert "100%" in said
+    return folder
+
+
+@pytest.fixture
+def project(smoke, tmp_path):
+    """A finished smoke suite to change at will."""
+    folder = tmp_path / "project"
+    shutil.copytree(smoke, folder, copy_function=shutil.copy2)
+    return folder

@@ -1,0 +1,31 @@
+"""Clusters: what the profile of SLURM asks for."""
+
+import re
+from typing import Any, NamedTuple
+
+import pytest
+from projects import SLURM, SMOKE, snakemake
+
+
+def test_slurm_profile_plans_one_gpu_a_job(smoke):
+    text = snakemake(smoke, *SMOKE, *SLURM, "-n", "--forceall")
+    assert re.search(r"resources: .*gpu=1", text)
+
+
+@pytest.mark.parametrize(("attempt", "minutes"), [(1, 240), (3, 720), (11, 1440)])
+def test_slurm_gives_a_job_that_was_cut_off_more_time_up_to_a_day(smoke, attempt, minutes):
+    words = ("-n", "--forceall", "--attempt", str(attempt))
+    text = snakemake(smoke, *SMOKE, *SLURM, *words)
+    assert set(re.findall(r"runtime=(\d+)", text)) == {str(minutes)}
+
+
+def test_slurm_turns_gpu_into_one_gpu_a_job():
+    from snakemake_executor_plugin_slurm.utils import set_gres_string
+
+    class Resources(dict):
+        __getattr__ = dict.get
+
+    class Job(NamedTuple):
+        resources: Any = Resources(gpu=1)
+
+    assert set_gres_string(Job()).split() == ["--gpus=1"]
