@@ -7,15 +7,15 @@ import pytest
 from projects import SLURM, SMOKE, snakemake
 
 
-def test_slurm_profile_plans_one_gpu_a_job(smoke):
-    text = snakemake(smoke, *SMOKE, *SLURM, "-n", "--forceall")
+def test_slurm_profile_plans_one_gpu_a_job(project):
+    text = snakemake(project, *SMOKE, *SLURM, "-n", "--forceall")
     assert re.search(r"resources: .*gpu=1", text)
 
 
 @pytest.mark.parametrize(("attempt", "minutes"), [(1, 240), (3, 720), (11, 1440)])
-def test_slurm_gives_a_job_that_was_cut_off_more_time_up_to_a_day(smoke, attempt, minutes):
+def test_slurm_gives_a_job_that_was_cut_off_more_time_up_to_a_day(project, attempt, minutes):
     words = ("-n", "--forceall", "--attempt", str(attempt))
-    text = snakemake(smoke, *SMOKE, *SLURM, *words)
+    text = snakemake(project, *SMOKE, *SLURM, *words)
     assert set(re.findall(r"runtime=(\d+)", text)) == {str(minutes)}
 
 

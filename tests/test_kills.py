@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from projects import HANGS, SLURM, SMOKE, SNAKEMAKE, environment, planned, record, snakemake
+from projects import HANGS, SLURM, SMOKE, SNAKEMAKE, environment, planned, record, snakemake, twin
 
 from bench.runs.record import Record
 
@@ -97,8 +96,7 @@ def numbers(folder):
 
 @pytest.fixture(scope="module")
 def undisturbed(smoke, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("slow") / "project"
-    shutil.copytree(smoke, folder, copy_function=shutil.copy2)
+    folder = twin(smoke, tmp_path_factory.mktemp("slow") / "project")
     (folder / "methods/slow.py").write_text(SLOW)
     snakemake(folder, *ONE)
     return numbers(folder)

@@ -16,8 +16,8 @@ from projects import SMOKE, bench, record, snakemake
         (("eps=[0]",), "eps.0: Input should be greater than 0, given '0'"),
     ],
 )
-def test_a_mistake_on_the_command_line_is_one_paragraph(smoke, words, said):
-    text = snakemake(smoke, *SMOKE, "-n", "--config", *words, ok=False)
+def test_a_mistake_on_the_command_line_is_one_paragraph(project, words, said):
+    text = snakemake(project, *SMOKE, "-n", "--config", *words, ok=False)
     assert said in text
     assert "Traceback" not in text
     assert len(text.strip().splitlines()) < 12, text
@@ -28,23 +28,23 @@ def stage(folder, module, *words, config=None):
     return bench(folder, module, "--config", text, *words, code=1)
 
 
-def test_missing_data_are_named_with_the_command_that_makes_them(smoke):
-    said = stage(smoke, "train", "--out", "x/a", "--data-dir", "nowhere")
+def test_missing_data_are_named_with_the_command_that_makes_them(project):
+    said = stage(project, "train", "--out", "x/a", "--data-dir", "nowhere")
     assert (
         "nowhere/prepared/digits.safetensors is missing; run: python -m bench data digits" in said
     )
-    assert not (smoke / "x/a/train.json").exists()
+    assert not (project / "x/a/train.json").exists()
 
 
-def test_a_results_folder_that_cannot_be_written_is_named(smoke):
-    (smoke / "plain-file").touch()
-    said = stage(smoke, "train", "--out", "plain-file/run")
+def test_a_results_folder_that_cannot_be_written_is_named(project):
+    (project / "plain-file").touch()
+    said = stage(project, "train", "--out", "plain-file/run")
     assert "cannot write to plain-file/run" in said
     assert "make it writable" in said
 
 
-def test_attacking_what_was_not_trained_says_so(smoke):
-    said = stage(smoke, "attack", "--out", "x/b")
+def test_attacking_what_was_not_trained_says_so(project):
+    said = stage(project, "attack", "--out", "x/b")
     assert "x/b/train.json is missing; train the run first" in said
 
 
@@ -63,9 +63,9 @@ def test_a_method_edited_after_planning_is_not_run_under_the_old_name(project):
     assert "methods/fgsm.py was edited after this run was planned" in said
 
 
-def test_a_radius_of_nonsense_by_hand_is_refused(smoke):
-    config = record(smoke, "fgsm").config.as_dict()
+def test_a_radius_of_nonsense_by_hand_is_refused(project):
+    config = record(project, "fgsm").config.as_dict()
     for eps in ("0/255", "-8/255", "eight"):
-        said = stage(smoke, "train", "--out", "x/d", config=config | {"eps": eps})
+        said = stage(project, "train", "--out", "x/d", config=config | {"eps": eps})
         assert "eps" in said
         assert "8/255" in said
