@@ -11,6 +11,8 @@ from pathlib import Path
 from bench.runs import catalogue
 from bench.runs.record import Record
 
+SUITES = sorted((catalogue.ROOT / "workflows/config").glob("*.yaml"))
+SUITES = [path for path in SUITES if path.stem != "schema"]
 PROJECT = ("Snakefile", "bench", "evaluation", "methods", "profiles", "report", "workflows")
 SMOKE = ("--configfile", "workflows/config/smoke.yaml")
 FULL = (*SMOKE, "--config", "evaluations=[pgd50_10,eps_sweep]")
@@ -36,6 +38,13 @@ def twin(folder, into):
 
 def times(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def edit(path, old, new):
+    """Replace words of a file that has them."""
+    text = path.read_text()
+    assert old in text, f"{path.name} has no {old!r} any more"
+    path.write_text(text.replace(old, new))
 
 
 def environment():
@@ -64,10 +73,10 @@ def bench(folder, *words, code=0):
     return text
 
 
-def left(folder, *words):
-    """Stages that a dry run plans, as [(run's folder, stage)]."""
+def jobs(said):
+    """Stages that Snakemake says it does or plans, as [(run's folder, stage)]."""
     found, rule = [], ""
-    for line in snakemake(folder, *words, "--dry-run").splitlines():
+    for line in said.splitlines():
         if name := re.match(r"(?:local)?rule (\w+):", line):
             rule = name[1]
         if rule != "stale" and (run := re.match(r"    wildcards: run=([^,]+)", line)):
@@ -76,9 +85,19 @@ def left(folder, *words):
     return found
 
 
+def left(folder, *words):
+    """Stages that a dry run plans."""
+    return jobs(snakemake(folder, *words, "--dry-run"))
+
+
+def count(found):
+    """Count stages, as {(stage, method): count}."""
+    return Counter((stage, run.split("/")[2]) for run, stage in found)
+
+
 def planned(folder, *words):
-    """Count the stages of a dry run, as {(stage, method): count}."""
-    return Counter((stage, run.split("/")[2]) for run, stage in left(folder, *words))
+    """Count the stages that a dry run plans."""
+    return count(left(folder, *words))
 
 
 def record(folder, method, stage="train"):

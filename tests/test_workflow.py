@@ -1,24 +1,32 @@
 """Snakemake itself, on a copy of the project: whole runs, edits and failures."""
 
-import json
 import re
 
 import pytest
-from projects import FULL, SMOKE, bench, copy, planned, record, snakemake
+from projects import FULL, SMOKE, SUITES, copy, edit, planned, record, snakemake, twin
 
-from bench.runs import catalogue
-from bench.runs.record import Record
+from bench.runs.run import expand
+from bench.runs.suite import parse_suite, read_yaml
 
-SUITES = [
-    p for p in sorted((catalogue.ROOT / "workflows/config").glob("*.yaml")) if p.stem != "schema"
-]
 STAGES = ("train", "autoattack", "pgd50_10", "eps_sweep", "cost")
 
 
-@pytest.mark.parametrize("suite", SUITES, ids=lambda path: path.stem)
-def test_every_suite_plans(suite, tmp_path):
-    said = snakemake(copy(tmp_path), "--configfile", str(suite), "-n", "-q", "rules")
-    assert re.search(r"^autoattack +\d+$", said, re.MULTILINE)
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    """The project before anything has run, to plan in."""
+    return copy(tmp_path_factory.mktemp("fresh"))
+
+
+@pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
+def test_every_suite_plans_all_of_its_runs(fresh, path):  # paper: 8 s on a quiet machine of 2 cores
+    quiet = ("--dry-run", "--quiet", "rules", "host", "reason")
+    said = snakemake(fresh, "--configfile", str(path), *quiet)
+    counts = {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", said, re.MULTILINE)}
+    suite = parse_suite(read_yaml(path))
+    runs = len(expand(suite))
+    assert counts["train"] == counts["autoattack"] == runs
+    assert counts["cost"] == runs / len(suite.seeds)
+    assert counts["data"] == len(suite.datasets)
 
 
 def test_smoke_runs_every_stage_and_ends_in_a_page(smoke):
@@ -35,15 +43,6 @@ def test_smoke_runs_every_stage_and_ends_in_a_page(smoke):
     assert not list((smoke / "results/runs").rglob("state"))
 
 
-def test_an_update_of_free_at_costs_one_pass_each_way(project):
-    config = record(project, "fgsm").config.as_dict() | {"method": "free_at", "settings": {}}
-    bench(project, "cost", "--config", json.dumps(config), "--out", "free")
-    expense = Record.read(project / "free/cost.json").expense
-    assert (expense.forward, expense.backward) == (1, 1)
-    assert (expense.declared_forward, expense.declared_backward) == (1, 1)
-    assert expense.time_ratio < 1
-
-
 def test_pictures_and_weights_start_alike_for_every_method(smoke):
     one, two = (record(smoke, method) for method in ("fgsm", "sora"))
     assert one.data == two.data
@@ -55,35 +54,21 @@ def test_what_is_done_stays_done(project):
 
 
 def test_rewording_a_method_reruns_nothing(project):
-    path = project / "methods/sora.py"
-    path.write_text(path.read_text().replace("Single-step attack, shortened", "An attack, cut"))
+    edit(project / "methods/sora.py", "Single-step attack, shortened", "An attack, cut")
     assert planned(project, *SMOKE) == {}
-
-
-def test_the_whole_grid_of_the_paper_is_planned(project):  # in 8 s on a quiet machine of 2 cores
-    paper = ("--configfile", "workflows/config/paper.yaml")
-    text = snakemake(project, *paper, "--dry-run", "--quiet", "rules", "host", "reason")
-    counts = dict(re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE))
-    assert counts["train"] == counts["autoattack"] == str(16 * 6 * 5 * 3)
-    assert counts["cost"] == str(16 * 6 * 5)
-    assert counts["data"] == "6"
 
 
 def test_editing_a_method_reruns_that_method_only(project):
     path = project / "methods/sora.py"
-    path.write_text(path.read_text().replace("tau: float = 0.02", "tau: float = 0.03"))
-    jobs = planned(project, *SMOKE)
-    assert {method for _, method in jobs} == {"sora"}
-    path.write_text(
-        path.read_text().replace("0.03", "0.02").replace("clamp(-1, 1)", "clamp(-1, 2)")
-    )
-    jobs = planned(project, *FULL)
-    assert jobs == {(stage, "sora"): 1 for stage in STAGES}
+    edit(path, "tau: float = 0.02", "tau: float = 0.03")
+    assert {method for _, method in planned(project, *SMOKE)} == {"sora"}
+    edit(path, "tau: float = 0.03", "tau: float = 0.02")
+    edit(path, "clamp(-1, 1)", "clamp(-1, 2)")
+    assert planned(project, *FULL) == {(stage, "sora"): 1 for stage in STAGES}
 
 
 def test_words_are_all_ops_but_code_there_reruns_every_method(project):
-    path = project / "bench/ops.py"
-    path.write_text(path.read_text().replace("return (x + d).clamp(0, 1) - x", "return d"))
+    edit(project / "bench/ops.py", "return (x + d).clamp(0, 1) - x", "return d")
     assert {method for _, method in planned(project, *SMOKE)} == {"fgsm", "sora"}
 
 
@@ -121,29 +106,45 @@ class Broken(Method):
 '''
 
 
-def test_a_failure_is_recorded_stops_nobody_and_is_retried_when_asked(project):
-    (project / "methods/broken.py").write_text(BROKEN)
-    (project / "fail").touch()
-    words = (*SMOKE, "--config", "methods=[fgsm,broken]")
-    snakemake(project, *words)
-    failed = record(project, "broken")
-    assert (failed.status, failed.attempt) == ("failed", 1)
-    assert failed.reason == "RuntimeError: it <b>broke</b>"
-    assert record(project, "broken", "autoattack").status == "skipped"
-    page = (project / "results/leaderboard.html").read_text()
+WITH_BROKEN = (*SMOKE, "--config", "methods=[fgsm,broken]")
+
+
+@pytest.fixture(scope="module")
+def failed(smoke, tmp_path_factory):
+    """A project in which one of two methods has failed; to read, or to copy."""
+    folder = twin(smoke, tmp_path_factory.mktemp("failed") / "project")
+    (folder / "methods/broken.py").write_text(BROKEN)
+    (folder / "fail").touch()
+    snakemake(folder, *WITH_BROKEN)
+    return folder
+
+
+def test_a_failure_is_recorded_and_stops_nobody(failed):
+    one = record(failed, "broken")
+    assert (one.status, one.attempt) == ("failed", 1)
+    assert one.reason == "RuntimeError: it <b>broke</b>"
+    assert record(failed, "broken", "autoattack").status == "skipped"
+    assert record(failed, "broken", "cost").status == "failed"
+    page = (failed / "results/leaderboard.html").read_text()
     assert "it &lt;b&gt;broke&lt;/b&gt;" in page
-    (log,) = (project / "results/logs/digits/small_cnn/broken").glob("*/train.log")
+    (log,) = (failed / "results/logs/digits/small_cnn/broken").glob("*/train.log")
     assert "Traceback" in log.read_text()
+    assert planned(failed, *WITH_BROKEN) == {}
 
-    assert planned(project, *words) == {}
-    text = snakemake(project, *words, "strict=true", ok=False)
-    assert "it <b>broke</b>" in text
 
+def test_under_strict_a_failure_is_an_error(failed, tmp_path):
+    again = ("--until", "train", *WITH_BROKEN, "strict=true")
+    assert "it <b>broke</b>" in snakemake(twin(failed, tmp_path / "project"), *again, ok=False)
+
+
+def test_a_failure_is_retried_when_asked(failed, tmp_path):
+    project = twin(failed, tmp_path / "project")
     (project / "fail").unlink()
-    snakemake(project, *words, "retry_failed=true")
+    attacked = ("--until", "autoattack", *WITH_BROKEN)
+    snakemake(project, *attacked, "retry_failed=true")
     assert record(project, "broken").status == "done"
     assert record(project, "broken", "autoattack").status == "done"
-    assert planned(project, *words) == {}
+    assert planned(project, *attacked) == {}
 
 
 def test_one_failing_data_set_still_renders_the_page(project):
