@@ -7,16 +7,12 @@ import pytest
 from projects import SLURM, SMOKE, snakemake
 
 
-def test_slurm_profile_plans_one_gpu_a_job(project):
-    text = snakemake(project, *SMOKE, *SLURM, "-n", "--forceall")
-    assert re.search(r"resources: .*gpu=1", text)
-
-
 @pytest.mark.parametrize(("attempt", "minutes"), [(1, 240), (3, 720), (11, 1440)])
-def test_slurm_gives_a_job_that_was_cut_off_more_time_up_to_a_day(project, attempt, minutes):
+def test_slurm_gives_a_job_one_gpu_and_after_a_cut_off_more_time(project, attempt, minutes):
     words = ("-n", "--forceall", "--attempt", str(attempt))
     text = snakemake(project, *SMOKE, *SLURM, *words)
     assert set(re.findall(r"runtime=(\d+)", text)) == {str(minutes)}
+    assert re.search(r"resources: .*gpu=1", text)
 
 
 def test_slurm_turns_gpu_into_one_gpu_a_job():

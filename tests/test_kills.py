@@ -9,7 +9,18 @@ import time
 from pathlib import Path
 
 import pytest
-from projects import HANGS, SLURM, SMOKE, SNAKEMAKE, environment, planned, record, snakemake, twin
+from projects import (
+    HANGS,
+    SLURM,
+    SMOKE,
+    SNAKEMAKE,
+    edit,
+    environment,
+    planned,
+    record,
+    snakemake,
+    twin,
+)
 
 from bench.runs.record import Record
 
@@ -42,7 +53,7 @@ class Slow(Method):
             time.sleep(0.02)
 '''
 UPDATES = 4  # 2 epochs of 2 batches
-ONE = (*SMOKE, "--config", "methods=[slow]")
+ONE = ("--until", "autoattack", *SMOKE, "--config", "methods=[slow]")  # without costs
 
 
 def started(folder, *words):
@@ -96,10 +107,18 @@ def numbers(folder):
 
 @pytest.fixture(scope="module")
 def undisturbed(smoke, tmp_path_factory):
+    """A project in which the slow method ran to its end."""
     folder = twin(smoke, tmp_path_factory.mktemp("slow") / "project")
     (folder / "methods/slow.py").write_text(SLOW)
     snakemake(folder, *ONE)
-    return numbers(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _let_go(tmp_path):
+    """Leave no job that waits behind a test that failed."""
+    yield
+    (tmp_path / "project/hold").unlink(missing_ok=True)
 
 
 def held_run(project, *words):
@@ -123,7 +142,7 @@ def test_killed_snakemake_leaves_one_writer_and_the_same_command_goes_on(project
     assert second.wait(HANGS) == 0
     assert "is done already" in log_of(project)
     assert not Path(f"/proc/{orphan}").exists()
-    assert numbers(project) == undisturbed
+    assert numbers(project) == numbers(undisturbed)
     assert planned(project, *ONE) == {}
 
 
@@ -131,38 +150,34 @@ def test_a_killed_job_is_done_again_by_the_same_command(project, undisturbed):
     first = held_run(project)
     for pid in jobs_of(project):
         os.kill(pid, signal.SIGKILL)
-    (project / "hold").unlink()  # the measurement of costs, which comes next, waits for it, too
+    (project / "hold").unlink()
     assert first.wait(HANGS) == 1
     snakemake(project, *ONE)
-    assert numbers(project) == undisturbed
+    assert numbers(project) == numbers(undisturbed)
 
 
 def test_a_job_that_a_cluster_cuts_off_goes_on_from_its_checkpoint(project, undisturbed):
     """The cluster's profile, with jobs run here: SLURM ends a job at its time limit by signals."""
-    path = project / "bench/runs/stage.py"
-    code = path.read_text()
-    assert "option(30.0" in code
-    path.write_text(code.replace("option(30.0", "option(0.0"))  # a checkpoint after every batch
+    # a checkpoint after every batch
+    edit(project / "bench/runs/stage.py", "option(30.0", "option(0.0")
     first = held_run(project, *SLURM, "--executor", "local")
     for pid in jobs_of(project):
         os.kill(pid, signal.SIGTERM)
     assert first.wait(HANGS) == 0
     assert "resumed at update 1 of 4" in log_of(project)
     assert record(project, "slow").training.resumed == 1
-    assert numbers(project) == undisturbed
+    assert numbers(project) == numbers(undisturbed)
 
 
 def test_a_killed_job_resumes_from_its_checkpoint_bit_for_bit(project, undisturbed):
     (project / "methods/slow.py").write_text(SLOW)
-    snakemake(project, *ONE)
-    (whole,) = (project / "results/runs/digits/small_cnn/slow").iterdir()
-    config = json.dumps(record(project, "slow").config.as_dict())
+    (whole,) = (undisturbed / "results/runs/digits/small_cnn/slow").iterdir()
+    config = json.dumps(record(undisturbed, "slow").config.as_dict())
     command = [
         sys.executable, "-m", "bench", "train", "--config", config, "--out", "resumed",
         "--checkpoint-seconds", "0", "--test-images", "64", "--probe-images", "16",
         "--log", "resumed.log",
     ]  # fmt: skip
-    (project / "steps").unlink()
     (project / "hold").touch()
     job = subprocess.Popen(command, cwd=project, env=environment())
     until(lambda: steps(project) == 2)
@@ -175,5 +190,5 @@ def test_a_killed_job_resumes_from_its_checkpoint_bit_for_bit(project, undisturb
     weights = [folder / "model.safetensors" for folder in (whole, project / "resumed")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
     again = Record.read(project / "resumed/train.json").training
-    assert (again.resumed, again.curves) == (1, record(project, "slow").training.curves)
+    assert (again.resumed, again.curves) == (1, record(undisturbed, "slow").training.curves)
     assert steps(project) == UPDATES + 1  # the step that the kill cut off, once more

@@ -4,23 +4,38 @@ import json
 import re
 import shutil
 
-from projects import SMOKE, bench, planned, snakemake
+from projects import SMOKE, bench, count, edit, jobs, record, snakemake
 
 from bench.runs import catalogue
 from bench.runs.record import Record
 
 
-def test_the_tutorials_method_keeps_the_laws_and_appears_on_the_page(project):
-    for name in ("tests", "pyproject.toml"):
-        source = catalogue.ROOT / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, project / name)
+def page_of(project, *words):
+    """Train, attack and render, without the measuring of costs."""
+    snakemake(project, "--until", "autoattack", *SMOKE, "--config", *words)
+    bench(project, "report")
+    return (project / "results/leaderboard.html").read_text()
+
+
+def follow_tutorial(project):
+    """Add the method of CONTRIBUTING, as a newcomer would."""
+    bench(project, "method", "new", "fgsm_random")
     tutorial = (catalogue.ROOT / "CONTRIBUTING.md").read_text()
     code = re.findall(r"```python\n(.*?)```", tutorial, re.DOTALL)[0]
-    bench(project, "method", "new", "fgsm_random")
     (project / "methods/fgsm_random.py").write_text(code)
+
+
+def test_the_tutorials_method_keeps_the_laws(project):
+    shutil.copytree(catalogue.ROOT / "tests", project / "tests")
+    shutil.copy(catalogue.ROOT / "pyproject.toml", project)
+    follow_tutorial(project)
     assert " passed" in bench(project, "method", "check", "fgsm_random")
-    snakemake(project, *SMOKE, "--config", "methods=[fgsm,fgsm_random]")
-    assert "fgsm_random" in (project / "results/leaderboard.html").read_text()
+
+
+def test_the_tutorials_method_appears_on_the_page(project):
+    follow_tutorial(project)
+    assert "fgsm_random" in page_of(project, "methods=[fgsm,fgsm_random]")
+    assert record(project, "fgsm_random", "autoattack").status == "done"
 
 
 NOISE = '''"""Noise: one draw of it."""
@@ -46,9 +61,8 @@ def evaluate(net, x, y, task):
 
 def test_an_evaluation_is_one_file(project):
     (project / "evaluation/attacks/noise.py").write_text(NOISE)
-    words = (*SMOKE, "--config", "methods=[fgsm]", "evaluations=[noise]")
-    assert planned(project, *words) == {("noise", "fgsm"): 1}  # its rule; nothing else is stale
-    snakemake(project, *words)
+    said = snakemake(project, *SMOKE, "--config", "methods=[fgsm]", "evaluations=[noise]")
+    assert count(jobs(said)) == {("noise", "fgsm"): 1}  # its rule; nothing else is stale
     (path,) = (project / "results/runs/digits/small_cnn/fgsm").glob("*/noise.json")
     assert json.loads(path.read_text())["measure"]["scores"]["noise"]["n"] == 4
     page = (project / "results/leaderboard.html").read_text()
@@ -61,17 +75,16 @@ def test_an_evaluation_is_one_file(project):
 
 
 def test_a_data_set_and_a_network_are_one_file_each(project):
-    digits = (project / "bench/data/digits.py").read_text()
-    (project / "bench/data/numerals.py").write_text(digits.replace("eps=51", "eps=40"))
-    net = (project / "bench/models/small_cnn.py").read_text()
-    (project / "bench/models/little.py").write_text(net.replace("WIDTH = 32", "WIDTH = 8"))
-    words = (*SMOKE, "--config", "methods=[fgsm]", "datasets=[numerals]", "architectures=[little]")
-    snakemake(project, *words, "eps=null", "width=null")
+    for old, new in (("data/digits", "data/numerals"), ("models/small_cnn", "models/little")):
+        shutil.copy(project / f"bench/{old}.py", project / f"bench/{new}.py")
+    edit(project / "bench/data/numerals.py", "eps=51", "eps=40")
+    edit(project / "bench/models/little.py", "WIDTH = 32", "WIDTH = 8")
+    words = ("methods=[fgsm]", "datasets=[numerals]", "architectures=[little]")
+    page = page_of(project, *words, "eps=null", "width=null")
     (path,) = (project / "results/runs/numerals/little/fgsm").glob("*/train.json")
     made = Record.read(path)
     assert made.status == "done"
     assert (made.config.eps, made.config.width) == ("40/255", 8)
-    page = (project / "results/leaderboard.html").read_text()
     assert "numerals" in page
     assert "little" in page
 
