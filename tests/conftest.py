@@ -7,11 +7,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+from projects import FULL, HANGS, copy, snakemake, times, twin
 from torch import nn
+from xdist import is_xdist_worker
 
 from bench.batches import Batches
 from bench.method import Batch, State
 from bench.models import Net
+from bench.runs.locks import run_lock
 from bench.runs.protocol import Protocol
 from bench.trainer import Trainer
 from bench.view import Augment, Moved
@@ -118,3 +121,24 @@ def tiny():
 @pytest.fixture(autouse=True)
 def _fixed_seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def smoke(request, tmp_path_factory):
+    """The smoke suite, run from nothing by the first worker that asks: for all, to read only."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if is_xdist_worker(request) else base) / "smoke"
+    with run_lock(folder.parent, "smoke", patience=HANGS):
+        if not folder.exists():
+            made = copy(tmp_path_factory.mktemp("made"))
+            assert "100%" in snakemake(made, *FULL)
+            made.rename(folder)  # whole, or not there
+    before = times(folder)
+    yield folder
+    assert times(folder) == before, "a test changed what all read; it is to take project instead"
+
+
+@pytest.fixture
+def project(smoke, tmp_path):
+    """A finished smoke suite to change at will."""
+    return twin(smoke, tmp_path / "project")

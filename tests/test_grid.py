@@ -23,6 +23,11 @@ def test_the_grid_is_the_product_of_its_axes():
     assert len({run.folder for run in runs}) == 12
 
 
+def test_the_papers_grid_is_whole():
+    paper = parse_suite(read_yaml(catalogue.ROOT / "workflows/config/paper.yaml"))
+    assert len({run.folder for run in expand(paper)}) == 16 * 6 * 5 * 3
+
+
 def test_a_run_id_is_the_configuration_and_nothing_else():
     base = ids()
     assert ids(attack_images=7, threads=2, data_dir="/elsewhere", strict=True) == base

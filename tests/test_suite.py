@@ -5,6 +5,7 @@ import math
 
 import pytest
 import yaml
+from projects import SUITES
 
 from bench.runs import catalogue
 from bench.runs.record import ConfigError
@@ -13,8 +14,6 @@ from bench.runs.suite import Suite, parse_suite, read_yaml
 from bench.tools import schema
 
 DEFAULT = read_yaml(catalogue.ROOT / "workflows/config/default.yaml")
-SUITES = sorted((catalogue.ROOT / "workflows/config").glob("*.yaml"))
-SUITES = [path for path in SUITES if path.stem != "schema"]
 
 
 def suite(**changes):

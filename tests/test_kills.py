@@ -1,0 +1,194 @@
+"""Kills: nothing is lost or done by two, and the same command ends in the same numbers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from projects import (
+    HANGS,
+    SLURM,
+    SMOKE,
+    SNAKEMAKE,
+    edit,
+    environment,
+    planned,
+    record,
+    snakemake,
+    twin,
+)
+
+from bench.runs.record import Record
+
+# It waits in its second step while a file called hold lies about, so that there is a middle to be
+# killed in.
+SLOW = '''"""Slow: FGSM from a random start that can be held."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.method import Cost, Method
+from bench.ops import ce, grad, project, uniform
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slow(Method):
+    """Source: none. Shapes: none. Cost: none. Differs: none."""
+
+    cost = Cost(forward=2, backward=2)
+
+    def step(self, net, batch, state, descend):
+        eta = uniform(batch.x, self.eps)
+        g = grad(ce(net, batch.y), at=(batch.x + eta).clamp(0, 1))
+        d = project(eta + self.eps * g.sign(), batch.x, self.eps)
+        descend(ce(net, batch.y), at=batch.x + d, g=g)
+        with open("steps", "a") as file:
+            file.write("x")
+        while Path("hold").exists() and Path("steps").stat().st_size == 2:
+            time.sleep(0.02)
+'''
+UPDATES = 4  # 2 epochs of 2 batches
+ONE = ("--until", "autoattack", *SMOKE, "--config", "methods=[slow]")  # without costs
+
+
+def started(folder, *words):
+    return subprocess.Popen(
+        [*SNAKEMAKE, *words], cwd=folder, env=environment(), stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+
+
+def steps(folder):
+    path = folder / "steps"
+    return path.stat().st_size if path.exists() else 0
+
+
+def log_of(folder):
+    paths = list((folder / "results/logs/digits/small_cnn/slow").glob("*/train.log"))
+    return paths[0].read_text() if paths else ""
+
+
+def until(claim):
+    end = time.monotonic() + HANGS
+    while not claim():
+        assert time.monotonic() < end, "it never came to be"
+        time.sleep(0.02)
+
+
+def jobs_of(folder):
+    """Process ids of the training jobs that work in a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (path / "cmdline").read_bytes().split(b"\0")
+            here = (path / "cwd").resolve() == folder.resolve()
+        except OSError:
+            continue
+        if (
+            here
+            and b"bench" in words
+            and b"train" in words
+            and b"python" in Path(words[0].decode()).name.encode()
+        ):
+            found.append(int(path.name))
+    return found
+
+
+def numbers(folder):
+    training = record(folder, "slow").training
+    attack = record(folder, "slow", "autoattack").attack
+    return training.curves, training.clean, training.fgsm, training.pgd10, attack.robust
+
+
+@pytest.fixture(scope="module")
+def undisturbed(smoke, tmp_path_factory):
+    """A project in which the slow method ran to its end."""
+    folder = twin(smoke, tmp_path_factory.mktemp("slow") / "project")
+    (folder / "methods/slow.py").write_text(SLOW)
+    snakemake(folder, *ONE)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _let_go(tmp_path):
+    """Leave no job that waits behind a test that failed."""
+    yield
+    (tmp_path / "project/hold").unlink(missing_ok=True)
+
+
+def held_run(project, *words):
+    """Start Snakemake and wait until training holds in the middle."""
+    (project / "methods/slow.py").write_text(SLOW)
+    (project / "hold").touch()
+    snakemake = started(project, *ONE, *words)
+    until(lambda: steps(project) == 2)
+    return snakemake
+
+
+def test_killed_snakemake_leaves_one_writer_and_the_same_command_goes_on(project, undisturbed):
+    first = held_run(project)
+    first.kill()
+    first.wait()
+    (orphan,) = jobs_of(project)
+    second = started(project, *ONE)
+    until(lambda: "belongs to another running job" in log_of(project))
+    assert steps(project) == 2, "two jobs trained the same run"
+    (project / "hold").unlink()
+    assert second.wait(HANGS) == 0
+    assert "is done already" in log_of(project)
+    assert not Path(f"/proc/{orphan}").exists()
+    assert numbers(project) == numbers(undisturbed)
+    assert planned(project, *ONE) == {}
+
+
+def test_a_killed_job_is_done_again_by_the_same_command(project, undisturbed):
+    first = held_run(project)
+    for pid in jobs_of(project):
+        os.kill(pid, signal.SIGKILL)
+    (project / "hold").unlink()
+    assert first.wait(HANGS) == 1
+    snakemake(project, *ONE)
+    assert numbers(project) == numbers(undisturbed)
+
+
+def test_a_job_that_a_cluster_cuts_off_goes_on_from_its_checkpoint(project, undisturbed):
+    """The cluster's profile, with jobs run here: SLURM ends a job at its time limit by signals."""
+    # a checkpoint after every batch
+    edit(project / "bench/runs/stage.py", "option(30.0", "option(0.0")
+    first = held_run(project, *SLURM, "--executor", "local")
+    for pid in jobs_of(project):
+        os.kill(pid, signal.SIGTERM)
+    assert first.wait(HANGS) == 0
+    assert "resumed at update 1 of 4" in log_of(project)
+    assert record(project, "slow").training.resumed == 1
+    assert numbers(project) == numbers(undisturbed)
+
+
+def test_a_killed_job_resumes_from_its_checkpoint_bit_for_bit(project, undisturbed):
+    (project / "methods/slow.py").write_text(SLOW)
+    (whole,) = (undisturbed / "results/runs/digits/small_cnn/slow").iterdir()
+    config = json.dumps(record(undisturbed, "slow").config.as_dict())
+    command = [
+        sys.executable, "-m", "bench", "train", "--config", config, "--out", "resumed",
+        "--checkpoint-seconds", "0", "--test-images", "64", "--probe-images", "16",
+        "--log", "resumed.log",
+    ]  # fmt: skip
+    (project / "hold").touch()
+    job = subprocess.Popen(command, cwd=project, env=environment())
+    until(lambda: steps(project) == 2)
+    job.kill()
+    job.wait()
+    assert not (project / "resumed/train.json").exists()
+    (project / "hold").unlink()
+    subprocess.run(command, cwd=project, env=environment(), check=True)
+    assert "resumed at update 1 of 4" in (project / "resumed.log").read_text()
+    weights = [folder / "model.safetensors" for folder in (whole, project / "resumed")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    again = Record.read(project / "resumed/train.json").training
+    assert (again.resumed, again.curves) == (1, record(undisturbed, "slow").training.curves)
+    assert steps(project) == UPDATES + 1  # the step that the kill cut off, once more
