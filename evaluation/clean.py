@@ -27,6 +27,12 @@ def verdicts(net: nn.Module, x: Tensor, y: Tensor, *, batch: int) -> Tensor:
     return torch.cat([correct(net, *part) for part in parts])
 
 
+@torch.no_grad()
+def answers(net: nn.Module, x: Tensor, *, batch: int) -> int:
+    """Count the classes that net puts any of the images x (N, C, H, W) into."""
+    return len(torch.cat([net(part).argmax(1) for part in x.split(batch)]).unique())
+
+
 def score(right: Tensor) -> Score:
     """Percent of true verdicts, (N,) bool."""
     return Score(accuracy=100 * right.double().mean().item(), n=len(right))

@@ -49,7 +49,9 @@ def doubts(
 
 
 def _learning(training: Training, classes: int | None) -> Doubt | None:
-    """Doubt a clean accuracy that is near that of guessing."""
+    """Doubt a clean accuracy that is near that of guessing, and one answer to every image."""
+    if training.answers == 1:
+        return Doubt("learning", "did not learn: one class is its answer to every clean image")
     clean, n = training.clean.accuracy, training.clean.n
     chance = 100 / classes if classes else -math.inf
     if classes is None or clean > chance + ERRORS * standard_error(chance, n):

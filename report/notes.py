@@ -76,6 +76,16 @@ def notes(
     return found
 
 
+def has_learned(run: RunRecords) -> bool | None:
+    """Tell whether a run learned something, by evaluation.masking; None if it is not trained."""
+    if not run.has(TRAIN):
+        return None
+    training = run.records[TRAIN].training
+    assert training is not None, "a training that is done has numbers"
+    found = doubts(training, classes=_classes(run.config.dataset))
+    return all(doubt.id != "learning" for doubt in found)
+
+
 def image_count(images: Iterable[int]) -> Note:
     """Note that AutoAttack met another number of images in this row than in others of its group."""
     numbers = " or ".join(map(str, images))

@@ -13,9 +13,12 @@ from bench.runs.record import AUTOATTACK, TRAIN, Config
 from report import ranks
 from report.collect import RunRecords
 from report.columns import Column
-from report.notes import CurrentCode, Note, image_count, notes
+from report.notes import CurrentCode, Note, has_learned, image_count, notes
 from report.sources import family
 from report.statistic import Statistic, image_verdicts, statistic
+
+
+NOT_LEARNED = "did not learn"  # in any of its seeds
 
 
 @dataclass
@@ -30,12 +33,17 @@ class Row:
     family: str
     collapse: str = "-"  # seeds that collapsed, of how many, and the epochs, for people
     collapsed: tuple[int, int] | None = None  # seeds that collapsed, of how many; None: unknown
-    status: str = "done"  # or the id of the first absence
+    status: str = "done"  # or the id of the first absence, or NOT_LEARNED
     reason: str = ""  # why training or AutoAttack is missing
     notes: list[Note] = field(default_factory=list)
     place: int | None = None  # by mean AutoAttack; equal means share one
     rank: int | None = None  # the place of its tie group's first row
     tied: bool = False  # does its tie group have several rows
+
+    @property
+    def is_ranked(self) -> bool:
+        """Whether it has a number to be ranked by, and learned something."""
+        return bool(self.cells["autoattack"].n) and self.status != NOT_LEARNED
 
     @property
     def accuracy(self) -> float:
@@ -61,7 +69,9 @@ def rows(
     unofficial: bool,
     current: CurrentCode | None,
 ) -> tuple[list[Row], list[str]]:
-    """Make the rows of a group, ranked by AutoAttack; rows without its number come last, unranked.
+    """Make the rows of a group, ranked by AutoAttack.
+
+    Rows that did not learn, and then those without its number, come last and unranked.
 
     Args:
         runs: of the group.
@@ -84,8 +94,8 @@ def rows(
         )
         for seeds in by_row.values()
     ]
-    made.sort(key=lambda row: (-row.accuracy, row.label))
-    pair_marks = _rank([row for row in made if row.cells["autoattack"].n])
+    made.sort(key=lambda row: (not row.is_ranked, -row.accuracy, row.label))
+    pair_marks = _rank([row for row in made if row.is_ranked])
     if len({n for row in made for n in row.cells["autoattack"].images}) > 1:
         for row in made:
             if images := row.cells["autoattack"].images:
@@ -146,6 +156,9 @@ def _add_absences(row: Row) -> None:
     ]
     # a stage is skipped because another one failed, which tells more
     absences = [absence for absence in absences if absence.id != "skipped"] or absences
+    learned = [learned for run in row.runs if (learned := has_learned(run)) is not None]
+    if learned and not any(learned):
+        row.status = NOT_LEARNED
     if absences:
         row.status = absences[0].id
         row.reason = "; ".join(dict.fromkeys(absence.text for absence in absences))

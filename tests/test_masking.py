@@ -40,6 +40,13 @@ def test_chance_is_that_of_the_classes_and_not_judged_without_them():
     assert doubts(trained(0.0, 0.0, 0.0)) == []
 
 
+def test_one_answer_to_every_image_is_nothing_learned_however_often_it_is_right():
+    one = dataclasses.replace(trained(32.0, 32.0, 32.0), answers=1)  # a third is of that class
+    (doubt,) = doubts(one, classes=8)
+    assert doubt == ("learning", "did not learn: one class is its answer to every clean image")
+    assert not doubts(dataclasses.replace(one, answers=2), classes=8)
+
+
 def test_few_images_widen_the_bound_on_learning():
     (doubt,) = doubts(trained(20.0, 4.0, 4.0, n=50), classes=10)
     assert doubt.id == "learning"

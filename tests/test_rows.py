@@ -42,6 +42,19 @@ def test_collapse_counts_seeds_and_names_the_epoch(tmp_path):
     assert row.collapse == "1 of 3 (epoch 5)"
 
 
+def test_a_row_that_did_not_learn_in_any_seed_has_no_rank(tmp_path):
+    runs = tmp_path / "runs"
+    done(runs, config("elle"), aa=20.0, clean=10.0, fgsm=10.0, pgd10=10.0)
+    done(runs, config("standard"), aa=0.0)
+    done(runs, config("fgsm"), aa=0.0, clean=10.0, fgsm=10.0, pgd10=10.0)
+    done(runs, config("fgsm", seed=1), aa=0.0)
+    (group,) = tables(tmp_path)
+    assert [(row.label, row.rank, row.status) for row in group.rows] == [
+        ("fgsm", 1, "done"), ("standard", 1, "done"), ("elle", None, "did not learn"),
+    ]  # fmt: skip
+    assert len(group.pair_marks) == 2
+
+
 def test_a_method_without_a_family_is_sorted_by_its_passes():
     passes = {None: "other", 2: "standard", 4: "single-step", 22: "multi-step"}
     assert {count: sources.family("mine", count) for count in passes} == passes

@@ -74,9 +74,3 @@ def test_a_record_of_before_names_no_weights_and_takes_any(trained, prepared):
     old = dataclasses.replace(record.training, weights={})
     dataclasses.replace(record, training=old).write(run)
     assert evaluated(run, prepared).digest == known["full"]
-
-
-def test_an_update_of_a_short_batch_alone_costs_what_a_full_one_does(prepared, tmp_path):
-    """With fewer images than a batch has, the only batch is short."""
-    expense = do("cost", tmp_path, prepared, "--repetitions", "2", train_images=10).expense
-    assert (expense.forward, expense.backward) == (2, 2)

@@ -1,6 +1,9 @@
 """Snakemake itself, on a copy of the project: whole runs, edits and failures."""
 
+import os
 import re
+import shutil
+import time
 
 import pytest
 from projects import FULL, SMOKE, SUITES, copy, edit, planned, record, snakemake, twin
@@ -77,6 +80,20 @@ def test_a_half_way_page_does_not_count_as_done(tmp_path):
     snakemake(folder, "report", *SMOKE)
     assert "not run" in (folder / "results/leaderboard.html").read_text()
     assert ("train", "sora") in planned(folder, *SMOKE)
+
+
+def test_results_copied_without_their_times_are_recognised(project):
+    """As by cp -r: trainings are younger than their attacks, and Snakemake knows of no run."""
+    runs = project / "results/runs"
+    records = {path: path.read_bytes() for path in runs.rglob("*.json")}
+    shutil.rmtree(project / ".snakemake")
+    for path in records:
+        path.touch()
+    for path in runs.rglob("train.json"):
+        os.utime(path, (time.time() + 5, time.time() + 5))
+    assert planned(project, *FULL)[("autoattack", "fgsm")] == 1  # so it is started again
+    snakemake(project, *FULL)
+    assert {path: path.read_bytes() for path in runs.rglob("*.json")} == records
 
 
 def test_moving_the_data_reruns_nothing(project):

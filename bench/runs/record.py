@@ -212,6 +212,7 @@ class Training:
     curves: list[Epoch]
     best: Best | None = None  # None where the protocol holds no validation images out
     engine: Engine = "eager"
+    answers: Positive | None = None  # classes that it names on clean images; older ones lack it
     segments: list[Segment] = field(default_factory=list)  # in order; none in older records
     # SHA-256 of the files of weights, by epoch, "full" and in "half" precision; none in older ones
     weights: dict[Weights, dict[str, str]] = field(default_factory=dict)

@@ -45,6 +45,7 @@ def prepare(job: Job) -> Start:
 def work(job: Job, start: Start) -> tuple[Data, Training]:
     """Train the network, write its weights and evaluate it."""
     from bench.models import parameters
+    from evaluation.clean import answers
     from evaluation.overfitting import judge
 
     loaded, data, trainer = start
@@ -64,6 +65,7 @@ def work(job: Job, start: Start) -> tuple[Data, Training]:
         probe_images=min(job.options.probe_images, len(loaded.images.test_y)),
         resumed=outcome.resumed,
         **_scores(net, x, y, eps=job.eps),
+        answers=answers(net, x, batch=EVALUATION_BATCH),
         verdict=judge(
             [epoch.probe for epoch in outcome.curves],
             classes=loaded.info.classes,

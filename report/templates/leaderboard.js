@@ -118,7 +118,8 @@ function tied(a, b, key) {
 /** Rank rows from the best in either direction; a tie group has the rank of its first row. */
 function ranked(rows) {
   const key = rankKey();
-  const best = ordered(rows, key, isRising(key)).filter(row => value(row, key) !== null);
+  const best = ordered(rows, key, isRising(key))
+    .filter(row => value(row, key) !== null && row.status !== "did not learn");
   const ranks = new Map(), shared = new Map();
   let leader = 0;
   best.forEach((row, i) => {
@@ -354,7 +355,7 @@ function drawDrawer() {
       el("ul", {}, ...others.map(text => el("li", {}, text))))
       : el("p", {}, row.i < row.group.pair_marks.length
         ? "Told apart from every other row under AutoAttack."
-        : "Without AutoAttack there is nothing to compare.")),
+        : "It did not learn, or has no AutoAttack, and so no rank.")),
     part("Repeat it", code(run.command), copier(run.command)),
     part("Configuration", code(JSON.stringify({...config, seed: run.seed}, null, 2))),
     part("Where it was made", ...provenance(run)),
