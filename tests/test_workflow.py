@@ -109,6 +109,16 @@ def project(smoke, tmp_path):
     return folder
 
 
+def test_a_broken_method_is_told_in_a_sentence_and_only_where_it_is_used(tmp_path):
+    folder = copy(tmp_path)
+    (folder / "methods/broken.py").write_text(BROKEN.replace("(Method)", "(Method"))
+    said = snakemake(folder, *SMOKE, "--config", "methods=[broken]", "--dry-run", ok=False)
+    assert "methods/broken.py, line 11: this is no Python: " in said
+    assert "Traceback" not in said
+    assert len(said.splitlines()) <= 5
+    assert left(folder, *SMOKE)
+
+
 @pytest.mark.parametrize("suite", SUITES, ids=lambda path: path.stem)
 def test_every_suite_plans(suite, tmp_path):
     said = snakemake(copy(tmp_path), "--configfile", str(suite), "-n", "-q", "rules")
