@@ -27,7 +27,7 @@ MINE = {
     "not_frozen": [("frozen=True, ", "")],
     "canvas": [(STEP, CANVAS), ("Cost, Method", "Cost, Method, State"), WITH_TORCH],
     "nan": [(DESCEND, "descend(lambda z: loss(z) / 0, at=x + d, g=g)")],
-    "far": [(DESCEND, "descend(loss, at=(x + 3 * d).clamp(0, 1), g=g)")],
+    "far": [(DESCEND, "descend(loss, at=(x + (3 + x.mean()) * d).clamp(0, 1), g=g)")],
     "random": [
         ("from dataclasses", "import random\nfrom dataclasses"),
         ("self.alpha * self.eps", "random.random() * self.eps"),
@@ -42,6 +42,7 @@ MINE = {
     ],
     "divides": [("@dataclass", "THIRD = 1 / 0\n\n\n@dataclass")],
 }
+ALL_FITS = "5 laws:\n- learns on colour and grey images; learns without batchnorm; and 3 more:\n"
 PROGRAM = """
 import json, runpy, sys
 for name, command, *words in json.loads(sys.argv[1]):
@@ -122,10 +123,10 @@ def test_a_file_that_no_suite_could_use_is_told_in_one_line(said, which, message
         ),
         (
             "nan",
-            "5 laws:\n- learns on colour and grey images; learns without batchnorm; and 3 more:\n",
+            ALL_FITS,
             ["Diverged: loss is inf in epoch 1 of 2"],
         ),
-        ("far", "5 laws:\n- learns on", ["Mine gave descend images 3.0", "declares reach = 1.0"]),
+        ("far", ALL_FITS, ["Mine gave descend images 3.", "declares reach = 1.0"]),
         ("random", "1 law:\n- same seed gives same bits:\n", ["Draw by torch's functions alone"]),
         (
             "cost",

@@ -307,6 +307,8 @@ class Refuses(Sound):
 
 
 class StaysOnTheHost(Sound):
+    graph = False
+
     def init(self, run):
         return State(c=torch.ones(()), d=torch.zeros(2))
 
