@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -96,6 +97,15 @@ def said(tmp_path_factory):
 def test_the_stub_of_a_new_method_keeps_all_laws_whatever_other_files_hold(said):
     assert "exit 0" in said["sound"]
     assert said["sound"].count("\n") <= 3
+
+
+def test_laws_alone_are_counted(said):
+    """Tests of the laws with a seeded fault have methods' words in their names, too."""
+    files = ("tests/test_methods.py", "tests/test_architecture.py")
+    source = "".join((ROOT / file).read_text() for file in files)
+    laws = len(re.findall(r"^def test_\w+\((?:tiny, )?name\)", source, re.MULTILINE))
+    assert f"{laws} passed" in said["sound"]
+    assert f"1 failed, {laws - 1} passed" in said["canvas"]
 
 
 @pytest.mark.parametrize(
