@@ -22,6 +22,8 @@ class AAER(Method):
     """Single-step attack that holds on to the logits of abnormal images.
 
     Source: Lin et al., NeurIPS 2023, arXiv:2404.08154; code tmllab/2023_NeurIPS_AAER at d18a228.
+    Cite: lin2023eliminating
+    Family: regularised
 
         eta  = U[-2 eps, 2 eps]       z0 = f(x + eta), l0 = CE of each, g = grad_x mean l0
         d    = eta + eps sign(g)      z1 = f(x + d),   l1 = CE of each

@@ -14,6 +14,8 @@ class ATAS(Method):
     """One step from the image's last perturbation, shorter where its gradients have been large.
 
     Source: Huang et al., 2022, arXiv:2206.02417; code HuangZhiChao95/ATAS at 11b1e52.
+    Cite: huang2022fast
+    Family: single-step
 
         d_i  = U[-eps, eps] at the start and at each reset; v_i = 0 at the start
         g    = grad_x CE(f(x + d), y), BN frozen

@@ -15,6 +15,8 @@ class ELLE(Method):
     """Single-step attack with a regulariser of local linearity; ELLE-A with ``adaptive``.
 
     Source: Abad Rocamora et al., ICLR 2024, arXiv:2401.11618; code LIONS-EPFL/ELLE at 5fcb562.
+    Cite: abadrocamora2024efficient
+    Family: regularised
 
         d    = eps sign grad_x CE(f(x), y)
         x_a  = x + U[-eps, eps],  x_b likewise,  x_c = (1 - a) x_a + a x_b,  a = U[0, 1]

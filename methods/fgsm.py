@@ -11,6 +11,8 @@ class FGSM(Method):
     """One full step from the clean image; overfits catastrophically.
 
     Source: Goodfellow et al., ICLR 2015, arXiv:1412.6572; no official training code.
+    Cite: goodfellow2015explaining
+    Family: single-step
 
         g = grad_x CE(f(x), y)
         d = P(alpha sign(g))

@@ -11,6 +11,8 @@ class FGSMRS(Method):
     """Single-step attack with a random start; "fast is better than free".
 
     Source: Wong et al., ICLR 2020, arXiv:2001.03994; code locuslab/fast_adversarial.
+    Cite: wong2020fast
+    Family: single-step
 
         eta = U[-eps, eps]
         g   = grad_x CE(f(x + eta), y)

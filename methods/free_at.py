@@ -14,6 +14,8 @@ class FreeAT(Method):
 
     Source: Shafahi et al., NeurIPS 2019, arXiv:1904.12843; codes
         mahyarnajibi/FreeAdversarialTraining (ImageNet) and locuslab/fast_adversarial (CIFAR).
+    Cite: shafahi2019adversarial
+    Family: single-step
 
         d = 0 at the start of the run; it passes from batch to batch
         m times a batch:

@@ -15,6 +15,8 @@ class GradAlign(Method):
 
     Source: Andriushchenko and Flammarion, NeurIPS 2020, arXiv:2007.02617; code
         tml-epfl/understanding-fast-adv-training.
+    Cite: andriushchenko2020understanding
+    Family: regularised
 
         g_1 = grad_x CE(f(x), y)              g_2 = grad_x CE(f(x + eta), y)
         d   = P(alpha sign(g_1))              eta = U[-eps, eps], not cut to [0, 1]

@@ -12,7 +12,9 @@ from bench.ops import box, ce, grad, project, uniform
 class MultiGrad(Method):
     """Single-step attack by a vote on the sign of every pixel.
 
-    Source: Golgooni et al., arXiv:2103.15476; code rohban-lab/catastrophic_overfitting.
+    Source: Golgooni et al., 2021, arXiv:2103.15476; code rohban-lab/catastrophic_overfitting.
+    Cite: golgooni2021zerograd
+    Family: single-step
 
         eta_s = U[-eps, eps],  s < n
         g_s   = grad_x CE(f(x + eta_s), y)

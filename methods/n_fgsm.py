@@ -11,6 +11,8 @@ class NFGSM(Method):
     """Single-step attack from noise wider than the eps-ball.
 
     Source: de Jorge et al., NeurIPS 2022, arXiv:2202.01181; code pdejorge/N-FGSM.
+    Cite: dejorge2022make
+    Family: single-step
 
         eta = U[-k eps, k eps]
         g   = grad_x CE(f(x + eta), y)

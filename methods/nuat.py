@@ -16,6 +16,8 @@ class NuAT(Method):
     """Single-step attack on, and penalty of, the nuclear norm of the change of a batch's logits.
 
     Source: Sriramanan et al., NeurIPS 2021, OpenReview kuK2VARZGnI; code val-iisc/NuAT.
+    Cite: sriramanan2021towards
+    Family: regularised
 
         e = k eps r                           r = -1 or 1, a fair coin per pixel
         A = CE(f(x + e), y) + odd lam |f(x + e) - f(x)|_* / B        f(x + e) with BN frozen

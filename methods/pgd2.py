@@ -11,6 +11,8 @@ class PGD2(Method):
     """Two-step attack from a random start.
 
     Source: Madry et al., ICLR 2018, arXiv:1706.06083; steps as in the SORA benchmark.
+    Cite: madry2018towards
+    Family: multi-step
 
         d_0     = U[-eps, eps]
         d_{k+1} = P(d_k + alpha sign grad_x CE(f(x + d_k), y)),  k < K

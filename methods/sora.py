@@ -14,6 +14,8 @@ class SORA(Method):
     """Single-step attack, shortened where the last batches were not locally linear.
 
     Source: Teymourian et al., ICML 2026, arXiv:2606.00738; authors' code at 3b419d2.
+    Cite: teymourian2026sora
+    Family: single-step
 
         eta = U[-eps, eps]                    g = grad_x CE(f(x + eta), y)
         a   = min(alpha_max, alpha_0 / (1 - c))

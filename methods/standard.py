@@ -11,6 +11,8 @@ class Standard(Method):
     """No attack.
 
     Source: the usual empirical risk; "benign" in the SORA benchmark.
+    Cite: none
+    Family: standard
 
         L = CE(f(x), y)
 

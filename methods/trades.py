@@ -14,6 +14,8 @@ class TRADES(Method):
     """K-step attack on the divergence that the loss then penalises.
 
     Source: Zhang et al., ICML 2019, arXiv:1901.08573, Algorithm 1; code yaodongyu/TRADES.
+    Cite: zhang2019theoretically
+    Family: multi-step
 
         d_0     = 0.001 N(0, I)
         d_{k+1} = P(d_k + alpha sign grad_x KL(f(x) || f(x + d_k))),  k < K, BN frozen

@@ -12,7 +12,9 @@ from bench.ops import box, ce, grad, project, uniform
 class ZeroGrad(Method):
     """Single-step attack that leaves the smallest gradients of every image out.
 
-    Source: Golgooni et al., arXiv:2103.15476; code rohban-lab/catastrophic_overfitting.
+    Source: Golgooni et al., 2021, arXiv:2103.15476; code rohban-lab/catastrophic_overfitting.
+    Cite: golgooni2021zerograd
+    Family: single-step
 
         eta = U[-eps, eps]
         g   = grad_x CE(f(x + eta), y)

@@ -17,7 +17,6 @@ from report.notes import CurrentCode, Note, has_learned, image_count, notes
 from report.sources import family
 from report.statistic import Statistic, image_verdicts, statistic
 
-
 NOT_LEARNED = "did not learn"  # in any of its seeds
 
 

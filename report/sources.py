@@ -1,40 +1,24 @@
-"""The family of each method, and the paper to cite for it."""
+"""The family of each method, and the paper to cite for it: what its docstring says of them."""
 
 import functools
 import re
 from pathlib import Path
 
-# Family, by how a method attacks in training, and key of references.bib; None: nothing to cite.
-# "regularised" adds a term to the loss at one attacked image.
-METHODS: dict[str, tuple[str, str | None]] = {
-    "aaer": ("regularised", "lin2023eliminating"),
-    "atas": ("single-step", "huang2022fast"),
-    "elle": ("regularised", "abadrocamora2024efficient"),
-    "fgsm": ("single-step", "goodfellow2015explaining"),
-    "fgsm_rs": ("single-step", "wong2020fast"),
-    "free_at": ("single-step", "shafahi2019adversarial"),
-    "grad_align": ("regularised", "andriushchenko2020understanding"),
-    "multigrad": ("single-step", "golgooni2021zerograd"),
-    "n_fgsm": ("single-step", "dejorge2022make"),
-    "nuat": ("regularised", "sriramanan2021towards"),
-    "pgd10": ("multi-step", "madry2018towards"),
-    "pgd2": ("multi-step", "madry2018towards"),
-    "sora": ("single-step", "teymourian2026sora"),
-    "standard": ("standard", None),
-    "trades": ("multi-step", "zhang2019theoretically"),
-    "zerograd": ("single-step", "golgooni2021zerograd"),
-}
+from bench.runs import catalogue
+
+# by how a method attacks in training; "regularised" adds a term to the loss at one attacked image
+FAMILIES = ("standard", "single-step", "multi-step", "regularised")
 AUTOATTACK_KEY = "croce2020reliable"  # to cite for every table
 
 
 def family(method: str, passes: float | None) -> str:
-    """Look up a method's family; for a method outside METHODS, guess it from the counted passes.
+    """Look up a method's family; for one whose file is not here, guess it from the counted passes.
 
     Args:
         passes: forward and backward together, per training image and update; None if unmeasured.
     """
-    if method in METHODS:
-        return METHODS[method][0]
+    if (said := described(method, "Family")) in FAMILIES:
+        return said
     if passes is None:
         return "other"
     # the update takes one pass forward and one backward, and so does every attack step
@@ -51,4 +35,14 @@ def entries() -> dict[str, str]:
 
 def citation_key(method: str) -> str | None:
     """Look up the key of a method's BibTeX entry; None if it has none."""
-    return METHODS.get(method, (None, None))[1]
+    key = described(method, "Cite")
+    return key if key in entries() else None
+
+
+@functools.cache
+def described(method: str, word: str) -> str:
+    """Read what a method's docstring says behind a word; an empty text if it cannot be read."""
+    try:
+        return catalogue.described(method, word)
+    except (OSError, ValueError):  # records outlive files, and are read while one is being edited
+        return ""

@@ -25,6 +25,7 @@ torch.set_num_threads(1)  # two threads on two busy cores are many times slower
 EPS = 8 / 255
 IMAGES, BATCH = 20, 8  # so the last of three batches is short
 CPU = torch.device("cpu")
+CROPPED = Augment(pad=1, flip=True)
 BRIEF = Protocol(name="brief", epochs=2, batch=BATCH, lr_start=0.01, lr_peak=0.1)
 
 
@@ -61,8 +62,9 @@ def tiny_data(channels=3, n=IMAGES):
 
 
 def tiny_trainer(
-    method, *, channels=3, protocol=BRIEF, net=None, seed=0, images=IMAGES, device=CPU, **rest
-):
+    method, *, channels=3, protocol=BRIEF, net=None, seed=0, images=IMAGES, device=CPU,
+    augment=CROPPED, **rest
+):  # fmt: skip
     """A trainer on 20 random images; ``method`` is a name or a Method."""
     if isinstance(method, str):
         method = load(method)(eps=EPS)
@@ -71,10 +73,11 @@ def tiny_trainer(
     batches = Batches(
         x,
         y,
-        augment=Augment(pad=1, flip=True),
+        augment=augment,
         batch=protocol.batch,
         seed=seed,
         device=device,
+        shapes=torch.full((images, 2), 8) if augment.resized else None,
     )
     torch.manual_seed(7)
     return Trainer(net, method, batches, protocol, **rest)

@@ -1,10 +1,12 @@
 """The laws: what every file in methods/ must keep, whoever wrote it.
 
 The laws are functions, so that the second half of this file can hand them methods with a seeded
-fault and see each one caught.
+fault and see each one caught. `make check-method` prints a broken law as the claim in its name, the
+first line of its assertion, and its docstring, which says what to do.
 """
 
 import dataclasses
+import random
 import re
 
 import pytest
@@ -15,7 +17,9 @@ from bench.meter import Passes
 from bench.method import Cost, Method, State
 from bench.ops import ce, grad, project, uniform
 from bench.runs import catalogue
+from bench.view import Augment
 from methods import load
+from report.sources import FAMILIES, entries
 
 
 class Capturable(TorchDispatchMode):
@@ -43,11 +47,22 @@ class Capturable(TorchDispatchMode):
 
 
 def check_learns(tiny, method, channels=3, *, norm=True):
-    trainer = tiny.trainer(method, channels=channels, net=tiny.net(channels, norm=norm))
+    check_fit(tiny, tiny.trainer(method, channels=channels, net=tiny.net(channels, norm=norm)))
+
+
+def check_fit(tiny, trainer):
     before = tiny.weights(trainer.net)
     curves = trainer.fit().curves  # checks reach, [0, 1] and finite losses on its way
     assert not torch.equal(before, tiny.weights(trainer.net)), "the weights did not move"
     assert len(curves) == trainer.epochs
+
+
+def check_without_canvas(tiny, method):
+    try:
+        trainer = tiny.trainer(method, augment=Augment(resized=True))
+    except ValueError:  # its refusal
+        return
+    check_fit(tiny, trainer)
 
 
 def check_cost(tiny, method):
@@ -70,8 +85,35 @@ def check_state_stays(tiny, method):
     trainer = tiny.trainer(method)
     places = {name: tensor.data_ptr() for name, tensor in trainer.state.items()}
     trainer.fit()
-    assert {name: tensor.data_ptr() for name, tensor in trainer.state.items()} == places
+    moved = sorted(k for k, v in trainer.state.items() if v.data_ptr() != places.get(k))
+    assert not moved, f"state {', '.join(moved)} was replaced"
+    assert trainer.state.keys() == places.keys(), "state was removed"
     assert not any(tensor.requires_grad for tensor in trainer.state.values()), "state holds a graph"
+
+
+def check_same_bits(tiny, method):
+    one, two = tiny.trainer(method), tiny.trainer(method)
+    one.fit()
+    torch.manual_seed(7)
+    two.fit()
+    same = torch.equal(tiny.weights(one.net), tiny.weights(two.net))
+    assert same, "two trainings from one seed end in different weights"
+
+
+def check_device(tiny, method):
+    # meta tensors have no memory, and like a GPU's they do not mix with the CPU's
+    trainer = tiny.trainer(method, device=torch.device("meta"))
+    elsewhere = sorted(k for k, tensor in trainer.state.items() if tensor.device.type != "meta")
+    assert not elsewhere, f"init makes {', '.join(elsewhere)} on another device"
+    if trainer.method.graph:  # what waits for the host has to read a number
+        trainer.optimizer.step = lambda lr, momentum: None  # torch has no such kernel
+        trainer.advance(1)
+
+
+def check_mode(tiny, method):
+    trainer = tiny.trainer(method)
+    trainer.advance(1)
+    assert all(module.training for module in trainer.net.modules()), "BatchNorm was left frozen"
 
 
 def test_learns_on_colour_and_grey_images(tiny, name):
@@ -83,30 +125,41 @@ def test_learns_without_batchnorm(tiny, name):
     check_learns(tiny, name, norm=False)
 
 
+def test_without_a_canvas_it_trains_or_refuses_in_init(tiny, name):
+    """Resized crops (ImageNet-100) have none: raise ValueError in init if run.canvas is None."""
+    check_without_canvas(tiny, name)
+
+
 def test_cost_is_counted(tiny, name):
+    """Write in cost how many images a step sends forward and backward, by image of the batch."""
     check_cost(tiny, name)
 
 
 def test_step_never_waits_for_the_host(tiny, name):
+    """Keep numbers in tensors, choose by torch.where; else declare graph = False and say why."""
     if load(name).graph:
         check_capturable(tiny, name)
     else:
-        assert "graph" in load(name).__doc__, "say in the docstring why step cannot be captured"
+        assert "graph" in load(name).__doc__, "graph = False, and the docstring says nothing of it"
 
 
 def test_state_is_written_in_place(tiny, name):
+    """Write state.c.copy_(...), of tensors without a gradient: a captured step has its address."""
     check_state_stays(tiny, name)
 
 
+def test_all_tensors_are_on_the_device_of_the_run(tiny, name):
+    """Make and draw tensors with device=run.device in init, and device=batch.x.device in step."""
+    check_device(tiny, name)
+
+
 def test_same_seed_gives_same_bits(tiny, name):
-    one, two = tiny.trainer(name), tiny.trainer(name)
-    one.fit()
-    torch.manual_seed(7)
-    two.fit()
-    assert torch.equal(tiny.weights(one.net), tiny.weights(two.net))
+    """Draw by torch's functions alone, as uniform of bench.ops; the run has seeded them."""
+    check_same_bits(tiny, name)
 
 
 def test_attacks_leave_no_weight_gradients_but_descends(tiny, name):
+    """Attack by grad of bench.ops, and call descend to train: no backward() of your own."""
     trainer = tiny.trainer(name)
     calls = []
     descend = trainer.descend
@@ -120,30 +173,58 @@ def test_attacks_leave_no_weight_gradients_but_descends(tiny, name):
     batch = trainer.batches.take(0, 0, torch.zeros(()))
     trainer.images = batch.x
     trainer.method.step(trainer.net, batch, trainer.state, spy)
-    assert calls and all(all(none) for none in calls)
+    assert calls, "step does not call descend"
+    assert all(all(none) for none in calls), "weights had gradients before descend"
 
 
 def test_network_is_left_in_training_mode(tiny, name):
-    trainer = tiny.trainer(name)
-    trainer.advance(1)
-    assert all(module.training for module in trainer.net.modules())
+    """Freeze BatchNorm by `with eval_mode(net):` of bench.ops, which thaws it."""
+    check_mode(tiny, name)
 
 
 def test_is_frozen(name):
+    """Write @dataclass(frozen=True, kw_only=True) above the class."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         load(name)().eps = 1.0
 
 
 def test_docstring_says_source_shapes_cost_and_differences(name):
-    doc = load(name).__doc__
-    for word in ("Source:", "Shapes:", "Cost:", "Differs:"):
-        assert re.search(rf"^ +{word} \S", doc, re.MULTILINE), f"no line {word}"
+    """CONTRIBUTING.md shows a docstring with all of them."""
+    words = ("Source", "Shapes", "Cost", "Differs")
+    missing = [f"{word}:" for word in words if not catalogue.described(name, word)]
+    assert not missing, f"the class's docstring has no line {', '.join(missing)}"
+
+
+def test_family_is_a_known_one(name):
+    """Write a line Family: into the docstring; the page filters by it."""
+    family = catalogue.described(name, "Family")
+    assert family in FAMILIES, (
+        f"Family: {family or 'is missing'}; choose from {', '.join(FAMILIES)}"
+    )
+
+
+def test_cited_paper_is_in_the_bibliography_and_is_the_source(name):
+    """Write a line Cite: with a key of report/references.bib, where a new paper needs an entry."""
+    key, source = catalogue.described(name, "Cite"), catalogue.described(name, "Source")
+    if key == "none":
+        assert not re.search(r"arXiv:\d", source), "Source: names a paper, and Cite: none"
+        return
+    assert key in entries(), (
+        f"Cite: {key or 'is missing'}; no such entry is in report/references.bib"
+    )
+    facts = re.findall(
+        r"(?:year = {|eprint = {|OpenReview |\()(\w[\w.]*)(?=\)?}|\n)", entries()[key]
+    )
+    missing = [fact for fact in facts if fact not in source]
+    assert not missing, f"the entry {key} says {', '.join(missing)}, and Source: does not"
 
 
 def test_settings_are_readable_without_torch(name):
+    """Give each hyperparameter a type and a plain value: alpha: float = 1.25."""
     fields = {field.name: field.default for field in dataclasses.fields(load(name))}
     del fields["eps"]
-    assert catalogue.default_settings(name) == fields
+    read = catalogue.default_settings(name)
+    assert read == fields, f"read off the file: {read}; the class has {fields}"
     assert catalogue.presets(name) == load(name).presets
 
 
@@ -207,6 +288,49 @@ class KeepsGraph(Sound):
         state.d.requires_grad_()
 
 
+class NeedsCanvas(Sound):
+    def init(self, run):
+        return State(d=torch.zeros(run.canvas, device=run.device))
+
+
+class GoesBack(Sound):
+    def step(self, net, batch, state, descend):
+        super().step(net, batch, state, descend)
+        batch.view.inverse(batch.x, batch.x)
+
+
+class Refuses(Sound):
+    def init(self, run):
+        if run.canvas is None:
+            raise ValueError("there is no canvas")
+        return super().init(run)
+
+
+class StaysOnTheHost(Sound):
+    graph = False
+
+    def init(self, run):
+        return State(c=torch.ones(()), d=torch.zeros(2))
+
+
+class DrawsOnTheHost(Sound):
+    def step(self, net, batch, state, descend):
+        noise = self.eps * torch.rand(batch.x.shape)
+        descend(ce(net, batch.y), at=batch.x + project(noise, batch.x, self.eps))
+
+
+class DrawsByPython(Sound):
+    def step(self, net, batch, state, descend):
+        noise = torch.full_like(batch.x, self.eps * random.random())
+        descend(ce(net, batch.y), at=batch.x + project(noise, batch.x, self.eps))
+
+
+class Freezes(Sound):
+    def step(self, net, batch, state, descend):
+        super().step(net, batch, state, descend)
+        net.eval()
+
+
 class Underdeclares(Sound):
     cost = Cost(forward=1, backward=1)
 
@@ -233,9 +357,25 @@ class DescendsTwice(Sound):
         super().step(net, batch, state, descend)
 
 
+LAWS = (
+    check_learns,
+    check_without_canvas,
+    check_cost,
+    check_capturable,
+    check_state_stays,
+    check_same_bits,
+    check_device,
+    check_mode,
+)
+
+
 def test_the_sound_method_keeps_all_laws(tiny):
-    for law in (check_learns, check_cost, check_capturable, check_state_stays):
+    for law in LAWS:
         law(tiny, Sound(eps=tiny.eps))
+
+
+def test_a_method_may_refuse_to_train_without_a_canvas(tiny):
+    check_without_canvas(tiny, Refuses(eps=tiny.eps))
 
 
 @pytest.mark.parametrize(
@@ -247,6 +387,12 @@ def test_the_sound_method_keeps_all_laws(tiny):
         (check_capturable, Decomposes),
         (check_state_stays, Rebinds),
         (check_state_stays, KeepsGraph),
+        (check_without_canvas, NeedsCanvas),
+        (check_without_canvas, GoesBack),
+        (check_device, StaysOnTheHost),
+        (check_device, DrawsOnTheHost),
+        (check_same_bits, DrawsByPython),
+        (check_mode, Freezes),
         (check_cost, Underdeclares),
         (check_learns, Oversteps),
         (check_learns, LeavesTheBox),
@@ -255,7 +401,7 @@ def test_the_sound_method_keeps_all_laws(tiny):
     ],
 )
 def test_laws_catch(tiny, law, fault):
-    with pytest.raises((AssertionError, ValueError)):
+    with pytest.raises((AssertionError, ValueError, TypeError, RuntimeError)):
         law(tiny, fault(eps=tiny.eps))
 
 

@@ -1,9 +1,10 @@
 """Mistakes, as a user meets them: one paragraph each, and no traceback."""
 
 import json
+import re
 
 import pytest
-from projects import SMOKE, bench, snakemake
+from projects import SMOKE, bench, copy, left, snakemake
 
 from bench.runs import catalogue
 from bench.runs.run import expand
@@ -26,6 +27,17 @@ def test_mistakes_on_the_command_line_are_one_paragraph(project):
         assert said in text
     assert "Traceback" not in text
     assert len(text.strip().splitlines()) < 12, text
+
+
+def test_a_broken_method_is_told_in_a_sentence_and_only_where_it_is_used(tmp_path):
+    folder = copy(tmp_path)
+    code = (folder / "methods/fgsm.py").read_text()
+    (folder / "methods/broken.py").write_text(code.replace("(Method)", "(Method"))
+    said = snakemake(folder, *SMOKE, "--config", "methods=[broken]", "--dry-run", ok=False)
+    assert re.search(r"methods/broken.py, line \d+: this is no Python: ", said)
+    assert "Traceback" not in said
+    assert len(said.splitlines()) <= 5
+    assert left(folder, *SMOKE)
 
 
 def test_missing_data_are_named_with_the_command_that_makes_them(project):

@@ -8,9 +8,12 @@ import ast
 import difflib
 import functools
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from bench.runs.methodfile import method_class
 
 ROOT = Path(__file__).parents[2]
 EVALUATIONS = "evaluation/attacks"  # the optional ones
@@ -33,7 +36,8 @@ def default_settings(method: str) -> dict[str, Any]:
     """Read the defaults of a method's hyperparameters, by name.
 
     Raises:
-        ValueError: a default is no literal, so that only Python with torch could know its value.
+        ValueError: the file is no method's, or a default is no literal, so that only Python with
+            torch could know its value.
     """
     defaults: dict[str, Any] = {}
     for field in _fields(method):
@@ -47,6 +51,17 @@ def annotation(method: str, setting: str) -> str:
     return next(
         ast.unparse(field.annotation) for field in _fields(method) if field.target.id == setting
     )
+
+
+def described(method: str, word: str) -> str:
+    """Read what a method's docstring says behind a word, as "Family"; an empty text if nothing.
+
+    Raises:
+        ValueError: the file is no method's.
+    """
+    text = ast.get_docstring(_class(method)) or ""
+    found = re.search(rf"^{word}: (.+?)(?=\n\n|\n\S|\Z)", text, re.DOTALL | re.MULTILINE)
+    return " ".join(found[1].split()) if found else ""
 
 
 def constant(path: str, name: str) -> Any:
@@ -108,17 +123,12 @@ def _assigned(path: str, name: str) -> ast.expr:
 
 
 def _fields(method: str) -> list[Any]:
-    path = ROOT / f"methods/{method}.py"
-    tree = ast.parse(path.read_text(encoding="utf-8"), filename=f"methods/{method}.py")
-    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-    for node in classes:
-        if any(ast.unparse(base) == "Method" for base in node.bases):
-            return [field for field in node.body if isinstance(field, ast.AnnAssign)]
-    found = ", ".join(ast.unparse(node).partition(":")[0] for node in classes) or "none"
-    raise ValueError(
-        f"methods/{method}.py must define a class derived from Method by that name, or settings "
-        f"and changes of another base would go unseen; its classes: {found}"
-    )
+    return [field for field in _class(method).body if isinstance(field, ast.AnnAssign)]
+
+
+def _class(method: str) -> ast.ClassDef:
+    name = f"methods/{method}.py"
+    return method_class(name, (ROOT / name).read_bytes())
 
 
 def _literal(field: Any, method: str) -> Any:

@@ -5,7 +5,10 @@ one from another is to find its name in the other's code, as Python would look i
 """
 
 import ast
+import builtins
 import functools
+import importlib.util
+import symtable
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -58,6 +61,20 @@ def follow(roots: Iterable[Definition], within: Collection[Path]) -> set[Definit
 def definitions_in(path: Path) -> list[Definition]:
     """List all definitions of a file."""
     return [(path, name) for name in read_module(path).definitions]
+
+
+def check_names(path: Path) -> None:
+    """Check that all names that a file uses are defined or imported, without running it.
+
+    Raises:
+        ValueError: lists every name that is not, and every import of what does not exist.
+    """
+    forget_files()
+    source = path.read_text(encoding="utf-8")
+    tree, name = ast.parse(source), path.relative_to(catalogue.ROOT)
+    mistakes = sorted({*_missing(tree), *_undefined(tree, symtable.symtable(source, "", "exec"))})
+    if mistakes:
+        raise ValueError("\n".join(f"{name}, line {line}: {text}" for line, text in mistakes))
 
 
 @functools.cache
@@ -157,3 +174,51 @@ def _bound(nodes: Iterable[ast.AST]) -> set[str]:
         elif not isinstance(node, ast.Lambda | ast.comprehension):
             waiting += ast.iter_child_nodes(node)
     return names
+
+
+def _missing(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield line and text of every import of a module, or of a name of ours, that is not there."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            wanted = [(alias.name, "*") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            wanted = [(node.module, alias.name) for alias in node.names]
+        else:
+            continue
+        for module, name in wanted:
+            package = module.partition(".")[0]
+            ours, path = (catalogue.ROOT / package).is_dir(), _file(tuple(module.split(".")))
+            if importlib.util.find_spec(package) is None or (ours and path is None):
+                yield node.lineno, f"there is no module {module!r} to import"
+            elif ours and path and name != "*" and not _file((*module.split("."), name)):
+                found = _parsed(path.read_text(encoding="utf-8"))
+                if name not in {*found.definitions, *found.imports}:
+                    offered = sorted(n for n in found.definitions if n[:1].isalpha())
+                    yield node.lineno, catalogue.unknown(f"name of {module}", name, offered)
+
+
+def _undefined(tree: ast.Module, top: symtable.SymbolTable) -> Iterator[tuple[int, str]]:
+    """Yield line and text of every name that no scope, import or builtin of Python defines."""
+    symbols, tables = list[symtable.Symbol](), [top]
+    for table in tables:
+        symbols += table.get_symbols()
+        tables += table.get_children()
+    of_file = [symbol for symbol in symbols if symbol.is_global()]
+    known = {s.get_name() for s in of_file if s.is_assigned() or s.is_imported()}
+    known |= {*dir(builtins), "__file__"}
+    if any(alias.name == "*" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
+           for alias in node.names):  # fmt: skip
+        return
+    unknown = {s.get_name() for s in of_file} - known
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id in unknown:
+            yield node.lineno, f"{node.id!r} is neither defined nor imported{_where(node.id)}"
+
+
+def _where(name: str) -> str:
+    """Say where a method may import a name from."""
+    for module in ("bench.ops", "bench.method"):
+        path = _file(tuple(module.split(".")))
+        if path and name in _parsed(path.read_text(encoding="utf-8")).definitions:
+            return f"; write: from {module} import {name}"
+    return ""

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import FiniteFloat, NonNegativeInt, TypeAdapter, ValidationError
 
 from bench.runs import catalogue
+from bench.runs.definitions import check_names
 from bench.runs.record import ConfigError
 
 
@@ -14,11 +15,16 @@ def published_settings(method: str, dataset: str) -> dict[str, Any]:
     """Read a method's hyperparameters on a data set as published: its defaults and its preset.
 
     Raises:
-        ConfigError: the method's file gives a default that cannot be read or has the wrong type.
+        ConfigError: the method's file cannot be read, or gives a default of the wrong type.
     """
     try:
         defaults = catalogue.default_settings(method)
-        return check_settings(method, defaults | catalogue.presets(method).get(dataset, {}))
+        presets = catalogue.presets(method).get(dataset, {})
+        check_names(catalogue.ROOT / f"methods/{method}.py")
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    try:
+        return check_settings(method, defaults | presets)
     except ValueError as error:
         raise ConfigError(f"methods/{method}.py: {error}") from None
 
@@ -57,6 +63,7 @@ def check_variants(method: str, given: Mapping[str, Any]) -> dict[str, list[Any]
     Raises:
         ValueError: lists every unknown name and every wrong value.
     """
+    catalogue.default_settings(method)  # a file that cannot be read is told once, not by setting
     checked, mistakes = {}, []
     for name, values in given.items():
         try:

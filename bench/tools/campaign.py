@@ -28,7 +28,7 @@ from bench.runs.record import AUTOATTACK, ConfigError, Engine
 from bench.runs.run import expand
 from bench.runs.stage import CostOptions, TrainOptions
 from bench.runs.suite import parse_suite, read_yaml
-from bench.stages.faults import MachineError
+from bench.stages.faults import MachineError, MethodError
 from bench.stages.machine import DeviceKind
 from bench.stages.running import Place, Task, execute, positive, summary
 from bench.stages.setup import WEIGHTS
@@ -243,11 +243,11 @@ def main(words: Sequence[str] | None = None) -> None:
         plans = [
             _plan(suite, args.retry_failed, args.data_dir, args.results) for suite in args.suite
         ]
+        pieces = order(plans)
         for plan in plans:
             _prepare(plan)
-    except (ConfigError, ValueError, OSError) as error:
+    except (ConfigError, ValueError, OSError, MethodError) as error:
         sys.exit(str(error))
-    pieces = order(plans)
     done = 0
     run = runner(Place(Path(), args.device, args.threads), args.engine, start + 60 * args.minutes)
     remain = start + 60 * args.minutes - time.monotonic()

@@ -4,12 +4,18 @@ import dataclasses
 import functools
 import math
 import statistics
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
 
+from bench.runs.catalogue import ROOT
 from bench.runs.record import AUTOATTACK, TRAIN, Config, Record
 from bench.runs.suite import Suite
+from bench.stages.faults import MethodError, described, place_in
 from workflows.plan import Plan, Work
+
+if TYPE_CHECKING:
+    from bench.method import Method
 
 RATE = 20e12  # operations a second: about a third of an H200's 67e12 in fp32; assumed, not measured
 SURVIVING = 0.5  # share of images that stand up to AutoAttack's first attacks; assumed
@@ -87,9 +93,8 @@ def train_hours(run: Config) -> float:
     """Estimate hours of training: a backward pass costs one forward pass for each gradient."""
     from bench.data import info
     from bench.runs.protocol import Protocol
-    from methods import load
 
-    method, protocol = load(run.method)(**run.settings), Protocol(**run.protocol)
+    method, protocol = _method(run), Protocol(**run.protocol)
     known = info(run.dataset)
     images = min(run.train_images or math.inf, known.train - protocol.validation)
     epochs = math.ceil(protocol.epochs / method.replays)
@@ -182,18 +187,39 @@ def _refused(run: Config) -> bool:
     from bench.data import info
     from bench.method import Run
     from bench.view import margin
-    from methods import load
 
     known = info(run.dataset)
     side = known.shape[1] + 2 * margin(known.augment, known.shape[1])
     canvas = None if known.augment.resized else (known.train, known.shape[0], side, side)
-    try:
-        load(run.method)(**run.settings).init(
-            Run(torch.device("meta"), (run.protocol["batch"], *known.shape), canvas, 1)
-        )
-    except ValueError:
-        return True
+    shape = Run(torch.device("meta"), (run.protocol["batch"], *known.shape), canvas, 1)
+    method = _method(run)
+    with _blamed(run.method):
+        try:
+            method.init(shape)
+        except ValueError:
+            return True
     return False
+
+
+def _method(run: Config) -> "Method":
+    from methods import load
+
+    with _blamed(run.method):
+        return load(run.method)(**run.settings)
+
+
+@contextmanager
+def _blamed(method: str) -> Iterator[None]:
+    """Make whatever a method's code raises one sentence with its place.
+
+    Raises:
+        MethodError: the code fails.
+    """
+    try:
+        yield
+    except Exception as error:
+        where = place_in(ROOT / f"methods/{method}.py", error)
+        raise MethodError(f"{where or method + ': '}{described(error)}") from error
 
 
 def _forward_hours(run: Config) -> float:

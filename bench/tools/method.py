@@ -6,8 +6,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from bench.runs.catalogue import ROOT, default_settings, unknown
+from bench.runs.catalogue import ROOT, default_settings, described, unknown
+from bench.runs.settings import published_settings
+from bench.stages.faults import place_in
 from methods import load, names
 
 HEAD = """# Methods
@@ -17,8 +20,8 @@ backward through the network per training image and batch. State is that of CIFA
 Defaults are the authors' own settings (`variant = official`); the SORA benchmark's stand below each
 box.
 
-| method | source | passes | state | settings |
-| --- | --- | --- | --- | --- |"""
+| method | family | source | passes | state | settings |
+| --- | --- | --- | --- | --- | --- |"""
 
 STUB = '''"""{title}: say in one line what is new about it."""
 
@@ -32,7 +35,9 @@ from bench.ops import box, ce, grad, project, uniform
 class {title}(Method):
     """Say in one sentence what the attack or the loss does.
 
-    Source: authors, venue, arXiv, commit of the code.
+    Source: authors, venue and year, arXiv number, commit of the code.
+    Cite: none
+    Family: single-step
 
         eta = U[-eps, eps]
         g   = grad_x CE(f(x + eta), y)
@@ -73,18 +78,89 @@ def new(name: str) -> Path:
 
 
 def check(name: str) -> int:
-    """Run the laws of tests/test_methods.py on a method; return pytest's exit code.
+    """Judge a method: its file, its format, and the laws; return 0 if it is sound.
 
     Raises:
-        ValueError: methods/ lacks a file of this name.
+        ValueError: methods/ lacks a file of this name, or no suite could use it; says why.
     """
     if name not in names():
         raise ValueError(unknown("method", name, names()))
-    command = [sys.executable, "-m", "pytest", "--tb=short", "--method", name]
-    laws = [*command, "tests/test_methods.py", "-k", f"{name}]"]
-    imports = [*command, "tests/test_architecture.py", "-k", "methods_import"]
-    results = [subprocess.run(tests, cwd=ROOT, check=False).returncode for tests in (laws, imports)]
-    return max(results)
+    published_settings(name, "")
+    lint, laws = _check_format(f"methods/{name}.py"), _check_laws(name)
+    return lint or laws
+
+
+def _check_format(file: str) -> int:
+    ruff = [sys.executable, "-m", "ruff"]
+    lint = subprocess.run(
+        [*ruff, "check", "--quiet", "--output-format", "concise", file], cwd=ROOT, check=False
+    )
+    layout = subprocess.run(
+        [*ruff, "format", "--check", "--quiet", file], cwd=ROOT, check=False, capture_output=True
+    )
+    if layout.returncode:
+        print(f"{file}: not in the project's format; write: ruff format {file}")
+    return lint.returncode or layout.returncode
+
+
+def _check_laws(name: str) -> int:
+    import pytest
+
+    file, verdict = f"methods/{name}.py", Verdict(ROOT / f"methods/{name}.py")
+    options = ["-p", "no:cacheprovider", "--tb=no", "--no-summary", "--method", name]
+    laws = [str(ROOT / f"tests/{tests}.py") for tests in ("test_methods", "test_architecture")]
+    code = int(pytest.main(["--rootdir", str(ROOT), *options, *laws], [verdict]))
+    if verdict.broken:
+        print(f"{file} breaks {verdict.text()}")
+    if code:
+        print(f"with tracebacks: python -m pytest tests/test_methods.py --method {name}")
+    return code
+
+
+class Verdict:
+    """Collects the laws that a method breaks, as a plugin of pytest.
+
+    A fault that breaks several laws is told once, with its last line in the method's file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.broken: dict[str, list[str]] = {}  # laws, by what they say
+        self.texts: dict[str, str] = {}
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        """Leave the tests that are laws, which take a method's name; called by pytest."""
+        items[:] = [item for item in items if "name" in item.fixturenames]
+
+    def pytest_runtest_makereport(self, item: Any, call: Any) -> None:
+        """Note a law that is broken; called by pytest after each phase of each test."""
+        if call.excinfo is None:
+            return
+        error = call.excinfo.value
+        said = str(error).partition("\n")[0]
+        said = said if isinstance(error, AssertionError) else f"{type(error).__name__}: {said}"
+        key = re.sub(r"[\d.]+", "", said)  # two laws see the same fault in other numbers
+        remedy = item.function.__doc__
+        text = place_in(self.path, error) + said + (f"\n  {remedy}" if remedy else "")
+        self.texts.setdefault(key, text)
+        self.broken.setdefault(key, []).append(_claim(item.originalname))
+
+    def text(self) -> str:
+        """Write a paragraph for each fault."""
+        count = sum(map(len, self.broken.values()))
+        told = [f"{count} law{'s' if count > 1 else ''}:"]
+        told += [f"- {_few(laws)}:\n  {self.texts[key]}" for key, laws in self.broken.items()]
+        return "\n".join(told)
+
+
+def _claim(test: str) -> str:
+    """Write a test's name as the claim that it is."""
+    return test.removeprefix("test_").replace("_", " ")
+
+
+def _few(laws: Sequence[str]) -> str:
+    rest = [f"and {len(laws) - 2} more"] if len(laws) > 3 else laws[2:]
+    return "; ".join([*laws[:2], *rest])
 
 
 def docs() -> str:
@@ -105,15 +181,14 @@ def docs() -> str:
     for name in names():
         kind = load(name)
         method, docstring = kind(), inspect.getdoc(kind) or ""
-        source = re.search(r"^Source: (.+?)\n\n", docstring, re.DOTALL | re.MULTILINE)
-        assert source, f"methods/{name}.py names no source"
         state = method.init(run)
         tensors = ", ".join(f"{k} {tuple(v.shape)}" for k, v in state.items())
         size = sum(v.nbytes for v in state.values())
         hyperparameters = ", ".join(f"{k} = {v}" for k, v in default_settings(name).items())
         cells = [
             f"[{name}](#{name})",
-            " ".join(source[1].split()),
+            described(name, "Family"),
+            described(name, "Source"),
             f"{method.cost.forward} / {method.cost.backward}",
             f"{tensors}: {_bytes(size)}" if tensors else "none",
             hyperparameters or "none",

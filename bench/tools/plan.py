@@ -17,6 +17,7 @@ from bench.runs.record import Config
 from bench.runs.run import expand
 from bench.runs.suite import Suite, parse_suite, read_yaml
 from bench.stages import machine
+from bench.stages.faults import MethodError
 from bench.tools.estimate import (
     RATE,
     STAGES,
@@ -174,15 +175,18 @@ def main(words: Sequence[str] | None = None) -> None:
         runs = expand(suite)
     except (ValueError, yaml.YAMLError) as error:
         sys.exit(str(error))
-    if args.readme:
-        body = readme(suite, estimates(suite, runs))
-        text = between_marks(args.readme.read_text(encoding="utf-8"), MARK, body)
-        write_bytes(args.readme, text.encode())
-    elif args.table:
-        print(table(suite, estimates(suite, runs)))
-    else:
-        folder = suite.data_folder
-        print(summary(Plan(suite, runs, data_dir=folder, results=args.results), _device()))
+    try:
+        if args.readme:
+            body = readme(suite, estimates(suite, runs))
+            text = between_marks(args.readme.read_text(encoding="utf-8"), MARK, body)
+            write_bytes(args.readme, text.encode())
+        elif args.table:
+            print(table(suite, estimates(suite, runs)))
+        else:
+            folder = suite.data_folder
+            print(summary(Plan(suite, runs, data_dir=folder, results=args.results), _device()))
+    except MethodError as error:
+        sys.exit(str(error))
 
 
 def _device() -> str:
