@@ -2,10 +2,12 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ from projects import (
     twin,
 )
 
+from bench.runs.protocol import PROTOCOLS
 from bench.runs.record import Record
 
 # It waits in its second step while a file called hold lies about, so that there is a middle to be
@@ -192,3 +195,46 @@ def test_a_killed_job_resumes_from_its_checkpoint_bit_for_bit(project, undisturb
     again = Record.read(project / "resumed/train.json").training
     assert (again.resumed, again.curves) == (1, record(undisturbed, "slow").training.curves)
     assert steps(project) == UPDATES + 1  # the step that the kill cut off, once more
+
+
+KILLS = 20
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_any_moment_change_no_bit(project):
+    (project / "methods/slow.py").write_text(SLOW)
+    run = {
+        "dataset": "digits", "architecture": "small_cnn", "width": 4, "seed": 0,
+        "method": "slow", "train_images": 1024,
+        "protocol": PROTOCOLS["smoke"].as_dict() | {"name": "kills", "epochs": 8},
+    }  # fmt: skip
+    words = ["--test-images", "64", "--probe-images", "16", "--checkpoint-seconds", "0"]
+    command = [sys.executable, "-m", "bench", "train", "--config", json.dumps(run), *words, "--out"]
+    rest = {"cwd": project, "env": environment(), "stderr": subprocess.DEVNULL}
+    subprocess.run([*command, "whole"], **rest, check=True)
+    (project / "steps").unlink()
+
+    draw, killed = random.Random(0), Counter()
+    while killed.total() < KILLS:
+        before, sent = steps(project), draw.choice(("SIGINT", "SIGTERM", "SIGKILL"))
+        # behind a & a shell has SIGINT ignored, which a child would inherit
+        job = subprocess.Popen(
+            [*command, "cut"],
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            **rest,
+        )
+        until(lambda job=job, before=before: steps(project) > before or job.poll() is not None)
+        time.sleep(draw.uniform(0, 0.03))
+        assert job.poll() is None, "it ended before it was killed"
+        job.send_signal(getattr(signal, sent))
+        assert job.wait(HANGS) != 0
+        assert not (project / "cut/train.json").exists()
+        killed[sent] += 1
+    assert len(killed) == 3
+    subprocess.run([*command, "cut"], **rest, check=True)
+    whole, cut = (Record.read(project / name / "train.json").training for name in ("whole", "cut"))
+    assert (cut.curves, cut.clean, cut.fgsm, cut.pgd10) == (
+        whole.curves, whole.clean, whole.fgsm, whole.pgd10,
+    )  # fmt: skip
+    assert cut.weights == whole.weights
+    assert len(cut.segments) == cut.resumed + 1 > KILLS // 2
