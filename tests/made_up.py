@@ -1,10 +1,11 @@
-"""Made-up records: for tests of tables and pages, a few of them or thousands."""
+"""Made-up suites and records: for tests of tables and pages, a few of them or thousands."""
 
 import dataclasses
 import json
 
 import numpy as np
 
+from bench.runs.catalogue import ROOT
 from bench.runs.record import (
     Attack,
     Best,
@@ -19,6 +20,7 @@ from bench.runs.record import (
     Training,
     Verdict,
 )
+from bench.runs.suite import Suite, parse_suite, read_yaml
 
 DATA = Data(checksum="c" * 64, official=True, train_images=100, test_images=50)
 ORIGIN = Origin(
@@ -27,6 +29,11 @@ ORIGIN = Origin(
     started="2026-11-21T00:00:00+00:00", seconds=1.0,
 )  # fmt: skip
 HOSTILE = "<script>alert('x')</script> & \"q\" | 50 % $x_1$ \\end{table}"
+
+
+def digits_suite(**changes) -> Suite:
+    """The suite of 8x8 digits, changed."""
+    return parse_suite(read_yaml(ROOT / "workflows/config/digits.yaml") | changes)
 
 
 def config(method="fgsm", seed=0, settings=None, **changes):

@@ -9,11 +9,10 @@ import pytest
 from bench.runs.files import write_bytes, write_json
 from bench.runs.record import Config, Record, build, radius
 from bench.runs.run import expand
-from bench.runs.suite import parse_suite
 
 
 def a_record(**changes):
-    run = expand(parse_suite({"methods": ["fgsm"]}))[0]
+    run = expand(made_up.digits_suite(methods=["fgsm"]))[0]
     head = {"stage": "train", "run": run.run_id, "config": run, "status": "done"}
     return Record(**(head | changes))
 

@@ -3,16 +3,12 @@
 import json
 
 import pytest
+from made_up import digits_suite
 
 from bench.runs import catalogue
 from bench.runs.record import ConfigError
 from bench.runs.run import expand, parse_run
 from bench.runs.settings import check_settings
-from bench.runs.suite import parse_suite
-
-
-def suite(**changes):
-    return parse_suite(changes)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +25,7 @@ def test_a_methods_own_impossible_setting_is_told_before_anything_runs(
     (tmp_path / "methods").mkdir()
     stub = f"class Mine(Method):\n    {source}\n"
     (tmp_path / "methods/mine.py").write_text(stub)
-    chosen = suite(methods=["fgsm"]).model_copy(update={"methods": ["mine"]})
+    chosen = digits_suite(methods=["fgsm"]).model_copy(update={"methods": ["mine"]})
     monkeypatch.setattr(catalogue, "ROOT", tmp_path)
     with pytest.raises(ConfigError) as caught:
         expand(chosen)
@@ -46,10 +42,10 @@ def test_a_setting_may_be_none(tmp_path, monkeypatch):
 
 def test_presets_are_taken_by_suites_and_by_hand(monkeypatch):
     monkeypatch.setattr(catalogue, "presets", lambda method: {"digits": {"tau": 0.5}})
-    (run,) = expand(suite(methods=["sora"]))
+    (run,) = expand(digits_suite(methods=["sora"]))
     assert run.settings["tau"] == 0.5
     assert parse_run(json.dumps(run.as_dict() | {"settings": {}})) == run
-    (run,) = expand(suite(methods=["sora"], method_args={"sora": {"tau": 0.1}}))
+    (run,) = expand(digits_suite(methods=["sora"], method_args={"sora": {"tau": 0.1}}))
     assert run.settings["tau"] == 0.1
 
 
@@ -65,7 +61,7 @@ def test_a_method_derived_from_another_is_refused_at_planning(tmp_path, monkeypa
     """Its settings, and changes of the other, would go unseen."""
     (tmp_path / "methods").mkdir()
     (tmp_path / "methods/pgd3.py").write_text("class PGD3(PGD10):\n    steps: int = 3\n")
-    chosen = suite(methods=["fgsm"]).model_copy(update={"methods": ["pgd3"]})
+    chosen = digits_suite(methods=["fgsm"]).model_copy(update={"methods": ["pgd3"]})
     monkeypatch.setattr(catalogue, "ROOT", tmp_path)
     with pytest.raises(ConfigError, match=r"derived from Method by that .*: class PGD3\(PGD10\)"):
         expand(chosen)
