@@ -17,6 +17,10 @@ CONFIG =
 # Two workers, each with the fixtures of whole files; one that crashes ends the tests.
 WORKERS = -n 2 --dist loadfile --max-worker-restart 0
 
+# What `make lock` resolves with; files that name no index serve everybody.
+COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet
+
 # What `make benchmark` times AutoAttack on; any folder of results/runs will do.
 RUN ?=
 
@@ -73,9 +77,9 @@ check-method: $(READY)  ## try a method against the laws, in seconds: make check
 	$(BIN)/python -m bench method check $(NAME)
 
 lock: $(READY)  ## resolve requirements/*.in again
-	for name in lock uv; do $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet \
-		requirements/$$name.in -o requirements/$$name.txt; done
+	$(COMPILE) requirements/lock.in -o requirements/lock.txt
+	$(COMPILE) requirements/uv.in -o requirements/uv.txt
+	$(COMPILE) --no-deps requirements/data.in -o requirements/data.txt
 
 schema: $(READY)  ## write the schemas of suites and records from their types
 	$(BIN)/python -m bench schema
@@ -86,10 +90,11 @@ clean:  ## remove the environment and the working results; published records sta
 workflows/config/%.yaml:
 	@echo "there is no suite '$*'; choose from: $$(cd workflows/config && ls *.yaml | grep -v schema | sed 's/.yaml//' | xargs)" && false
 
-$(READY): requirements/lock.txt requirements/uv.txt
-	@echo "building $(VENV) from requirements/lock.txt (about a minute)"
+$(READY): requirements/lock.txt requirements/data.txt requirements/uv.txt
+	@echo "building $(VENV) from requirements/*.txt (about a minute)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "onestep needs CPython >= 3.11; try: make PYTHON=python3.11")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
-	@$(BIN)/uv pip sync -q --python $(BIN)/python --compile-bytecode --require-hashes requirements/lock.txt
+	@$(BIN)/uv pip sync -q --python $(BIN)/python --compile-bytecode --require-hashes \
+		requirements/lock.txt requirements/data.txt
 	@touch $@

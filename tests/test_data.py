@@ -14,7 +14,15 @@ from bench.runs import catalogue
 
 @pytest.mark.parametrize(
     "dataset",
-    ["imagenet100", "imagenet100_cmc", "pathmnist", "svhn", "tiny_imagenet", "tissuemnist"],
+    [
+        "imagenet100",
+        "imagenet100_cmc",
+        "mnist_5k",
+        "pathmnist",
+        "svhn",
+        "tiny_imagenet",
+        "tissuemnist",
+    ],
 )
 def test_what_is_known_can_be_read_without_torch(dataset):
     info = data.info(dataset)

@@ -1,6 +1,7 @@
 """The grid: from a suite to its runs, their ids, and the threads of their jobs."""
 
 import pytest
+from made_up import digits_suite
 
 from bench.runs import catalogue
 from bench.runs.record import Record
@@ -9,16 +10,12 @@ from bench.runs.suite import parse_suite, read_yaml
 from workflows import plan
 
 
-def suite(**changes):
-    return parse_suite(changes)
-
-
 def ids(**changes):
-    return [run.run_id for run in expand(suite(**changes))]
+    return [run.run_id for run in expand(digits_suite(**changes))]
 
 
 def test_the_grid_is_the_product_of_its_axes():
-    runs = expand(suite(methods=["fgsm", "sora"], seeds=[0, 1, 2], eps=[8, 16]))
+    runs = expand(digits_suite(methods=["fgsm", "sora"], seeds=[0, 1, 2], eps=[8, 16]))
     assert len(runs) == 2 * 3 * 2
     assert len({run.folder for run in runs}) == 12
 
@@ -43,14 +40,14 @@ def test_a_run_id_is_the_configuration_and_nothing_else():
 
 
 def test_without_radii_every_data_set_has_its_own():
-    runs = expand(suite(datasets=["cifar10", "tissuemnist", "digits"], eps=None))
+    runs = expand(digits_suite(datasets=["cifar10", "tissuemnist", "digits"], eps=None))
     usual = {(run.dataset, run.eps) for run in runs}
     assert usual == {("cifar10", "8/255"), ("tissuemnist", "3/255"), ("digits", "51/255")}
 
 
 def test_an_architectures_protocol_comes_before_a_data_sets():
     runs = expand(
-        suite(
+        digits_suite(
             datasets=["cifar10", "tiny_imagenet"],
             architectures=["small_cnn", "vit"],
             methods=["fgsm"],
@@ -74,7 +71,7 @@ def test_published_records_keep_their_run_ids():
     assert records
     for record in records:
         assert record.config.run_id == record.run
-    named = {run.as_dict()["seed"]: run.run_id for run in expand(suite(methods=["fgsm"]))}
+    named = {run.as_dict()["seed"]: run.run_id for run in expand(digits_suite(methods=["fgsm"]))}
     assert named[0] in {record.run for record in records}
 
 
@@ -98,7 +95,7 @@ def test_a_slice_of_a_suite_keeps_the_settings_of_those_left():
 
 def test_a_list_of_values_is_a_run_of_each():
     args = {"sora": {"tau": [0.01, 0.02], "rule": ["paper", "code"], "theta": 0.1}}
-    runs = expand(suite(methods=["fgsm", "sora"], seeds=[0, 1], method_args=args))
+    runs = expand(digits_suite(methods=["fgsm", "sora"], seeds=[0, 1], method_args=args))
     assert len({run.run_id for run in runs}) == len(runs) == 2 * (1 + 2 * 2)
     found = [(run.settings["tau"], run.settings["rule"], run.settings["theta"])
              for run in runs if run.method == "sora" and run.seed == 0]  # fmt: skip
@@ -122,6 +119,6 @@ def test_cores_are_shared_out_and_none_is_promised_twice(
     monkeypatch, cores, given, gpus, threads, alone
 ):
     monkeypatch.setattr(plan, "visible_gpus", lambda environ: gpus)
-    two = suite(methods=["fgsm", "sora"], seeds=[0], threads=given)
+    two = digits_suite(methods=["fgsm", "sora"], seeds=[0], threads=given)
     planned = plan.Plan(two, expand(two), data_dir=".data", cores=cores)
     assert (planned.threads, planned.alone) == (threads, alone)

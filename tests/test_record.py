@@ -9,12 +9,11 @@ import pytest
 from bench.runs.files import write_bytes
 from bench.runs.record import Record, Score, radius
 from bench.runs.run import expand
-from bench.runs.suite import parse_suite
 from bench.runs.typed import build
 
 
 def a_record(**changes):
-    run = expand(parse_suite({"methods": ["fgsm"]}))[0]
+    run = expand(made_up.digits_suite(methods=["fgsm"]))[0]
     head = {"stage": "train", "run": run.run_id, "config": run, "status": "failed"}
     return Record(**(head | changes))
 

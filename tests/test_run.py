@@ -4,14 +4,14 @@ import json
 import math
 
 import pytest
+from made_up import digits_suite
 
 from bench.runs.protocol import PROTOCOLS
 from bench.runs.record import ConfigError
 from bench.runs.run import expand, parse_run
-from bench.runs.suite import parse_suite
 
 MINE = {"name": "mine", "epochs": 2, "batch": 8, "lr_start": 0.0, "lr_peak": 0.1}
-SORA = expand(parse_suite({"methods": ["sora"]}))[0]
+SORA = expand(digits_suite(methods=["sora"]))[0]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,6 @@ def test_a_configuration_by_hand_is_completed_and_checked():
 
 
 def test_a_suite_whose_last_batch_has_one_image_is_refused():
-    suite = parse_suite({"methods": ["fgsm"], "train_images": 129})
     with pytest.raises(ConfigError, match="129 training images of digits in batches of 64 leave"):
-        expand(suite)
-    assert expand(parse_suite({"methods": ["fgsm"], "train_images": 130}))
+        expand(digits_suite(methods=["fgsm"], train_images=129))
+    assert expand(digits_suite(methods=["fgsm"], train_images=130))

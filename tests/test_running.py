@@ -26,7 +26,7 @@ from bench.steplog import Diverged
 
 PGD = "--evaluation pgd50_10"
 AS_MADE_UP = ("--test-images", "50", "--probe-images", "10")  # images of made_up.training
-RUN = expand(parse_suite({"methods": ["fgsm"]}))[0]
+RUN = expand(made_up.digits_suite(methods=["fgsm"]))[0]
 
 
 @pytest.fixture

@@ -4,17 +4,13 @@ import json
 import shutil
 
 import pytest
+from made_up import digits_suite
 
 from bench.runs import catalogue
 from bench.runs.definitions import check_names
 from bench.runs.record import ConfigError
 from bench.runs.run import expand, parse_run
 from bench.runs.settings import check_settings, check_variants
-from bench.runs.suite import parse_suite
-
-
-def suite(**changes):
-    return parse_suite(changes)
 
 
 @pytest.fixture
@@ -24,7 +20,7 @@ def write(tmp_path, monkeypatch):
     def plan(source):
         (tmp_path / "methods").mkdir()
         (tmp_path / "methods/mine.py").write_text(source)
-        chosen = suite(methods=["fgsm"]).model_copy(update={"methods": ["mine"]})
+        chosen = digits_suite(methods=["fgsm"]).model_copy(update={"methods": ["mine"]})
         monkeypatch.setattr(catalogue, "ROOT", tmp_path)
         with pytest.raises(ConfigError) as caught:
             expand(chosen)
@@ -189,10 +185,10 @@ def test_a_setting_may_be_none(tmp_path, monkeypatch):
 
 def test_presets_are_taken_by_suites_and_by_hand(monkeypatch):
     monkeypatch.setattr(catalogue, "presets", lambda method: {"digits": {"tau": 0.5}})
-    (run,) = expand(suite(methods=["sora"]))
+    (run,) = expand(digits_suite(methods=["sora"]))
     assert run.settings["tau"] == 0.5
     assert parse_run(json.dumps(run.as_dict() | {"settings": {}})) == run
-    (run,) = expand(suite(methods=["sora"], method_args={"sora": {"tau": 0.1}}))
+    (run,) = expand(digits_suite(methods=["sora"], method_args={"sora": {"tau": 0.1}}))
     assert run.settings["tau"] == 0.1
 
 

@@ -36,7 +36,7 @@ def test_one_name_is_a_list_of_one():
 
 def test_without_a_suite_the_default_is_meant():
     assert parse_suite({"methods": ["sora"]}).suite == "default"
-    assert parse_suite({}).datasets == ["digits"]
+    assert parse_suite({}).datasets == ["mnist_5k"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Small CNN: three convolutions for 8x8 digits; about 57,000 parameters at the default width."""
+"""Small CNN: three convolutions; about 57,000 parameters for 8x8 digits at the default width."""
 
 from torch import nn
 
