@@ -31,10 +31,10 @@ STAGES = (TRAIN, AUTOATTACK)
 # fields of a record that name the machine and the code
 PROVENANCE = ("device", "torch", "cuda", "python", "threads", "engine", "library", "method_code",
               "bench_code", "commit", "dirty")  # fmt: skip
-# fields that are no results: provenance, and what the stage cost
+# fields that are no results, provenance and what the stage cost, or that older records lack
 NOT_COMPARED = {*PROVENANCE, "method_source", "train_seconds", "data_seconds", "probe_seconds",
                 "attack_seconds", "peak_bytes", "state_bytes", "resumed",
-                "segments", "weights", "digest", "warnings"}  # fmt: skip
+                "answers", "segments", "weights", "digest", "warnings"}  # fmt: skip
 
 
 class StageComparison(NamedTuple):
