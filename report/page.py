@@ -224,6 +224,7 @@ def _row(row: Row, columns: Sequence[str], reasons: Shared) -> dict[str, Any]:
         "status": row.status,
         "reason": row.reason,
         "notes": [note.text for note in row.notes],
+        "badges": row.badges,
         "collapse": row.collapse,
         "collapsed": row.collapsed,
         "cells": [_cell(row.cells[key], reasons) for key in columns],

@@ -13,9 +13,16 @@ from bench.runs.record import AUTOATTACK, TRAIN, Config
 from report import ranks
 from report.collect import RunRecords
 from report.columns import Column
-from report.notes import CurrentCode, Note, has_learned, image_count, notes
+from report.notes import DOUBT_IDS, CurrentCode, Note, has_learned, image_count, notes
 from report.sources import family
 from report.statistic import Statistic, image_verdicts, statistic
+
+
+def _share(outcome: str, verdicts: Sequence[str]) -> str:
+    """Name an outcome, and of how many seeds it is, unless of all."""
+    count = verdicts.count(outcome)
+    return outcome if count == len(verdicts) else f"{outcome} {count} of {len(verdicts)}"
+
 
 NOT_LEARNED = "did not learn"  # in any of its seeds
 
@@ -54,6 +61,22 @@ class Row:
     def doubts(self) -> list[Note]:
         """Its notes that evaluation.masking raised."""
         return [note for note in self.notes if note.is_doubt]
+
+    @property
+    def badges(self) -> list[tuple[str, bool]]:
+        """What must be seen beside the name: a word or two each, and whether it is bad news."""
+        ids = {note.id for note in self.notes}
+        verdicts = [training.verdict.outcome for run in self.runs if run.has(TRAIN)
+                    if (training := run.records[TRAIN].training)]  # fmt: skip
+        found = [(_share(outcome, verdicts), True) for outcome in ("collapsed", "recovered")
+                 if outcome in verdicts]  # fmt: skip
+        if self.status not in ("done", "not run"):
+            found.append(("out of memory" if self.status == "oom" else self.status, True))
+        if ids & {*DOUBT_IDS} - {"learning"}:
+            found.append(("masked?", True))
+        if "unofficial data" in ids:
+            found.append(("unofficial", True))
+        return [*found, ("n = 1", False)] if "one seed" in ids else found
 
     @property
     def rank_text(self) -> str:

@@ -317,6 +317,18 @@ def test_rows_of_others_stand_apart_and_are_filtered_alike(opened, results, tmp_
     assert rows.count() == 0
 
 
+@pytest.mark.parametrize(("width", "height"), [(1300, 900), (1920, 1080), (390, 844)])
+def test_rank_name_badges_and_headline_are_seen_at_any_width(opened, width, height):
+    page = opened()
+    page.set_viewport_size({"width": width, "height": height})
+    right = page.evaluate("""[...document.querySelectorAll("tr[data-row]")].flatMap(row =>
+      [...row.querySelectorAll('[data-column=rank], th button, .badge, [data-column=autoattack]')]
+        .map(cell => cell.getBoundingClientRect()).map(box => [box.left, box.right]))""")
+    assert len(right) > 3 * 16
+    assert min(left for left, _ in right) >= 0
+    assert max(right for _, right in right) <= width
+
+
 def test_a_narrow_window_scrolls_the_table_and_not_the_page(opened):
     page = opened()
     page.set_viewport_size({"width": 390, "height": 844})

@@ -1,10 +1,13 @@
 """Rows: label, rank, tie group, collapse and family."""
 
+import dataclasses
+
 import pytest
 from made_up import config, done, training, write
 from tables import row_of, tables
 
 from bench.runs import catalogue
+from bench.runs.record import Episode, Verdict
 from report import sources
 
 
@@ -39,6 +42,29 @@ def test_collapse_counts_seeds_and_names_the_epoch(tmp_path):
         done(tmp_path / "runs", config(seed=seed), aa=10.0, onset=onset)
     row = row_of(tmp_path)
     assert row.collapse == "1 of 3 (epoch 5)"
+
+
+def test_badges_say_the_worst_in_a_word(tmp_path):
+    runs = tmp_path / "runs"
+    for seed, onset in enumerate((None, 0)):
+        done(runs, config("fgsm", seed=seed), aa=10.0, onset=onset)
+    done(runs, config("multigrad"), aa=10.0, onset=0)
+    back = Verdict(collapsed=False, onset_epoch=None, episodes=[Episode(first=0, last=0, depth=1)])
+    write(runs, config("sora"), "train", training=dataclasses.replace(training(), verdict=back))
+    done(runs, config("elle"), aa=10.0, clean=10.0, fgsm=10.0, pgd10=10.0)
+    done(runs, config("nuat"), aa=50.0, fgsm=20.0)  # a step does more than ten
+    write(runs, config("atas"), "train", status="diverged", reason="loss is nan")
+    done(runs, config("trades"), aa=50.0)
+    (group,) = tables(tmp_path)
+    assert {row.label: [text for text, _ in row.badges] for row in group.rows} == {
+        "fgsm": ["collapsed 1 of 2", "masked?"],
+        "multigrad": ["collapsed", "masked?", "n = 1"],
+        "sora": ["recovered"],
+        "elle": ["did not learn", "n = 1"],
+        "nuat": ["masked?", "n = 1"],
+        "atas": ["diverged"],
+        "trades": ["n = 1"],
+    }
 
 
 def test_a_row_that_did_not_learn_in_any_seed_has_no_rank(tmp_path):

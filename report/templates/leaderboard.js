@@ -195,7 +195,8 @@ function line({row, rank}) {
       "aria-label": `show ${row.label}`, onchange: () => hide(row.key)})),
     el("td", {title: rankNote(row), "data-column": "rank"}, rank),
     el("th", {scope: "row"}, el("button", {type: "button", class: "link",
-      onclick: () => set({run: row.runs[0]})}, row.label)),
+      onclick: () => set({run: row.runs[0]})}, row.label),
+    ...row.badges.map(([text, bad]) => el("span", {class: bad ? "badge bad" : "badge"}, text))),
     el("td", {class: bad, "data-column": "collapse"}, row.collapse),
     ...view.columns.map((column, i) => cellOf(row, column, i)),
     el("td", {"data-column": "n"}, String(value(row, "n"))),
@@ -227,7 +228,7 @@ function drawHead() {
       const sorted = state.sort === key;
       const up = sorted ? direction() !== "up" : isRising(key);
       return el("th", {scope: "col", class: ["method", "collapse", "status"].includes(key) ? "text" : null,
-        "aria-sort": sorted ? (direction() === "up" ? "ascending" : "descending") : null},
+        "data-column": key, "aria-sort": sorted ? (direction() === "up" ? "ascending" : "descending") : null},
       el("button", {type: "button", title: meaning, "data-sort": key,
         onclick: () => set({sort: key, dir: up === isRising(key) ? "" : up ? "up" : "down"})}, name));
     }),
