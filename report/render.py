@@ -29,7 +29,7 @@ from report.outside import Outside, read
 from report.page import details, view
 from report.papers import paper_reports
 
-TOP = 8  # rows of each group that a terminal is shown
+TOP = 24  # rows of each group that a terminal is shown
 MARK = "leaderboard"  # in the README
 
 
@@ -153,13 +153,13 @@ def summary(results: Path, found: list[Group]) -> str:
         facts = group.facts.texts
         images = f"AutoAttack on {facts['attacked_images'] or 'no'} images"
         lines += ["", f"{group.name} ({facts['data']} data, {images})"]
-        lines.append(
-            f"  {'':4}{'method':26}{'AutoAttack':>16}{'clean':>16}{'PGD-10':>16}  collapsed"
-        )
+        lines.append(f"  {'':4}{'method':26}{'AutoAttack':>16}{'clean':>16}{'PGD-10':>16}")
         for row in group.rows[:TOP]:
             numbers = "".join(f"{row.cells[k].text:>16}" for k in ("autoattack", "clean", "pgd10"))
-            status = "" if row.status == "done" else f"  {row.status}"
-            lines.append(f"  {row.rank_text:<4}{row.label:26}{numbers}  {row.collapse}{status}")
+            bad = ", ".join(text for text, is_bad in row.badges if is_bad)
+            lines.append(f"  {row.rank_text:<4}{row.label:26}{numbers}  {bad}".rstrip())
+        if len(group.rows) > TOP:
+            lines.append(f"  and {len(group.rows) - TOP} more rows, on the page")
         if any(note.id == "one seed" for row in group.rows for note in row.notes):
             lines.append("  rows with one seed are indicative only")
     paths = [results / f"leaderboard.{kind}" for kind in ("html", "md", "csv")]

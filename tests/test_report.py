@@ -128,6 +128,16 @@ def test_what_others_report_is_shown_and_a_fault_of_theirs_costs_no_page(page):
     assert "30.00" in html
 
 
+def test_the_summary_shows_what_collapsed_and_how_many_rows_it_leaves_out(tmp_path, monkeypatch):
+    done(tmp_path / "runs", config("sora"), aa=40.0)
+    done(tmp_path / "runs", config("fgsm"), aa=0.0, onset=0, pgd10=0.0)
+    write(tmp_path / "runs", config("elle"), "train", status="diverged", reason="loss is nan")
+    lines = render.summary(tmp_path, tables(tmp_path)).splitlines()
+    assert [line.split()[-1] for line in lines[3:6]] == ["60.00", "collapsed", "diverged"]
+    monkeypatch.setattr(render, "TOP", 1)
+    assert "  and 2 more rows, on the page" in render.summary(tmp_path, tables(tmp_path))
+
+
 def test_the_summary_names_the_files_and_the_first_row(page):
     text = render.summary(page, tables(page))
     assert "sora" in text
