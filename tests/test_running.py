@@ -43,6 +43,26 @@ def execute(tmp_path, monkeypatch):
     return run
 
 
+def test_a_damaged_record_is_moved_aside_and_made_again(execute, tmp_path):
+    record = execute(made_up.training, *AS_MADE_UP)
+    path = tmp_path / "run/train.json"
+    for damage in ("", path.read_text().replace('"accuracy": 90.0', '"accuracy": 150')):
+        path.write_text(damage)
+        assert execute(made_up.training, *AS_MADE_UP).training == record.training
+        assert (tmp_path / "run/train.unreadable").read_text() == damage
+        assert "train.json is now train.unreadable, and" in (tmp_path / "log").read_text()
+
+
+def test_a_record_of_a_newer_version_is_left_alone(execute, tmp_path):
+    execute(made_up.training, *AS_MADE_UP)
+    path = tmp_path / "run/train.json"
+    newer = path.read_text().replace('"schema": 1', '"schema": 2')
+    path.write_text(newer)
+    with pytest.raises(SystemExit, match="a newer onestep made it"):
+        execute(made_up.training, *AS_MADE_UP)
+    assert path.read_text() == newer
+
+
 def raising(error):
     def work():
         raise error

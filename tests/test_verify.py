@@ -145,7 +145,7 @@ def test_all_ones_are_rejected(run, data_dir):
 
 def test_weights_of_another_run_are_rejected(run, other, data_dir):
     shutil.copy(other / "model.safetensors", run / "model.safetensors")
-    assert failed(run, data_dir) == ["the weights fit the network"]
+    assert failed(run, data_dir) == ["the weights are the recorded ones"]
     rewrite(run, "train", lambda r: dataclasses.replace(  # as records were before
         r, training=dataclasses.replace(r.training, weights={})
     ))  # fmt: skip
@@ -255,7 +255,7 @@ def test_a_broken_image_that_stands_again_is_rejected(run, data_dir):
 
 def test_broken_files_are_rejected(run, data_dir):
     (run / "model.safetensors").write_bytes(b"no weights")
-    assert failed(run, data_dir) == ["the weights fit the network"]
+    assert failed(run, data_dir) == ["the weights are the recorded ones"]
     (run / "train.json").write_text("{")
     assert failed(run, data_dir) == ["both records can be read"]
 

@@ -73,6 +73,10 @@ class Config:
             yield str(error)
 
 
+class NewerRecordError(ValueError):
+    """A record was made by a newer version, which may know what this one does not."""
+
+
 class ConfigError(ValueError):
     """A suite's or a run's configuration is wrong; the text lists every mistake."""
 
@@ -377,8 +381,11 @@ class Record:
             if mistakes:
                 raise ValueError("; ".join(mistakes))
         except ValueError as error:
-            newer = next(_newer(content), error)
-            raise ValueError(f"{path} is no valid record: {newer}") from None
+            if newer := next(_newer(content), ""):
+                raise NewerRecordError(f"{path} is no valid record: {newer}") from None
+            raise ValueError(
+                f"{path} is no valid record: {error}; remove it to have it made again"
+            ) from None
         return record
 
 

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, get_args
 from bench.runs import catalogue
 from bench.runs.fingerprints import method_fingerprint
 from bench.runs.locks import lease, run_lock
-from bench.runs.record import Config, Record, Status
+from bench.runs.record import Config, NewerRecordError, Record, Status
 from bench.runs.run import parse_run
 from bench.runs.stage import Flag, Options, Stage, flags_of, stage, stages
 from bench.stages import faults, machine
@@ -90,7 +90,7 @@ def execute(task: Task, place: Place) -> Record:
             run_lock(task.folder, task.stage.name, reads=reads, say=warn),
             lease(0 if place.device == "cpu" else 1, os.environ, say=warn),
         ):
-            record = None if task.again else _finished(task, code)
+            record = None if task.again else _finished(task, code, say)
             if record is not None:
                 say(f"{task.record} is done already; --again does it again")
                 task.record.touch()
@@ -277,11 +277,22 @@ def _failure(error: BaseException, job: Job) -> tuple[Status, str]:
     return "failed", described
 
 
-def _finished(task: Task, code: str) -> Record | None:
-    """Read the task's record if it is done, as by a job that went on after its Snakemake ended."""
+def _finished(task: Task, code: str, say: Callable[[str], None]) -> Record | None:
+    """Read the task's record if it is done, as by a job that went on after its Snakemake ended.
+
+    A damaged record is moved aside; one of a newer version is an error.
+    """
     if not task.record.is_file():
         return None
-    record = Record.read(task.record)
+    try:
+        record = Record.read(task.record)
+    except NewerRecordError:
+        raise
+    except ValueError as error:
+        aside = task.record.with_suffix(".unreadable")
+        task.record.replace(aside)
+        say(f"{task.record.name} is now {aside.name}, and the stage is done again: {error}")
+        return None
     if record.config != task.config:
         raise ValueError(
             f"{task.folder} holds run {record.run}, of another configuration; choose another --out"

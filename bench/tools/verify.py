@@ -88,7 +88,10 @@ def verify(
     try:
         net = setup.trained(job).net
     except ValueError as error:
-        return [*checks, Check("the weights fit the network", holds=False, found=repr(str(error)))]
+        return [
+            *checks,
+            Check("the weights are the recorded ones", holds=False, found=repr(str(error))),
+        ]
     x, y = setup.test_images(job, loaded, attack.n)
     checks.append(_check_clean(net, x, y, attack, batch))
     if not _accepted(checks):
