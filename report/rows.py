@@ -150,6 +150,7 @@ def _row(
         notes=notes(runs, attacked=cells["autoattack"].n, unofficial=unofficial, current=current),
     )
     _add_collapse(row)
+    _add_learning(row)
     _add_absences(row)
     return row
 
@@ -168,6 +169,13 @@ def _add_collapse(row: Row) -> None:
         row.collapse += f"; {back} recovered"
 
 
+def _add_learning(row: Row) -> None:
+    """Give a row in which no seed learned something that status."""
+    learned = [learned for run in row.runs if (learned := has_learned(run)) is not None]
+    if learned and not any(learned):
+        row.status = NOT_LEARNED
+
+
 def _add_absences(row: Row) -> None:
     """Tell why training or AutoAttack of some seeds is missing."""
     absences = [
@@ -178,9 +186,6 @@ def _add_absences(row: Row) -> None:
     ]
     # a stage is skipped because another one failed, which tells more
     absences = [absence for absence in absences if absence.id != "skipped"] or absences
-    learned = [learned for run in row.runs if (learned := has_learned(run)) is not None]
-    if learned and not any(learned):
-        row.status = NOT_LEARNED
     if absences:
         row.status = absences[0].id
         row.reason = "; ".join(dict.fromkeys(absence.text for absence in absences))

@@ -6,7 +6,6 @@ made), and the report joins them by run id. ``Record.read`` is the one reader: i
 against its type and range, and what belongs together against each other.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -381,7 +380,7 @@ class Record:
             if mistakes:
                 raise ValueError("; ".join(mistakes))
         except ValueError as error:
-            if newer := next(_newer(content), ""):
+            if newer := _newer(content):
                 raise NewerRecordError(f"{path} is no valid record: {newer}") from None
             raise ValueError(
                 f"{path} is no valid record: {error}; remove it to have it made again"
@@ -389,12 +388,15 @@ class Record:
         return record
 
 
-def _newer(content: bytes) -> Iterator[str]:
-    """Yield a message if a record was made by a newer version; its other mistakes are none then."""
-    with contextlib.suppress(ValueError):
+def _newer(content: bytes) -> str | None:
+    """Say that a newer version made a record, whose other mistakes are none then; None if not."""
+    try:
         given = parse(dict[str, Any], content, "record").get("schema")
-        if type(given) is int and given > SCHEMA:
-            yield f"a newer onestep made it (schema {given}, here {SCHEMA}); update onestep"
+    except ValueError:
+        return None
+    if type(given) is not int or given <= SCHEMA:
+        return None
+    return f"a newer onestep made it (schema {given}, here {SCHEMA}); update onestep"
 
 
 def stage_names() -> list[str]:
