@@ -9,20 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.runs.record import AUTOATTACK, TRAIN, Config
-from report import ranks
+from bench.runs.record import AUTOATTACK, TRAIN, Config, Verdict
+from report import ranks, verdicts
 from report.collect import RunRecords
 from report.columns import Column
 from report.notes import DOUBT_IDS, CurrentCode, Note, has_learned, image_count, notes
 from report.sources import family
 from report.statistic import Statistic, image_verdicts, statistic
-
-
-def _share(outcome: str, verdicts: Sequence[str]) -> str:
-    """Name an outcome, and of how many seeds it is, unless of all."""
-    count = verdicts.count(outcome)
-    return outcome if count == len(verdicts) else f"{outcome} {count} of {len(verdicts)}"
-
 
 NOT_LEARNED = "did not learn"  # in any of its seeds
 
@@ -66,10 +59,7 @@ class Row:
     def badges(self) -> list[tuple[str, bool]]:
         """What must be seen beside the name: a word or two each, and whether it is bad news."""
         ids = {note.id for note in self.notes}
-        verdicts = [training.verdict.outcome for run in self.runs if run.has(TRAIN)
-                    if (training := run.records[TRAIN].training)]  # fmt: skip
-        found = [(_share(outcome, verdicts), True) for outcome in ("collapsed", "recovered")
-                 if outcome in verdicts]  # fmt: skip
+        found = verdicts.badges([verdict.outcome for verdict in _verdicts(self)])
         if self.status not in ("done", "not run"):
             found.append(("out of memory" if self.status == "oom" else self.status, True))
         if ids & {*DOUBT_IDS} - {"learning"}:
@@ -155,18 +145,19 @@ def _row(
     return row
 
 
+def _verdicts(row: Row) -> list[Verdict]:
+    trained = [run.records[TRAIN].training for run in row.runs if run.has(TRAIN)]
+    return [training.verdict for training in trained if training]
+
+
 def _add_collapse(row: Row) -> None:
     """Count the seeds that collapsed, and name the epochs, from 1, in which it began."""
-    trained = [run.records[TRAIN].training for run in row.runs if run.has(TRAIN)]
-    verdicts = [training.verdict for training in trained if training]
-    if not verdicts:
+    found = _verdicts(row)
+    if not found:
         return
-    row.collapsed = sum(v.collapsed for v in verdicts), len(verdicts)
-    onsets = [v.onset_epoch + 1 for v in verdicts if v.onset_epoch is not None]
-    epochs = f" (epoch {', '.join(map(str, sorted(onsets)))})" if onsets else ""
-    row.collapse = f"{len(onsets)} of {len(verdicts)}{epochs}"
-    if back := sum(v.outcome == "recovered" for v in verdicts):
-        row.collapse += f"; {back} recovered"
+    row.collapsed = sum(v.collapsed for v in found), len(found)
+    onsets = [v.onset_epoch + 1 for v in found if v.onset_epoch is not None]
+    row.collapse = verdicts.counted([v.outcome for v in found], onsets)
 
 
 def _add_learning(row: Row) -> None:

@@ -1,6 +1,7 @@
 """The page in a real browser, opened from disk, without network."""
 
 import csv
+import dataclasses
 import io
 import itertools
 import re
@@ -11,7 +12,8 @@ import time
 import pytest
 from made_up import HOSTILE, SEEDS, SMOKE, config, done, suite, write
 
-from report import render
+from report import benchmark, render
+from report.benchmark import NOTHING
 from report.outside import Outside
 
 CHROMIUM = next(
@@ -197,7 +199,7 @@ def test_text_of_records_never_becomes_markup(opened):
     assert "2 forward, 2 backward" in page.get_by_role("dialog").inner_text()
     page.keyboard.press("Escape")
     failed = opened("#status=failed")
-    assert HOSTILE in failed.locator("td.notes").inner_text()
+    assert HOSTILE in failed.locator("#table td.notes").inner_text()
     failed.locator("tbody [data-row] th button").click()
     log = failed.locator("#drawer pre").filter(has_text="the last line").inner_text()
     assert log.count(HOSTILE) == 29
@@ -303,7 +305,8 @@ def test_the_skip_link_leads_to_the_table(opened):
 
 def test_rows_of_others_stand_apart_and_are_filtered_alike(opened, results, tmp_path):
     found, records = render.gather(results)
-    (tmp_path / "page.html").write_text(render.page(found, records.runs, outside=[OUTSIDE]))
+    others = dataclasses.replace(NOTHING, rows=[OUTSIDE])
+    (tmp_path / "page.html").write_text(render.page(found, records.runs, others=others))
     page = opened("", tmp_path / "page.html")
     rows = page.locator("#outside-rows tr")
     assert rows.count() == 1
@@ -315,6 +318,20 @@ def test_rows_of_others_stand_apart_and_are_filtered_alike(opened, results, tmp_
         assert rows.count() == 1
     page.locator('select[data-key="data"]').select_option("digits")
     assert rows.count() == 0
+
+
+def test_a_benchmark_stands_there_with_its_collapses_and_not_among_our_rows(opened, results):
+    page = opened()
+    others = benchmark.read()
+    assert page.locator("#outside-rows tr").count() == len(others.rows)
+    assert others.statement in page.locator("#outside-statement").inner_text()
+    row = page.locator("#outside-rows tr").filter(has_text="ZeroGrad").first
+    assert row.locator(".badge.bad").all_inner_texts() == ["collapsed"]
+    assert "48.0, 11.8" in row.inner_text()
+    assert row.locator("a").get_attribute("href") == others.rows[0].link
+    assert "ZeroGrad" not in page.locator("#table").inner_text()
+    page.locator('input[data-key="q"]').fill("zerograd")
+    page.wait_for_function("document.querySelectorAll('#outside-rows tr').length === 3")
 
 
 @pytest.mark.parametrize(("width", "height"), [(1300, 900), (1920, 1080), (390, 844)])

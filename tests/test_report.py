@@ -11,7 +11,7 @@ from tables import rows_of, tables
 
 from bench.runs import catalogue
 from bench.runs.record import Evaluation, Score
-from report import figures, render
+from report import benchmark, figures, render
 from report.collect import collect
 from report.columns import COLUMNS, SHORT
 from report.groups import frame, groups
@@ -29,8 +29,9 @@ def page(tmp_path):
 
 def test_the_page_is_one_file_that_asks_for_nothing(page):
     html = (page / "leaderboard.html").read_text()
-    # both name addresses, and fetch none
+    # they name addresses, and fetch none
     ours = html.replace(figures.script(), "").replace("https://vega.github.io/schema", "")
+    ours = ours.replace(benchmark.read().rows[0].link, "")
     assert not re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=|url\(|https?:", ours)
     assert ours != html
     assert "30.00" in html
@@ -126,6 +127,25 @@ def test_what_others_report_is_shown_and_a_fault_of_theirs_costs_no_page(page):
     html = (page / "leaderboard.html").read_text()
     assert "Broken.json" in html
     assert "30.00" in html
+
+
+def test_a_damaged_file_of_the_benchmark_costs_its_rows_alone(page, monkeypatch):
+    monkeypatch.setattr("report.benchmark.FOLDER", page / "none")
+    render.render(page)
+    html = (page / "leaderboard.html").read_text()
+    assert "what others report" in html
+    assert "fastat.toml" in html
+    assert "30.00" in html
+
+
+def test_what_others_report_is_written_beside_our_tables(page):
+    render.render(page)
+    rows = pd.read_csv(page / "leaderboard.outside.csv")
+    assert len(rows) == len(benchmark.read().rows)
+    text = (page / "leaderboard.md").read_text()
+    assert benchmark.read().statement in text
+    assert text.count("[FastAT_Benchmark](https://") == len(rows)
+    assert "FastAT_Benchmark" not in (page / "leaderboard.csv").read_text()
 
 
 def test_the_summary_shows_what_collapsed_and_how_many_rows_it_leaves_out(tmp_path, monkeypatch):

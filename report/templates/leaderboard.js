@@ -188,6 +188,9 @@ function rankNote(row) {
 
 const notes = row => [...row.notes, row.reason].filter(Boolean).join("; ");
 
+const badges = row =>
+  row.badges.map(([text, bad]) => el("span", {class: bad ? "badge bad" : "badge"}, text));
+
 function line({row, rank}) {
   const bad = row.collapsed?.[0] ? "text bad" : "text";
   return el("tr", {"data-row": row.key},
@@ -196,7 +199,7 @@ function line({row, rank}) {
     el("td", {title: rankNote(row), "data-column": "rank"}, rank),
     el("th", {scope: "row"}, el("button", {type: "button", class: "link",
       onclick: () => set({run: row.runs[0]})}, row.label),
-    ...row.badges.map(([text, bad]) => el("span", {class: bad ? "badge bad" : "badge"}, text))),
+    ...badges(row)),
     el("td", {class: bad, "data-column": "collapse"}, row.collapse),
     ...view.columns.map((column, i) => cellOf(row, column, i)),
     el("td", {"data-column": "n"}, String(value(row, "n"))),
@@ -264,6 +267,10 @@ function drawTable(groups) {
 const size = eps => eps.split("/").map(Number).reduce((part, whole) => part / whole);
 const plain = text => String(text).toLowerCase().replace(/[^a-z0-9]/g, "");
 
+function reported(mean, sd) {
+  return mean === null ? el("td", {class: "none"}, "not reported") : el("td", {}, number(mean, sd));
+}
+
 function drawOutside() {
   const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
   const rows = view.outside.filter(row =>
@@ -274,13 +281,17 @@ function drawOutside() {
     && words.every(word => `${row.name} ${row.venue} ${row.architecture}`.toLowerCase().includes(word)));
   $("outside").hidden = !view.outside.length;
   $("outside-rows").replaceChildren(...rows.map(row => el("tr", {},
-    el("th", {scope: "row"}, row.name), ...["dataset", "architecture", "norm", "eps"].map(name =>
-      el("td", {class: "text"}, String(row[name] ?? "-"))),
-    ...["clean", "autoattack"].map(name => el("td", {class: row[name] === null ? "none" : null,
-      title: row[name] === null ? "not reported" : null},
-    row[name] === null ? "not reported" : row[name].toFixed(2))),
-    ...["source", "venue", "footnote"].map(name =>
-      el("td", {class: "text notes"}, String(row[name] ?? ""))))));
+    el("th", {scope: "row"}, row.name, ...badges(row)),
+    ...["dataset", "architecture", "norm", "eps"].map(name => el("td", {class: "text"}, row[name])),
+    reported(row.clean, row.clean_sd), reported(row.pgd10, row.pgd10_sd),
+    reported(row.autoattack, row.autoattack_sd),
+    el("td", {}, ...row.held_out_last === null ? ["-"]
+      : [`${row.held_out_best.toFixed(1)}, `, el("b", {}, row.held_out_last.toFixed(1))]),
+    el("td", {class: "text"}, row.collapse || "-"),
+    el("td", {}, row.seconds === null ? "-" : row.seconds.toFixed(0)),
+    el("td", {}, row.memory_gb === null ? "-" : row.memory_gb.toFixed(2)),
+    el("td", {class: "text notes"}, row.link ? el("a", {href: row.link}, row.source) : row.source),
+    ...["venue", "footnote"].map(name => el("td", {class: "text notes"}, row[name])))));
   $("outside-count").textContent = `${rows.length} of ${view.outside.length} rows`;
 }
 
