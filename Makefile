@@ -10,6 +10,9 @@ SUITE_FILE = workflows/config/$(SUITE).yaml
 OPTIONS = --cores $(CORES) --configfile $(SUITE_FILE)
 # An activated environment for every program below, without asking the user to activate one.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+unexport PYTHONSAFEPATH  # the programs are modules of this folder
+# A container may set none, and Snakemake does not start without.
+export HOME ?= /tmp
 
 # What `make plan` lays over a suite: keys and values as for `snakemake --config`, without spaces inside.
 CONFIG =

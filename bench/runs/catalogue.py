@@ -4,6 +4,7 @@ It reads constants off syntax trees instead of importing the files, and uses the
 only, because Snakemake reads it before every run and, on clusters, in every job.
 """
 
+import argparse
 import ast
 import difflib
 import functools
@@ -112,6 +113,27 @@ def training_images(dataset: str) -> int:
 def data_folder() -> str:
     """Name the default folder of official and prepared data: $ONESTEP_DATA or .data."""
     return os.environ.get("ONESTEP_DATA") or ".data"
+
+
+def home(folder: str) -> str:
+    """Put a user's home for a ~ at the front of a folder's name, which not every shell has done.
+
+    Raises:
+        ValueError: there is no such user, or no home.
+    """
+    try:
+        return str(Path(folder).expanduser())
+    except RuntimeError:
+        text = f"{folder} begins with ~, and no home is known for it; write it out"
+        raise ValueError(text) from None
+
+
+def folder(text: str) -> Path:
+    """Convert the name of a folder as a user gives it, as a type for argparse."""
+    try:
+        return Path(home(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 @functools.cache

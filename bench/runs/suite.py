@@ -114,8 +114,12 @@ class Suite(BaseModel):
         default_factory=dict,
         description="Hyperparameters other than published, by method; a list means a run of each.",
     )
-    data_dir: str | None = Field(
-        default=None, description="Where official files are; null: $ONESTEP_DATA or .data."
+    data_dir: Annotated[
+        str | None, AfterValidator(lambda given: catalogue.home(given or catalogue.data_folder()))
+    ] = Field(
+        default=None,
+        validate_default=True,
+        description="Where official files are; null: $ONESTEP_DATA or .data.",
     )
     threads: PositiveInt | None = Field(
         default=None, description="CPU threads of a job; null: Snakemake's cores shared out."
@@ -128,7 +132,7 @@ class Suite(BaseModel):
     @property
     def data_folder(self) -> str:
         """Folder of the official files and of the prepared ones."""
-        return self.data_dir or catalogue.data_folder()
+        return str(self.data_dir)
 
     @field_validator("gpus")
     @classmethod

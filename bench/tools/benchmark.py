@@ -130,6 +130,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--attack-images", type=int, default=100)
     parser.add_argument("--attack-batch", type=int, default=256)
     parser.add_argument("--attack-repetitions", type=int, default=1)
-    parser.add_argument("--data-dir", type=Path, default=catalogue.data_folder())
+    parser.add_argument("--data-dir", type=catalogue.folder, default=catalogue.data_folder())
     parser.add_argument("--out", type=Path, required=True, help="file for the record, .json")
     return parser
