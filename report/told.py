@@ -27,7 +27,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """A run that is trained and learned something."""
+    """A run that is trained and learned something; others have nothing to tell."""
 
     training: Training
     sweep: Evaluation | None
@@ -74,9 +74,11 @@ class Told:
     @property
     def outcome(self) -> str:
         """What became of the runs, in words."""
-        n = counted(len(self.runs))
         if not self.runs:
             return self.row.reason or self.row.status
+        n = counted(len(self.runs))
+        if lacking := len(self.row.runs) - len(self.runs):
+            n += f" ({lacking} more learned nothing or did not end)"
         if self.collapsed:
             since = ", ".join(map(str, self.onsets))
             return f"{len(self.collapsed)} of {n} collapsed, from epoch {since} on"

@@ -77,6 +77,8 @@ def test_radii_of_a_sweep_are_an_option_that_older_records_lack():
     wanted = dataclasses.replace(usual, images=40)
     assert sweep.state(old, wanted, CODE) == "done"
     assert sweep.state(old, dataclasses.replace(wanted, radii="0,8"), CODE) == "stale options"
+    body = dataclasses.replace(old.measure, settings={"radii": "0,8"})
+    assert sweep.options_of(dataclasses.replace(old, measure=body)).radii == "0,8"
     assert stage("pgd50_10").options_for(suites[1]).radii is None
 
 

@@ -133,6 +133,11 @@ def test_a_run_that_did_not_learn_holds_nothing(page, tmp_path):
     assert "sora (did not learn)" in told.all_said(told_again)
 
 
+def test_a_run_that_is_missing_or_learned_nothing_is_not_passed_over(page):
+    words, _ = page([True, True], [False] * 3)
+    assert "fgsm: 2 of 2 runs (1 more learned nothing or did not end) collapsed" in words
+
+
 def test_beside_it_stands_a_method_without_any_spell_if_there_is_one(page, tmp_path):
     page([True] * 3, recovers=True)
     (_, sora) = told.tell(story.runs_of(CONFIGS, tmp_path), SUITE.methods)
