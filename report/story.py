@@ -23,7 +23,7 @@ SUITE = catalogue.ROOT / "workflows/config/story.yaml"
 MEANINGS = {
     "fgsm": "one full step",
     "fgsm_rs": "one step from a random start",
-    "grad_align": "one full step, and a loss that punishes gradients which turn within the ball",
+    "grad_align": "one full step, and a loss that punishes gradients which turn nearby",
     "sora": "one step from a random start, shorter where the loss turned out to bend",
     "pgd2": "two steps",
 }
