@@ -27,7 +27,7 @@ COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-has
 # What `make benchmark` times AutoAttack on; any folder of results/runs will do.
 RUN ?=
 
-.PHONY: help leaderboard test coverage check format plan benchmark report readme docs new-method check-method lock schema clean
+.PHONY: help leaderboard story test coverage check format plan benchmark report readme docs new-method check-method lock schema clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,9 @@ help:  ## list these commands
 leaderboard: $(READY) $(SUITE_FILE)  ## train, attack, cost and rank: the whole default suite, no download, no GPU
 	@if [ -t 2 ]; then quiet="rules host"; else quiet="rules progress host"; fi; \
 	$(BIN)/snakemake $(OPTIONS) --quiet $$quiet && $(BIN)/python -m bench report --summary
+
+story:  ## what catastrophic overfitting is: 15 runs on MNIST, and results/story.html
+	@$(MAKE) --no-print-directory leaderboard SUITE=story && $(BIN)/python -m bench story
 
 test: $(READY)  ## run all unmarked tests
 	$(BIN)/python -m pytest $(WORKERS) --durations 20
@@ -88,7 +91,7 @@ schema: $(READY)  ## write the schemas of suites and records from their types
 	$(BIN)/python -m bench schema
 
 clean:  ## remove the environment and the working results; published records stay
-	rm -rf $(VENV) .snakemake results/runs results/logs results/stale results/tables results/leaderboard.* results/paper_report.* results/plan.json
+	rm -rf $(VENV) .snakemake results/runs results/logs results/stale results/tables results/leaderboard.* results/story.html results/paper_report.* results/plan.json
 
 workflows/config/%.yaml:
 	@echo "there is no suite '$*'; choose from: $$(cd workflows/config && ls *.yaml | grep -v schema | sed 's/.yaml//' | xargs)" && false

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.runs.record import AUTOATTACK, COST, TRAIN, Epoch, Expense, Record, Training
+from bench.runs.record import AUTOATTACK, COST, SWEEP, TRAIN, Epoch, Expense, Record, Training
 from bench.runs.stage import stages
 from report import sources
 from report.collect import RunRecords
@@ -289,7 +289,7 @@ def _training(training: Training) -> dict[str, Any]:
 
 def _sweep(run: RunRecords) -> dict[str, list[list[float | None]]]:
     """List accuracy by attack and radius, as pairs of radius in 1/255 and percent."""
-    record = run.records.get("eps_sweep")
+    record = run.records.get(SWEEP)
     found: dict[str, list[list[float | None]]] = {}
     for name, score in (record.measure.scores if record and record.measure else {}).items():
         attack, _, radius = name.partition(" ")

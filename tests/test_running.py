@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -25,6 +26,7 @@ from bench.stages.job import Job, Refused, Skipped
 from bench.steplog import Diverged
 
 PGD = "--evaluation pgd50_10"
+SWEEP = "--evaluation eps_sweep"
 AS_MADE_UP = ("--test-images", "50", "--probe-images", "10")  # images of made_up.training
 RUN = expand(made_up.digits_suite(methods=["fgsm"]))[0]
 
@@ -281,7 +283,8 @@ def trained(tmp_path_factory):
         ("attack", "autoattack", "--images 3 --batch 2 --seed 1", "--images 3 --mode fast"),
         ("cost", "cost", "--repetitions 2", "--repetitions 3"),
         ("evaluate", "pgd50_10", f"{PGD} --images 2", f"{PGD} --images 3"),
-        ("evaluate", "eps_sweep", "--evaluation eps_sweep", "--evaluation eps_sweep --seed 1"),
+        ("evaluate", "eps_sweep", SWEEP, f"{SWEEP} --seed 1"),
+        ("evaluate", "eps_sweep", f"{SWEEP} --radii 0,8", f"{SWEEP} --radii 0,9"),
     ],
 )  # fmt: skip
 def test_a_stage_is_done_again_when_asked_with_other_options(
@@ -291,6 +294,19 @@ def test_a_stage_is_done_again_when_asked_with_other_options(
     assert not trained(program, record, *words.split())
     assert trained(program, record, *other.split())
     assert not trained(program, record, *other.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (f"{SWEEP} --radii 8,255", "'8,255' is no list of whole numbers from 0 to 254"),
+        (f"{SWEEP} --radii 8/255", "'8/255' is no list of whole numbers from 0 to 254"),
+        (f"{PGD} --radii 8", "pgd50_10 takes no radii, only eps_sweep does"),
+    ],
+)
+def test_radii_that_are_none_or_mean_nothing_are_refused(trained, words, said):
+    with pytest.raises(SystemExit, match=re.escape(said)):
+        trained("evaluate", words.split()[1], *words.split())
 
 
 @pytest.mark.parametrize("precision", ["bf16", "tf32"])
