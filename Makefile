@@ -14,7 +14,7 @@ unexport PYTHONSAFEPATH  # the programs are modules of this folder
 # A container may set none, and Snakemake does not start without.
 export HOME ?= /tmp
 
-# What `make plan` lays over a suite: keys and values as for `snakemake --config`, without spaces inside.
+# What `make plan` and `make status` lay over a suite: keys and values as for `snakemake --config`, without spaces inside.
 CONFIG =
 
 # Two workers, each with the fixtures of whole files; one that crashes ends the tests.
@@ -27,14 +27,13 @@ COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-has
 # What `make benchmark` times AutoAttack on; any folder of results/runs will do.
 RUN ?=
 
-.PHONY: help leaderboard story test coverage check format plan benchmark report readme docs new-method check-method lock schema clean
+.PHONY: help leaderboard story test coverage check format plan status benchmark report readme docs new-method check-method lock schema clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 leaderboard: $(READY) $(SUITE_FILE)  ## train, attack, cost and rank: the whole default suite, no download, no GPU
-	@if [ -t 2 ]; then quiet="rules host"; else quiet="rules progress host"; fi; \
-	$(BIN)/snakemake $(OPTIONS) --quiet $$quiet && $(BIN)/python -m bench report --summary
+	@$(BIN)/snakemake $(OPTIONS)
 
 story:  ## what catastrophic overfitting is: 15 runs on MNIST, and results/story.html
 	@$(MAKE) --no-print-directory leaderboard SUITE=story && $(BIN)/python -m bench story
@@ -58,16 +57,17 @@ format: $(READY)  ## bring all files into the project's format
 	$(BIN)/snakefmt Snakefile workflows
 
 plan: $(READY) $(SUITE_FILE)  ## what would run: make plan SUITE=cifar10 CONFIG='seeds=[0]'
-	@said=$$($(BIN)/snakemake $(OPTIONS) --dry-run --quiet rules host reason --config $(CONFIG) 2>&1) || { echo "$$said"; exit 1; }; \
-	echo "$$said" | sed -n -e '/^Nothing/p' -e '/^job  /,/^total/p' | sed '/^total/q'
 	@$(BIN)/python -m bench plan --configfile $(SUITE_FILE) --config $(CONFIG)
+
+status: $(READY) $(SUITE_FILE)  ## what is done, runs, failed and waits: make status SUITE=cifar10
+	@$(BIN)/python -m bench status --configfile $(SUITE_FILE) --config $(CONFIG)
 
 benchmark: $(READY)  ## how fast training and AutoAttack are here: make benchmark RUN=results/runs/...
 	$(BIN)/python -m bench benchmark --threads $$(nproc) $(if $(RUN),--attack-run $(RUN)) \
 		--out results/published/benchmarks/$$(date +%Y-%m-%d-%H%M).json
 
 report: $(READY) $(SUITE_FILE)  ## render the page from whatever has finished
-	@$(BIN)/snakemake report $(OPTIONS) --quiet rules progress host && $(BIN)/python -m bench report --summary
+	@$(BIN)/snakemake report $(OPTIONS)
 
 readme: $(READY)  ## write the tables of published records and of costs into README.md
 	$(BIN)/python -m bench report --readme README.md

@@ -11,6 +11,7 @@ from bench.runs.run import expand
 from bench.runs.stage import evaluations
 from bench.runs.suite import parse_suite
 from workflows.plan import Plan
+from workflows.terminal import take_over
 
 settle()
 try:
@@ -25,6 +26,7 @@ plan = Plan(
     data_dir=suite.data_folder,
     cores=workflow.cores,
 )
+take_over(plan, workflow)
 
 
 wildcard_constraints:

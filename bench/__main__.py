@@ -13,6 +13,7 @@ STAGES = ("train", "attack", "evaluate", "cost")
 COMMANDS = {stage: f"bench.stages.{stage}" for stage in STAGES} | {
     "data": "bench.tools.data",
     "plan": "bench.tools.plan",
+    "status": "bench.tools.status",
     "campaign": "bench.tools.campaign",
     "reproduce": "bench.tools.reproduce",
     "verify": "bench.tools.verify",

@@ -1,7 +1,8 @@
 """Render the leaderboard from the records of finished stages: python -m bench report
 
-Writes leaderboard.html, .md and .csv, what others report as leaderboard.outside.csv, and a LaTeX
-table for each group, below results/. Runs that are planned, running or failed have rows too.
+Writes leaderboard.html, .md and .csv, what others report as leaderboard.outside.csv, a LaTeX table
+for each group, and leaderboard.txt for terminals, below results/. Runs that are planned, running or
+failed have rows too.
 """
 
 import argparse
@@ -9,7 +10,6 @@ import dataclasses
 import datetime
 import functools
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,12 @@ import pandas as pd
 from markupsafe import Markup
 
 from bench.runs import catalogue, fingerprints
+from bench.runs.ending import Ending, Named, shortened, title
 from bench.runs.files import between_marks, write_bytes
+from bench.runs.record import AUTOATTACK, TRAIN
 from report import benchmark, figures
 from report.benchmark import NOTHING, Reported
-from report.collect import Collection, RunRecords, collect
+from report.collect import NOT_RUN, Collection, RunRecords, collect
 from report.columns import SHORT
 from report.environment import templates
 from report.groups import Group, frame, groups
@@ -32,11 +34,12 @@ from report.page import details, view
 from report.papers import paper_reports
 
 TOP = 24  # rows of each group that a terminal is shown
+TABLES = 4  # groups that it is shown
 MARK = "leaderboard"  # in the README
 
 
-def render(results: Path) -> list[Group]:
-    """Render the records below a folder; return the groups that stand on the page.
+def render(results: Path) -> Ending:
+    """Render the records below a folder; return what has become of this machine's runs.
 
     Raises:
         OSError: writing to the folder failed.
@@ -56,7 +59,23 @@ def render(results: Path) -> list[Group]:
     for group in found:
         name = file_name(group)
         write_bytes(results / "tables" / f"{name}.tex", latex(group, SHORT, name).encode())
-    return found
+    text = "\n".join([summary(results, found), *faults])
+    write_bytes(results / "leaderboard.txt", text.encode())
+    return ending(records.runs, results / "logs")
+
+
+def ending(runs: list[RunRecords], logs: Path) -> Ending:
+    """Sum up the stages of this machine's runs."""
+    said = Ending("runs here")
+    for run in [run for run in runs if not run.published]:
+        for stage in run.records.keys() | run.broken.keys() | {TRAIN, AUTOATTACK}:
+            name, log = title(run.config, stage), logs / run.folder / f"{stage}.log"
+            record, fault = run.records.get(stage), run.broken.get(stage)
+            if record is None or fault:
+                said.left.append(Named(name, log, shortened(fault or "")))
+            else:
+                said.add(record.status, record.reason, name, log)
+    return said
 
 
 def gather(results: Path) -> tuple[list[Group], Collection]:
@@ -164,7 +183,8 @@ def file_name(group: Group) -> str:
 def summary(results: Path, found: list[Group]) -> str:
     """Write the top of each table and the paths of the files, for a terminal."""
     lines = []
-    for group in [group for group in found if group.planned] or found:
+    groups = [group for group in found if group.planned] or found
+    for group in groups[:TABLES]:
         facts = group.facts.texts
         images = f"AutoAttack on {facts['attacked_images'] or 'no'} images"
         lines += ["", f"{group.name} ({facts['data']} data, {images})"]
@@ -175,8 +195,12 @@ def summary(results: Path, found: list[Group]) -> str:
             lines.append(f"  {row.rank_text:<4}{row.label:26}{numbers}  {bad}".rstrip())
         if len(group.rows) > TOP:
             lines.append(f"  and {len(group.rows) - TOP} more rows, on the page")
+        lines += [f"  {row.label}: {shortened(row.reason)}" for row in group.rows
+                  if row.reason and row.status != NOT_RUN.id]  # fmt: skip
         if any(note.id == "one seed" for row in group.rows for note in row.notes):
             lines.append("  rows with one seed are indicative only")
+    if len(groups) > TABLES:
+        lines += ["", f"and {len(groups) - TABLES} more tables, on the page"]
     paths = [results / f"leaderboard.{kind}" for kind in ("html", "md", "csv")]
     paths += [results / "tables" / f"{file_name(group)}.tex" for group in found]
     return "\n".join([*lines, "", *map(str, paths)])
@@ -196,14 +220,11 @@ def _script_safe(value: Any) -> Markup:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Render the page, or print the summary, or write the README, as the flags ask."""
+    """Render the page and print its top, or write the README."""
     parser = argparse.ArgumentParser(
         prog="python -m bench report", description="Render the leaderboard from the records."
     )
     parser.add_argument("--results", type=Path, default=Path("results"))
-    parser.add_argument(
-        "--summary", action="store_true", help="print the top of the tables, no more"
-    )
     parser.add_argument("--readme", type=Path, help="write the published tables into this file")
     args = parser.parse_args(words)
     if args.readme:
@@ -211,10 +232,8 @@ def main(words: Sequence[str] | None = None) -> None:
         text = readme(published.runs, args.readme.read_text(encoding="utf-8"))
         write_bytes(args.readme, text.encode())
         return
-    if args.summary:
-        found, records = gather(args.results)
-        print(summary(args.results, found))
-        for fault in records.faults:
-            print(fault, file=sys.stderr)
-        return
-    render(args.results)
+    said = render(args.results)
+    print((args.results / "leaderboard.txt").read_text(encoding="utf-8"))
+    page = args.results / "leaderboard.html"
+    print(said.line(page=f"the page: {page}", retry="snakemake ... --config retry_failed=true",
+                    go_on=f"snakemake does it; the page so far: {page}"))  # fmt: skip

@@ -16,6 +16,7 @@ SUITES = [path for path in SUITES if path.stem != "schema"]
 PROJECT = ("Snakefile", "bench", "evaluation", "methods", "profiles", "report", "workflows")
 SMOKE = ("--configfile", "workflows/config/smoke.yaml")
 FULL = (*SMOKE, "--config", "evaluations=[pgd50_10,eps_sweep]")
+LOUD = ("--quiet", "host")  # Snakemake says what it does
 SLURM = ("--workflow-profile", "profiles/slurm")
 HANGS = 3600.0  # seconds; what takes longer is not slow
 SNAKEMAKE = (sys.executable, "-m", "snakemake", "--cores", "2")
@@ -55,12 +56,11 @@ def environment():
 
 def snakemake(folder, *words, ok=True):
     done = subprocess.run(
-        [*SNAKEMAKE, *words], cwd=folder, env=environment(), capture_output=True, text=True,
-        timeout=HANGS,
+        [*SNAKEMAKE, *words], cwd=folder, env=environment(), stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, timeout=HANGS,
     )  # fmt: skip
-    text = done.stdout + done.stderr
-    assert (done.returncode == 0) == ok, text
-    return text
+    assert (done.returncode == 0) == ok, done.stdout
+    return done.stdout
 
 
 def bench(folder, *words, code=0):
@@ -88,7 +88,7 @@ def jobs(said):
 
 def left(folder, *words):
     """Stages that a dry run plans."""
-    return jobs(snakemake(folder, *words, "--dry-run"))
+    return jobs(snakemake(folder, *words, "--dry-run", *LOUD))
 
 
 def count(found):

@@ -203,6 +203,29 @@ def test_a_record_that_cannot_be_read_is_left(plan):
     assert "(1 train, 4 autoattack, 2 cost)" in summary(plan)
 
 
+def test_a_plan_says_why_each_stage_is_left(plan):
+    finish(plan, "train")
+    finish(plan, "autoattack", batch=3)
+    for work in (work for work in plan.work if work.stage.name == "cost"):
+        made_up.wanted(plan, work, status="failed", reason="x").write(plan.file(work).parent)
+    plan.file(plan.work[0]).write_text("{")
+    work = plan.work[1]
+    record = made_up.wanted(plan, work)
+    origin = dataclasses.replace(record.origin, method_code="another")
+    dataclasses.replace(record, origin=origin).write(plan.file(work).parent)
+    again = over(plan.results, retry_failed=True, evaluations=["pgd50_10"])
+    why = "why: 2 train (1 damaged, 1 stale code), 4 autoattack (4 stale options), "
+    assert f"{why}4 pgd50_10 (4 new), 2 cost (2 failed before)\n" in summary(again)
+
+
+def test_a_plan_ends_with_the_command_that_does_it(tmp_path, capsys):
+    call("--results", str(tmp_path), "--config", "seeds=[0, 1]")
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("left: 10 of 10 stages of suite smoke; fgsm seed 0, digits, train; ")
+    assert "; and 7 more; to do it: snakemake --configfile " in last
+    assert last.endswith("smoke.yaml --config 'seeds=[0, 1]'")
+
+
 def test_disk_is_one_byte_a_pixel():
     assert estimate.disk_bytes(["cifar10"]) == 60_000 * 3072
     assert estimate.disk_bytes(["imagenet100"]) > 130_000 * 3 * 256**2

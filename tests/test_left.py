@@ -59,6 +59,23 @@ def changed(project):
     return plan, words
 
 
+WHY = {1: "stale code", 2: "stale options", 3: "stale options", 5: "stale options", 6: "new",
+       15: "skipped before", 16: "new"}  # fmt: skip
+
+
+def test_a_plan_knows_why_a_stage_is_left(project):
+    plan, _ = changed(project)
+    for seed, reason in WHY.items():
+        works = {work.stage.name: work for work in plan.work if work.config.seed == seed}
+        assert plan.why(works[CHANGES[seed][0]]) == reason
+        if CHANGES[seed][0] == "train":
+            assert plan.why(works["autoattack"]) == "reads what is left"
+    assert plan.why(plan.work[0]) is None
+    again = Plan(plan.suite.model_copy(update={"again": True}), plan.runs.values(),
+                 data_dir=".data", results=plan.results)  # fmt: skip
+    assert again.why(again.work[0]) == "again"
+
+
 def seeds_of(works):
     return sorted((work.config.seed, work.stage.name) for work in works)
 

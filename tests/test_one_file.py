@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 
-from projects import SMOKE, bench, count, edit, jobs, record, snakemake
+from projects import LOUD, SMOKE, bench, count, edit, jobs, record, snakemake
 
 from bench.runs import catalogue
 from bench.runs.record import Record
@@ -61,7 +61,7 @@ def evaluate(net, x, y, task):
 
 def test_an_evaluation_is_one_file(project):
     (project / "evaluation/attacks/noise.py").write_text(NOISE)
-    said = snakemake(project, *SMOKE, "--config", "methods=[fgsm]", "evaluations=[noise]")
+    said = snakemake(project, *SMOKE, "--config", "methods=[fgsm]", "evaluations=[noise]", *LOUD)
     assert count(jobs(said)) == {("noise", "fgsm"): 1}  # its rule; nothing else is stale
     (path,) = (project / "results/runs/digits/small_cnn/fgsm").glob("*/noise.json")
     assert json.loads(path.read_text())["measure"]["scores"]["noise"]["n"] == 4

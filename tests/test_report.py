@@ -10,6 +10,7 @@ from made_up import HOSTILE, config, done, write
 from tables import rows_of, tables
 
 from bench.runs import catalogue
+from bench.runs.ending import Ending
 from bench.runs.record import Evaluation, Score
 from report import benchmark, figures, render
 from report.collect import collect
@@ -109,7 +110,7 @@ def test_any_score_of_a_later_evaluation_is_a_column_and_a_sweep_is_none(page):
 
 
 def test_nothing_done_renders_too(tmp_path):
-    assert render.render(tmp_path) == []
+    assert render.render(tmp_path) == Ending("runs here")
     assert "No records yet" in (tmp_path / "leaderboard.html").read_text()
     assert (tmp_path / "leaderboard.csv").exists()
 
@@ -156,6 +157,31 @@ def test_the_summary_shows_what_collapsed_and_how_many_rows_it_leaves_out(tmp_pa
     assert [line.split()[-1] for line in lines[3:6]] == ["60.00", "collapsed", "diverged"]
     monkeypatch.setattr(render, "TOP", 1)
     assert "  and 2 more rows, on the page" in render.summary(tmp_path, tables(tmp_path))
+
+
+def test_the_summary_says_which_file_cannot_be_read_and_why(tmp_path, capsys):
+    done(tmp_path / "runs", config("sora"), aa=40.0)
+    path = write(tmp_path / "runs", config("elle"), "train", status="failed", reason="a\nb " * 99)
+    done(tmp_path / "runs", config("fgsm"), aa=30.0)
+    damaged = tmp_path / "runs" / config("fgsm").folder / "autoattack.json"
+    damaged.write_text("{")
+    render.main(["--results", str(tmp_path)])
+    lines = capsys.readouterr().out.splitlines()
+    (reason,) = (line for line in lines if line.startswith("  fgsm: unreadable: "))
+    assert str(damaged)[:40] in reason
+    assert any(line.startswith("  elle: failed: a b a b") for line in lines)
+    assert max(map(len, lines[:-1])) < 250
+    assert lines[-1].startswith("failed: 5 done, 1 failed, 2 left of 8 stages of runs here; elle ")
+    assert path.is_file()
+
+
+def test_a_terminal_is_shown_few_tables(tmp_path, monkeypatch):
+    for eps in (1, 2, 3):
+        done(tmp_path / "runs", config("sora", eps=f"{eps}/255"), aa=40.0)
+    monkeypatch.setattr(render, "TABLES", 2)
+    text = render.summary(tmp_path, tables(tmp_path))
+    assert text.count("AutoAttack on") == 2
+    assert "and 1 more tables, on the page" in text
 
 
 def test_the_summary_names_the_files_and_the_first_row(page):

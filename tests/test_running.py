@@ -3,10 +3,12 @@
 import dataclasses
 import errno
 import json
+import logging
 import os
 import re
 import signal
 import subprocess
+import warnings
 from pathlib import Path
 
 import made_up
@@ -407,3 +409,34 @@ def test_the_commit_is_of_the_projects_own_repository(tmp_path, monkeypatch):
     monkeypatch.setattr(catalogue, "ROOT", inside)
     assert machine.git("rev-parse", "HEAD") is None
     assert machine.dirty() is None
+
+
+def test_libraries_warn_into_the_log_with_the_runs_name(execute, tmp_path, capsys):
+    def work():
+        warnings.warn("an old word", DeprecationWarning, stacklevel=1)
+        logging.getLogger("torch.something").warning("slow %s", "path")
+        return made_up.training()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        shown = warnings.showwarning
+        execute(work)
+        assert warnings.showwarning is shown
+    log = (tmp_path / "log").read_text()
+    assert "DeprecationWarning: an old word" in log
+    assert "torch.something: slow path" in log
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("fgsm seed 0, digits, train: done, ")
+
+
+def test_a_failure_by_hand_says_where_its_log_is_and_how_to_go_on(execute, tmp_path, capsys):
+    def work():
+        raise Diverged("loss is nan")
+
+    execute(work)
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "diverged: loss is nan; see " in line
+    assert str(tmp_path / "log") in line
+    assert line.endswith("; the same command tries again")
+    execute(work, "--code", running.method_fingerprint("fgsm"))  # by Snakemake, which says it once
+    assert "tries again" not in capsys.readouterr().err

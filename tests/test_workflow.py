@@ -3,11 +3,13 @@
 import os
 import re
 import shutil
+import subprocess
 import time
 
 import pytest
 from projects import FULL, SMOKE, SUITES, copy, edit, planned, record, snakemake, times, twin
 
+from bench.runs.catalogue import ROOT
 from bench.runs.run import expand
 from bench.runs.suite import parse_suite, read_yaml
 
@@ -44,6 +46,39 @@ def test_smoke_runs_every_stage_and_ends_in_a_page(smoke):
         assert "sora" in (smoke / f"results/leaderboard.{kind}").read_text()
     assert list((smoke / "results/tables").glob("*.tex"))
     assert not list((smoke / "results/runs").rglob("state"))
+
+
+def test_a_run_says_a_line_a_job_then_its_table_and_ends_with_what_is_done(smoke):
+    lines = (smoke / "said").read_text().splitlines()
+    assert lines[-1] == "done: 10 of 10 stages of suite smoke; the page: results/leaderboard.html"
+    jobs, table = lines[: lines.index("")], lines[lines.index("") :]
+    assert len(jobs) == 1 + 1 + 10, jobs  # the profile, the data, and the stages
+    for job in jobs[2:]:
+        assert re.match(
+            r"(fgsm|sora) seed 0, digits, \w+: done, .*\d.*, \d+ s \(results/runs/", job
+        )
+    assert "results/leaderboard.html" in table
+
+
+def test_the_last_line_says_so_where_nothing_is_left_to_do(project):
+    said = snakemake(project, *FULL).splitlines()
+    assert said[-1] == "done: 10 of 10 stages of suite smoke; the page: results/leaderboard.html"
+    (project / "results/runs/digits/small_cnn").rename(project / "results/away")
+    said = snakemake(project, *SMOKE, "--dry-run").splitlines()
+    assert said[-1].startswith("left: 2 train (2 new), 2 autoattack (2 new), 2 cost (2 new); ")
+
+
+def test_a_graph_is_drawn_without_our_words(project):
+    assert snakemake(project, *SMOKE, "--dag").rstrip().endswith("}")
+
+
+@pytest.mark.parametrize("goal", ["leaderboard", "report"])
+def test_make_gathers_the_records_in_snakemake_alone(goal):
+    words = ["make", "--dry-run", "--old-file", ".venv/.ready", goal]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    (command,) = done.stdout.splitlines()
+    assert command.startswith(".venv/bin/snakemake")
+    assert "bench report" not in command
 
 
 def test_pictures_and_weights_start_alike_for_every_method(smoke):
@@ -118,6 +153,8 @@ def test_moving_the_data_reruns_nothing(project):
 
 BROKEN = '''"""Broken: fails while a file called fail lies about."""
 
+import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,6 +171,8 @@ class Broken(Method):
     def step(self, net, batch, state, descend):
         if Path("fail").exists():
             raise RuntimeError("it <b>broke</b>")
+        if Path("die").exists():
+            os.kill(os.getpid(), signal.SIGKILL)
         descend(ce(net, batch.y), at=batch.x)
 '''
 
@@ -147,7 +186,7 @@ def failed(smoke, tmp_path_factory):
     folder = twin(smoke, tmp_path_factory.mktemp("failed") / "project")
     (folder / "methods/broken.py").write_text(BROKEN)
     (folder / "fail").touch()
-    snakemake(folder, *WITH_BROKEN)
+    (folder / "said").write_text(snakemake(folder, *WITH_BROKEN))
     return folder
 
 
@@ -162,6 +201,29 @@ def test_a_failure_is_recorded_and_stops_nobody(failed):
     (log,) = (failed / "results/logs/digits/small_cnn/broken").glob("*/train.log")
     assert "Traceback" in log.read_text()
     assert planned(failed, *WITH_BROKEN) == {}
+
+
+def test_the_last_line_names_what_failed_with_its_log_and_how_to_go_on(failed):
+    line = (failed / "said").read_text().splitlines()[-1]
+    assert line.startswith("failed: 3 done, 2 failed, 1 skipped of 6 stages of suite smoke; ")
+    (log,) = (failed / "results/logs/digits/small_cnn/broken").glob("*/train.log")
+    named = f"broken seed 0, digits, train: RuntimeError: it <b>broke</b> (log {log})"
+    assert named.replace(f"{failed}/", "") in line
+    assert line.endswith("the same command with --config retry_failed=true")
+
+
+def test_a_job_that_was_killed_is_left_in_the_last_line(failed, tmp_path):
+    project = twin(failed, tmp_path / "project")
+    (project / "fail").rename(project / "die")
+    words = ("--until", "train", *WITH_BROKEN, "retry_failed=true")
+    line = snakemake(project, *words, ok=False).splitlines()[-1]
+    assert line.startswith("failed: ")  # as before; the retry has left nothing
+    for path in (project / "results/runs/digits/small_cnn/broken").glob("*/*.json"):
+        path.unlink()
+    line = snakemake(project, *words, ok=False).splitlines()[-1]
+    assert line.startswith("left: 3 done, 3 left of 6 stages of suite smoke; broken seed 0, ")
+    assert "/train.log)" in line
+    assert line.endswith("; the same command goes on")
 
 
 def test_under_strict_a_failure_is_an_error(failed, tmp_path):

@@ -11,11 +11,13 @@ import os
 import shlex
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.runs import catalogue
+from bench.runs.ending import Ending, Named, title
 from bench.runs.files import write_json
 from bench.runs.fingerprints import method_fingerprint
 from bench.runs.locks import visible_gpus
@@ -102,26 +104,72 @@ class Plan:
         record = self.record(work)
         return work.stage.state(record, self.options(work), code, self.attempt(work))
 
-    def is_left(self, work: Work) -> bool:
-        """Say whether a stage is still to be done.
+    def why(self, work: Work) -> str | None:
+        """Say in a word or two why a stage is still to be done; None if it is not.
 
         It is if a stage that it reads is still to be done. It is not if it failed, unless failures
         are to be retried.
         """
+        state, record = self.state(work), self.record(work)
+        if record is None:
+            return "damaged" if self.file(work).is_file() else "new"
+        if state == "missing":
+            return "failed before"
+        if state not in ("done", "failed"):
+            return state
         reads = work.stage.reads(work.config)
         sources = [Work(self.stages[name], config) for config, name in reads]
-        if self.suite.again or any(map(self.is_left, sources)):
-            return True
-        state, record = self.state(work), self.record(work)
-        skipped = record is not None and record.status == "skipped"
+        if any(map(self.is_left, sources)):
+            return "reads what is left"
         found = [self.record(source) for source in sources]
         readable = all(record is not None and record.status == "done" for record in found)
-        return state not in ("done", "failed") or (skipped and readable)
+        if record.status == "skipped" and readable:
+            return "skipped before"
+        return "again" if self.suite.again else None
+
+    def is_left(self, work: Work) -> bool:
+        """Say whether a stage is still to be done."""
+        return self.why(work) is not None
 
     @property
     def left(self) -> list[Work]:
         """List the work that is still to be done, in order."""
         return [work for work in self.work if self.is_left(work)]
+
+    def reasons(self) -> str:
+        """Count what is left by stage and reason, as "2 train (1 new, 1 damaged)"."""
+        by_stage: dict[str, Counter[str]] = {}
+        for work in self.work:
+            if reason := self.why(work):
+                by_stage.setdefault(work.stage.name, Counter())[reason] += 1
+        return ", ".join(
+            f"{count.total()} {stage} ({', '.join(f'{n} {reason}' for reason, n in count.items())})"
+            for stage, count in by_stage.items()
+        )
+
+    def log(self, work: Work) -> Path:
+        """Return the path of the file with a stage's progress."""
+        return self.results / "logs" / f"{work.name}.log"
+
+    def plain(self) -> "Plan":
+        """Return the same plan, of a command that does nothing twice: it knows what is done."""
+        keys = dict.fromkeys(("again", "retry_failed", "strict"), False)
+        return Plan(
+            self.suite.model_copy(update=keys), self.runs.values(), data_dir=self.data_dir,
+            results=self.results, cores=self.cores,
+        )  # fmt: skip
+
+    def ending(self) -> Ending:
+        """Sum up what is done, what failed and what is left."""
+        plain, ending = self.plain(), Ending(f"suite {self.suite.suite}")
+        for work in plain.work:
+            name, log = title(work.config, work.stage.name), self.log(work)
+            record = plain.record(work)
+            if record is None or plain.is_left(work):
+                ending.left.append(Named(name, log))
+            else:
+                ending.add(record.status, record.reason, name, log)
+        return ending
 
     def write(self) -> None:
         """Write results/plan.json, from which the page knows the runs that are still to come."""

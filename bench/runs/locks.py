@@ -72,6 +72,21 @@ def try_lock(path: Path, *, shared: bool = False) -> IO[str] | None:
     return file
 
 
+def is_written(folder: Path, stage: str) -> bool:
+    """Tell whether a running job holds a stage's lock as its writer does, and take none.
+
+    Jobs that only read the stage share its lock, and one whose process was killed holds none.
+    """
+    try:
+        with (folder / f".{stage}.lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 @contextmanager
 def run_lock(
     folder: Path,

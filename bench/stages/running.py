@@ -11,15 +11,19 @@ import argparse
 import dataclasses
 import datetime
 import importlib
+import logging
 import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from bench.runs import catalogue
+from bench.runs.ending import title
 from bench.runs.fingerprints import method_fingerprint
 from bench.runs.locks import lease, run_lock
 from bench.runs.record import Config, NewerRecordError, Record, Status
@@ -46,8 +50,7 @@ class Task(NamedTuple):
     @property
     def title(self) -> str:
         """The task as messages name it."""
-        config = self.config
-        return f"{config.method} seed {config.seed}, {config.dataset}, {self.stage.name}"
+        return title(self.config, self.stage.name)
 
     @property
     def record(self) -> Path:
@@ -104,15 +107,25 @@ def execute(task: Task, place: Place) -> Record:
 
 
 def summary(task: Task, record: Record, log: Path | None = None) -> str:
-    """Return one line with a record's status, reason and accuracies."""
+    """Return one line with a record's status, reason, results and time."""
     text = f"{record.status}: {record.reason}" if record.reason is not None else record.status
-    if log and record.status == "failed":
+    if log and record.status in ("failed", "diverged", "oom"):
         text += f"; see {log}"
     if record.training is not None:
         training = record.training
         text += f", clean {training.clean.accuracy:.1f} %, PGD-10 {training.pgd10.accuracy:.1f} %"
     if record.attack is not None:
         text += f", AutoAttack {record.attack.accuracy:.1f} % of {record.attack.n}"
+    if record.expense is not None:
+        text += f", {record.expense.time_ratio:.2f} times {record.expense.reference}"
+    if record.measure is not None:
+        scores = record.measure.scores
+        if len(scores) > 1:
+            text += f", {len(scores)} accuracies"
+        else:
+            text += "".join(f", {name} {s.accuracy:.1f} % of {s.n}" for name, s in scores.items())
+    if record.origin is not None:
+        text += f", {record.origin.seconds:.0f} s"
     return f"{task.title}: {text} ({task.record})"
 
 
@@ -128,7 +141,10 @@ def main(program: str, words: Sequence[str] | None = None) -> None:
         record = execute(task, Place(args.data_dir, args.device, args.threads, args.log))
     except (ValueError, OSError, LookupError, MachineError) as error:
         sys.exit(f"{name}: {error}")
-    print(summary(task, record, args.log), file=sys.stderr)
+    said = summary(task, record, args.log)
+    if args.code is None and record.status in ("failed", "diverged", "oom"):  # by hand
+        said += "; the same command tries again"
+    print(said, file=sys.stderr)
     if args.strict and record.status != "done":
         sys.exit(1)
 
@@ -207,7 +223,7 @@ def _do(task: Task, place: Place, say: Callable[[str], None]) -> Record:
     started, start = datetime.datetime.now(datetime.UTC), time.perf_counter()
     status: Status = "done"
     reason, body = None, {}
-    with faults.interrupts() as interrupted:
+    with _warnings_to(say), faults.interrupts() as interrupted:
         try:
             body = _found(job)
         except Refused as error:
@@ -299,6 +315,29 @@ def _finished(task: Task, code: str, say: Callable[[str], None]) -> Record | Non
         )
     state = task.stage.state(record, task.options, code, task.attempt)
     return record if state == "done" else None
+
+
+@contextmanager
+def _warnings_to(say: Callable[[str], None]) -> Iterator[None]:
+    """Have libraries warn through ``say``, which names the run; once torch is imported."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            say(f"{record.name}: {record.getMessage()}")
+
+    def show(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+        say(f"{category.__name__}: {message}")
+
+    handler, torch = Handler(logging.WARNING), logging.getLogger("torch")  # it has its own
+    own, torch.handlers = torch.handlers, [handler]
+    logging.getLogger().addHandler(handler)
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        try:
+            yield
+        finally:
+            logging.getLogger().removeHandler(handler)
+            torch.handlers = own
 
 
 def _speaker(task: Task, place: Place) -> Callable[[str], None]:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 from bench.runs.catalogue import ROOT, folder
+from bench.runs.ending import together
 from bench.runs.files import CannotWriteError, write_bytes
 from bench.runs.record import AUTOATTACK, ConfigError, Engine
 from bench.runs.run import expand
@@ -74,12 +75,6 @@ def _with_seed(plan: Plan, i: int) -> Iterator[Piece]:
 def left(pieces: Iterable[Piece]) -> list[Piece]:
     """List the pieces still to do; a failed one counts only if its suite says ``retry_failed``."""
     return [piece for piece in pieces if piece.plan.is_left(piece.work)]
-
-
-def count_failed(pieces: Iterable[Piece]) -> int:
-    """Count pieces that failed, or follow one that did; a refused combination is no failure."""
-    records = [piece.plan.record(piece.work) for piece in pieces]
-    return sum(r is not None and r.status not in ("done", "refused") for r in records)
 
 
 def campaign(
@@ -199,7 +194,7 @@ def runner(place: Place, engine: Engine | None, end: float) -> Callable[[Piece],
             work.stage, work.config, options, plan.file(work).parent,
             attempt=plan.attempt(work), again=plan.suite.again,
         )  # fmt: skip
-        log = plan.results / "logs" / work.config.folder / f"{piece.stage}.log"
+        log = plan.log(work)
         place_of_suite = place._replace(data_dir=Path(plan.data_dir), log=log)
         # every five seconds anew: the first alarm may fall into code that swallows all exceptions
         signal.setitimer(signal.ITIMER_REAL, max(end - time.monotonic(), 1e-3), 5.0)
@@ -250,24 +245,22 @@ def main(words: Sequence[str] | None = None) -> None:
             _prepare(plan)
     except (ConfigError, ValueError, OSError, MethodError) as error:
         sys.exit(str(error))
-    done = 0
     run = runner(Place(Path(), args.device, args.threads), args.engine, start + 60 * args.minutes)
     remain = start + 60 * args.minutes - time.monotonic()
     for piece in campaign(pieces, run, seconds=remain, clock=time.monotonic):
-        done += 1
         spent = (time.monotonic() - start) / 60
         print(f"{spent:.1f} min: {piece.work.config.folder}, {piece.stage}", flush=True)
         if args.archive:  # in case this process does not see the end
             archive(plans, args.archive)
-    print(f"{done} done now, {len(left(pieces))} of {len(pieces)} left")
-    if failures := count_failed(pieces):
-        print(f"{failures} failed, or follow what failed; --retry-failed tries them again")
-    print(f"the page: python -m bench report --results {args.results}")
     if args.archive:
         archive(plans, args.archive)
         print(f"packed; to unpack: tar xzf {args.archive} -C results")
         if archive_weights(plans, args.archive):
             print(f"and weights: cat {args.archive}.* | tar xz -C results")
+    print(together(plan.ending() for plan in plans).line(
+        page=f"the page: python -m bench report --results {args.results}",
+        retry="the same command with --retry-failed",
+    ))  # fmt: skip
 
 
 def _plan(suite: Path, retry: bool, data_dir: Path | None, results: Path) -> Plan:

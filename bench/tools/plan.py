@@ -5,6 +5,7 @@ table of all pairs, they follow from counted operations and one stated rate of a
 """
 
 import argparse
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -64,7 +65,7 @@ def readme(suite: Suite, costs: list[Estimate]) -> str:
 
 
 def summary(plan: Plan, device: str) -> str:
-    """Say in three lines what is left of a suite and what the whole of it takes.
+    """Say in a few lines what is left of a suite and what the whole of it takes.
 
     Args:
         device: name of this machine's device, as records have it.
@@ -82,9 +83,11 @@ def summary(plan: Plan, device: str) -> str:
     pairs = {_pair(run) for run in plan.runs.values()} - {_pair(work.config) for work in left}
     finished = f"; finished: {', '.join(sorted(pairs))}" if pairs and left else ""
     download = download_bytes(suite.datasets)
+    why = f"\nwhy: {plan.reasons()}" if left else ""
     return (
         f"left: {len(rest)} of {len(plan.runs)} runs ({_counted(left)}), "
-        f"{_takes(rest.values(), here)}; from nothing: {_takes(hours.values(), here)}\n"
+        f"{_takes(rest.values(), here)}; from nothing: {_takes(hours.values(), here)}"
+        f"{why}\n"
         f"{_basis(here.trainings, device)}\n"
         f"data: {format_bytes(download) if download else 'nothing'} to download, "
         f"{format_bytes(disk_bytes(suite.datasets))} decoded{finished}"
@@ -155,26 +158,37 @@ def _row(parts: Iterable[str]) -> str:
     return f"| {' | '.join(parts)} |"
 
 
+def add_suite(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that name a suite and its results."""
+    parser.add_argument("--configfile", type=Path, help="a suite; the default one")
+    parser.add_argument(
+        "--config", nargs="*", default=[], metavar="KEY=VALUE", help="laid over it, as by Snakemake"
+    )
+    parser.add_argument("--results", type=Path, default=Path("results"))
+
+
+def planned(args: argparse.Namespace) -> Plan:
+    """Make the plan of the suite that the flags name; exit with its mistakes if it has any."""
+    given = (pair.partition("=") for pair in args.config)
+    try:
+        changes = {key: yaml.safe_load(value) for key, _, value in given}
+        suite = parse_suite((read_yaml(args.configfile) if args.configfile else {}) | changes)
+        return Plan(suite, expand(suite), data_dir=suite.data_folder, results=args.results)
+    except (ValueError, yaml.YAMLError) as error:
+        sys.exit(str(error))
+
+
 def main(words: Sequence[str] | None = None) -> None:
     """Print the summary or the table, or write the table into the README."""
     parser = argparse.ArgumentParser(
         prog="python -m bench plan", description="Say what is left of a suite, and what it takes."
     )
-    parser.add_argument("--configfile", type=Path, required=True, help="a suite")
-    parser.add_argument(
-        "--config", nargs="*", default=[], metavar="KEY=VALUE", help="laid over it, as by Snakemake"
-    )
-    parser.add_argument("--results", type=Path, default=Path("results"))
+    add_suite(parser)
     parser.add_argument("--table", action="store_true", help="hours of every cell, from nothing")
     parser.add_argument("--readme", type=Path, help="write the table into this file")
     args = parser.parse_args(words)
-    given = (pair.partition("=") for pair in args.config)
-    try:
-        changes = {key: yaml.safe_load(value) for key, _, value in given}
-        suite = parse_suite(read_yaml(args.configfile) | changes)
-        runs = expand(suite)
-    except (ValueError, yaml.YAMLError) as error:
-        sys.exit(str(error))
+    plan = planned(args)
+    suite, runs = plan.suite, list(plan.runs.values())
     try:
         if args.readme:
             body = readme(suite, estimates(suite, runs))
@@ -183,8 +197,14 @@ def main(words: Sequence[str] | None = None) -> None:
         elif args.table:
             print(table(suite, estimates(suite, runs)))
         else:
-            folder = suite.data_folder
-            print(summary(Plan(suite, runs, data_dir=folder, results=args.results), _device()))
+            print(summary(plan, _device()))
+            chosen = f" --configfile {args.configfile}" if args.configfile else ""
+            chosen += f" --config {shlex.join(args.config)}" if args.config else ""
+            print(plan.ending().line(
+                page="nothing is left to do",
+                retry=f"snakemake{chosen}{' --config' * (not args.config)} retry_failed=true",
+                go_on=f"to do it: snakemake{chosen}",
+            ))  # fmt: skip
     except MethodError as error:
         sys.exit(str(error))
 

@@ -13,7 +13,7 @@ onsuccess:
 
 
 onerror:
-    shell(plan.render)
+    shell(f"{plan.render} > results/logs/report.log 2>&1")
 
 
 rule leaderboard:
