@@ -17,11 +17,11 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from bench.runs import catalogue, fingerprints
+from bench.runs import catalogue, fingerprints, git
 from bench.runs.ending import Ending, Named, shortened, title
 from bench.runs.files import between_marks, write_bytes
 from bench.runs.record import AUTOATTACK, TRAIN
-from report import benchmark, figures
+from report import benchmark, figures, sources
 from report.benchmark import NOTHING, Reported
 from report.collect import NOT_RUN, Collection, RunRecords, collect
 from report.columns import SHORT
@@ -138,7 +138,9 @@ def page(
         logs: the folder with this machine's logs; the page shows their ends.
     """
     done = sum(run.has("autoattack") for run in runs)
-    script = _source("leaderboard.js") + _source("pictures.js")
+    script = "".join(map(_source, ("leaderboard.js", "overview.js", "pictures.js")))
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    project = sources.project() | {"commit": git.commit() or "unknown", "rendered": now}
     return templates().get_template("leaderboard.html.j2").render(
         groups=found,
         papers=[report for report in paper_reports(runs) if report.compared],
@@ -146,12 +148,13 @@ def page(
         faults=faults,
         done=done,
         total=len(runs),
-        view=_script_safe(view(found, others.rows)),
+        project=project,
+        view=_script_safe(view(found, others.rows) | {"project": project}),
         details=_script_safe(details(runs, logs)),
         style=Markup(_source("leaderboard.css")),  # noqa: S704  # our own file
         script=Markup(script),  # noqa: S704  # our own file
         library=Markup(figures.script()),  # noqa: S704  # the drawing library
-        now=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        attack=sources.paper(sources.AUTOATTACK_KEY),
     )  # fmt: skip
 
 

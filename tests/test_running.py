@@ -18,6 +18,7 @@ import torch
 from bench import data
 from bench.runs import catalogue
 from bench.runs.files import CannotWriteError
+from bench.runs.git import commit
 from bench.runs.record import Record
 from bench.runs.run import expand
 from bench.runs.stage import stage
@@ -405,9 +406,9 @@ def test_the_commit_is_of_the_projects_own_repository(tmp_path, monkeypatch):
         given = ["-c", "user.name=n", "-c", "user.email=e@example.org", *words]
         subprocess.run(["git", *given], cwd=tmp_path, check=True)
     monkeypatch.setattr(catalogue, "ROOT", tmp_path)
-    assert machine.git("rev-parse", "HEAD")
+    assert commit()
     monkeypatch.setattr(catalogue, "ROOT", inside)
-    assert machine.git("rev-parse", "HEAD") is None
+    assert commit() is None
     assert machine.dirty() is None
 
 

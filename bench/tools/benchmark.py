@@ -20,6 +20,7 @@ from typing import Any, get_args
 
 from bench.runs import catalogue
 from bench.runs.files import write_json
+from bench.runs.git import commit
 from bench.runs.stage import AttackOptions
 from bench.stages import machine
 from bench.stages.job import Skipped
@@ -48,7 +49,7 @@ def main(words: Sequence[str] | None = None) -> None:
             "threads": args.threads,
             "torch": version("torch"),
             "python": platform.python_version(),
-            "commit": machine.git("rev-parse", "HEAD"),
+            "commit": commit(),
             "dirty": machine.dirty(),
             "dataset": args.dataset,
             "ceilings": {},
