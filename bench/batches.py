@@ -5,7 +5,6 @@ sees the same pictures, and any batch of any epoch can be made again without the
 """
 
 import math
-import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -13,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.meter import free_bytes
 from bench.method import Batch
 from bench.seeds import PICTURES, stream
 from bench.view import Augment, Moved, Resized, View, boxes, margin
 
-SHARE = 0.5  # of the device's free memory that pictures may take
+SHARE = 0.25  # of the device's free memory that pictures may take; training needs the rest
 CHUNK = 1024  # pictures sent to the device at once
 
 
@@ -34,8 +34,8 @@ class Batches:
         size: (H, W) of an image where crops are resized; otherwise that of x.
         shapes: (N, 2) height and width before squashing, where crops are resized.
         resident: keep the pictures on the device, which on a CPU is where they lie; None: if they
-            take no more than half of its free memory. Otherwise each batch is copied while the one
-            before is worked on.
+            take no more than a quarter of its free memory. Otherwise each batch is copied while
+            the one before is worked on.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Batches:
         self.y = y[self._rows].to(device)
         self._shapes = None if shapes is None else shapes[self._rows]
         bytes_needed = len(self._rows) * math.prod(x.shape[1:])
-        self.resident = bytes_needed <= SHARE * _free(device) if resident is None else resident
+        self.resident = bytes_needed <= SHARE * free_bytes(device) if resident is None else resident
         self.channels = x.shape[1]
         if not self.resident:
             self._stream = _Stream(x, self.batch, device)
@@ -174,10 +174,3 @@ class _Stream:
             copied = self._side.record_event()
         self._copied[turn] = copied
         return there, copied
-
-
-def _free(device: torch.device) -> int:
-    """Bytes of memory that are free there."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

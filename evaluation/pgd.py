@@ -7,6 +7,7 @@ from bench.ops import box, ce, grad, project
 from bench.ops import pgd as climb
 from bench.runs.record import Score
 from evaluation.clean import correct, score
+from evaluation.parts import fitting
 
 STEP = 0.25  # of PGD, in units of eps
 
@@ -20,7 +21,7 @@ def fgsm(net: nn.Module, x: Tensor, y: Tensor, *, eps: float, batch: int) -> Sco
         eps: L-inf radius on the [0, 1] scale.
         batch: images at once; the result does not depend on it.
     """
-    right = []
+    net, right = fitting(net, x, batch), []
     for xs, ys in zip(x.split(batch), y.split(batch), strict=True):
         d = project(eps * grad(ce(net, ys), at=xs).sign(), xs, eps)
         right.append(correct(net, xs + d, ys))
@@ -36,7 +37,7 @@ def pgd(
     points on every device, and training that goes on afterwards is not disturbed.
     """
     generator = torch.Generator().manual_seed(seed)
-    right = []
+    net, right = fitting(net, x, batch), []
     for xs, ys in zip(x.split(batch), y.split(batch), strict=True):
         start = torch.empty(xs.shape).uniform_(-eps, eps, generator=generator).to(xs.device)
         d, _ = climb(ce(net, ys), xs, box(start, xs), alpha=STEP * eps, eps=eps, steps=steps)
@@ -61,7 +62,7 @@ def pgd_restarts(
     codes keep the restart with the largest loss instead, which is no stricter.
     """
     generator = torch.Generator().manual_seed(seed)
-    verdicts = []
+    net, verdicts = fitting(net, x, batch), []
     for xs, ys in zip(x.split(batch), y.split(batch), strict=True):
         standing = correct(net, xs, ys)
         for _ in range(restarts):

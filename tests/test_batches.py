@@ -97,7 +97,7 @@ def test_pictures_that_do_not_fit_are_streamed(monkeypatch):
     import bench.batches
 
     assert make(KINDS[0])[1].resident
-    monkeypatch.setattr(bench.batches, "_free", lambda device: 1000)
+    monkeypatch.setattr(bench.batches, "free_bytes", lambda device: 1000)
     assert not make(KINDS[0])[1].resident
 
 
