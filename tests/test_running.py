@@ -344,7 +344,9 @@ def test_the_best_epoch_is_attacked_where_one_was_chosen(tmp_path):
     untied = Record.read(tmp_path / "2/train.json")
     training = dataclasses.replace(untied.training, weights={})
     dataclasses.replace(untied, training=training).write(tmp_path / "2")
-    score = do("evaluate", *attacked).measure.scores["autoattack_best"]
+    found = do("evaluate", *attacked, "--batch", "16", "--mode", "fast").measure
+    assert found.settings == {"seed": 0, "batch": 16, "mode": "fast"}
+    score = found.scores["autoattack_best"]
     y = data.load("digits", tmp_path).images.test_y[:30]
     assert (score.accuracy, score.n) == (pytest.approx(100 * (y == 0).double().mean().item()), 30)
     do("train", "train", {})

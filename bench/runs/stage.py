@@ -68,6 +68,8 @@ class EvaluateOptions:
     """Options of an optional evaluation."""
 
     images: int | None = option(None, "first test images; all", counts=True)
+    batch: int | None = option(None, "AutoAttack's, for an evaluation by it")
+    mode: Mode | None = option(None, "AutoAttack's, for an evaluation by it")
     seed: int = option(0, SEED, least=0)
     weights: Weights = option("last", WEIGHTS)
 
@@ -202,6 +204,12 @@ def _train_options(record: Record) -> Options:
     )
 
 
+def _attack_options_for(suite: Suite) -> AttackOptions:
+    return AttackOptions(
+        images=suite.attack_images, batch=suite.attack_batch, mode=suite.attack_mode
+    )
+
+
 def _attack_options(record: Record) -> Options:
     attack = record.attack
     assert attack, "an attack that is done has numbers"
@@ -226,7 +234,9 @@ def _evaluate_options(record: Record) -> Options:
     images = min((score.n for score in evaluation.scores.values()), default=0)
     seed = evaluation.settings.get("seed", 0)
     weights = evaluation.settings.get("weights", weights_of(record.stage))
-    return EvaluateOptions(images=images, seed=seed, weights=weights)
+    attack = {name: evaluation.settings.get(name, default)
+              for name, default in _of_attack(record.stage, AttackOptions()).items()}  # fmt: skip
+    return EvaluateOptions(images=images, seed=seed, weights=weights, **attack)
 
 
 _FIXED = (
@@ -245,9 +255,7 @@ _FIXED = (
         program="attack",
         defaults=AttackOptions(),
         body="attack",
-        options_for=lambda suite: AttackOptions(
-            images=suite.attack_images, batch=suite.attack_batch, mode=suite.attack_mode
-        ),
+        options_for=_attack_options_for,
         options_of=_attack_options,
         reads=_reads_training,
     ),
@@ -269,6 +277,15 @@ def weights_of(evaluation: str) -> Weights:
     return weights
 
 
+def _of_attack(evaluation: str, options: AttackOptions) -> dict[str, Any]:
+    """Return those of AutoAttack's options that an evaluation by it shares; none for others."""
+    try:
+        shares = catalogue.constant(f"{catalogue.EVALUATIONS}/{evaluation}.py", "AUTOATTACK")
+    except LookupError:
+        return {}
+    return {"batch": options.batch, "mode": options.mode} if shares else {}
+
+
 def evaluations() -> list[str]:
     """List the names of the optional evaluations; each is a file of evaluation/attacks."""
     return catalogue.names(catalogue.EVALUATIONS)
@@ -279,9 +296,13 @@ def _evaluation(name: str, weights: Weights) -> Stage:
     return Stage(
         name=name,
         program="evaluate",
-        defaults=EvaluateOptions(weights=weights),
+        defaults=EvaluateOptions(weights=weights, **_of_attack(name, AttackOptions())),
         body="measure",
-        options_for=lambda suite: EvaluateOptions(images=suite.attack_images, weights=weights),
+        options_for=lambda suite: EvaluateOptions(
+            images=suite.attack_images,
+            weights=weights,
+            **_of_attack(name, _attack_options_for(suite)),
+        ),
         options_of=_evaluate_options,
         reads=_reads_training,
     )
