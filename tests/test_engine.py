@@ -10,6 +10,7 @@ from bench import engine, trainer
 from bench.engine import choose, lacking
 from bench.method import Method
 from bench.models import allow
+from bench.ops import ce, grad, learning, weight_grads
 from bench.optimizer import optimizer
 from methods import load, names
 
@@ -314,8 +315,6 @@ def test_short_batches_run_as_written(tiny, monkeypatch):
 def test_a_compiled_network_spares_attacks_the_gradients_of_weights(tiny):
     from torch._dynamo.utils import counters
 
-    from bench.ops import ce, grad, learning
-
     net = tiny.net()
     fast = engine.Compiled(net)
     x, y = torch.rand(8, 3, 8, 8), torch.arange(8) % 4
@@ -325,6 +324,20 @@ def test_a_compiled_network_spares_attacks_the_gradients_of_weights(tiny):
         ce(fast, y)(x).backward()
     assert all(weight.grad is not None for weight in net.parameters())
     assert not counters["graph_break"]
+
+
+@needs_compiler
+def test_weight_grads_are_there_under_a_compiled_network_too(tiny):
+    """Whose weights are constants to whoever does not say that they are to move."""
+    net = tiny.net()
+    fast = engine.Compiled(net)
+    x, y = torch.rand(8, 3, 8, 8), torch.arange(8) % 4
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        torch.autograd.grad(ce(fast, y)(x), [*fast.parameters()])
+    pairs = zip(weight_grads(fast, ce(fast, y), x), weight_grads(net, ce(net, y), x), strict=True)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in pairs)
+    assert all(weight.grad is None for weight in net.parameters())
+    assert not fast.learning
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adamw"])

@@ -68,7 +68,7 @@ def check_without_canvas(tiny, method):
 
 
 def check_cost(tiny, method):
-    trainer = tiny.trainer(method)
+    trainer = tiny.trainer(method, engine="eager")  # hooks are no part of a compiled network
     with Passes(trainer.net) as passes:
         trainer.advance(1)
     seen = Cost(passes.forward / trainer.batches.batch, passes.backward / trainer.batches.batch)
@@ -77,7 +77,7 @@ def check_cost(tiny, method):
 
 
 def check_capturable(tiny, method):
-    trainer = tiny.trainer(method)
+    trainer = tiny.trainer(method, engine="eager")
     trainer.advance(1)  # the optimiser makes its buffers
     with Capturable():
         trainer.advance(1)
@@ -359,13 +359,13 @@ class KeepsHistory(Sound):
 
     def step(self, net, batch, state, descend):
         super().step(net, batch, state, descend)
-        self.kept.append(net(batch.x))
+        self.kept.append(net(batch.x.clone().requires_grad_()))
 
 
 class KeepsACycle(Sound):
     def step(self, net, batch, state, descend):
         super().step(net, batch, state, descend)
-        cycle = [net(batch.x)]
+        cycle = [net(batch.x.clone().requires_grad_())]
         cycle.append(cycle)
 
 
