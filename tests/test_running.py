@@ -309,8 +309,10 @@ def test_what_is_claimed_of_a_network_holds_in_fp32(precision, monkeypatch):
     assert said == ["fp32"]
 
 
-def test_a_bf16_run_is_evaluated_and_attacked_in_fp32(tmp_path, monkeypatch):
+@pytest.mark.parametrize("units", [True, False])
+def test_a_bf16_run_is_evaluated_and_attacked_in_fp32(tmp_path, monkeypatch, capfd, units):
     seen, exact = [], setup.exact
+    monkeypatch.setattr(machine, "has_bf16_units", lambda: units)
     monkeypatch.setattr(setup, "exact", lambda net: seen.append(net) or exact(net))
     data.prepare("digits", tmp_path, say=lambda line: None)
     cut = read_yaml(catalogue.ROOT / "workflows/config/smoke.yaml") | {"train_images": 64}
@@ -320,6 +322,12 @@ def test_a_bf16_run_is_evaluated_and_attacked_in_fp32(tmp_path, monkeypatch):
     running.main("train", [*words, "--test-images", "8", "--probe-images", "4"])
     running.main("attack", [*words, "--images", "2"])
     assert [net.precision for net in seen] == ["fp32", "fp32"]
+    # a CPU may emulate bf16, which takes long
+    assert capfd.readouterr().err.count(machine.SLOW_BF16) == (not units)
+    origins = [
+        Record.read(tmp_path / f"run/{name}.json").origin for name in ("train", "autoattack")
+    ]
+    assert [origin.bf16_units for origin in origins] == [units, None]
 
 
 def test_the_best_epoch_is_attacked_where_one_was_chosen(tmp_path):
