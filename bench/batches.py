@@ -4,7 +4,7 @@ Order and augmentation have a generator of their own, seeded by run seed and epo
 sees the same pictures, and any batch of any epoch can be made again without the ones before it.
 """
 
-import os
+import math
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -12,11 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.meter import free_bytes
 from bench.method import Batch
 from bench.seeds import PICTURES, stream
 from bench.view import Augment, Moved, Resized, View, boxes, margin
 
-SHARE = 0.5  # of the device's free memory that pictures may take
+SHARE = 0.25  # of the device's free memory that pictures may take; training needs the rest
+CHUNK = 1024  # pictures sent to the device at once
 
 
 class Batches:
@@ -31,8 +33,9 @@ class Batches:
         rows: (M,) images to train on, in order; None for all.
         size: (H, W) of an image where crops are resized; otherwise that of x.
         shapes: (N, 2) height and width before squashing, where crops are resized.
-        resident: keep the pictures on the device; None: if they take no more than half of its
-            free memory. Otherwise each batch is copied while the one before is worked on.
+        resident: keep the pictures on the device, which on a CPU is where they lie; None: if they
+            take no more than a quarter of its free memory. Otherwise each batch is copied while
+            the one before is worked on.
     """
 
     def __init__(
@@ -47,13 +50,16 @@ class Batches:
         self._rows = torch.arange(len(y)) if rows is None else rows
         self.y = y[self._rows].to(device)
         self._shapes = None if shapes is None else shapes[self._rows]
-        bytes_needed = len(self._rows) * x.shape[1] * self.side**2
-        self.resident = bytes_needed <= SHARE * _free(device) if resident is None else resident
+        bytes_needed = len(self._rows) * math.prod(x.shape[1:])
+        self.resident = bytes_needed <= SHARE * free_bytes(device) if resident is None else resident
         self.channels = x.shape[1]
-        if self.resident:
-            self._canvas = self._padded((x if rows is None else x[rows]).to(device))
-        else:
+        if not self.resident:
             self._stream = _Stream(x, self.batch, device)
+        elif x.device == device:  # the pages of a file stay that
+            self._pictures, self._places = x, self._rows
+        else:
+            self._pictures = _sent(x, self._rows, device)
+            self._places = torch.arange(len(self._rows), device=device)
         self._epoch = -1
         self._plan: tuple[Tensor, ...]
 
@@ -81,13 +87,13 @@ class Batches:
         part = slice(i * self.batch, (i + 1) * self.batch)
         rows, *how = (values[part] for values in self._plan)
         if self.resident:
-            canvas = self._canvas[rows]
+            pictures = self._pictures[self._places[rows]]
         else:
             after = slice(part.stop, part.stop + self.batch)
             wanted = self._rows[self._order[part]], self._rows[self._order[after]]
-            canvas = self._padded(self._stream.take(*wanted))
+            pictures = self._stream.take(*wanted)
         view = self._view(how)
-        x = view(canvas).float() / 255
+        x = view(self._padded(pictures)).float() / 255
         return Batch(x, self.y[rows], rows, view, t)
 
     def _draw(self, epoch: int) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -115,6 +121,14 @@ class Batches:
 
     def _padded(self, x: Tensor) -> Tensor:
         return F.pad(x, (self.margin,) * 4) if self.margin else x
+
+
+def _sent(x: Tensor, rows: Tensor, device: torch.device) -> Tensor:
+    """Copy some rows of x to a device, without a copy of them all on the host."""
+    there = torch.empty((len(rows), *x.shape[1:]), dtype=x.dtype, device=device)
+    for to, part in zip(there.split(CHUNK), rows.split(CHUNK), strict=True):
+        to.copy_(x[part])
+    return there
 
 
 class _Stream:
@@ -160,10 +174,3 @@ class _Stream:
             copied = self._side.record_event()
         self._copied[turn] = copied
         return there, copied
-
-
-def _free(device: torch.device) -> int:
-    """Bytes of memory that are free there."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

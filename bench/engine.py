@@ -6,8 +6,11 @@ small operations; recorded, the device goes through them without waiting for Pyt
 
 import os
 import shutil
+import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -28,7 +31,7 @@ class Compiled(nn.Module):
     all there are. So for attacks, which need that of their images alone, weights are constants.
     """
 
-    learning = False  # will gradients of weights be asked for; set by ``learning``
+    learning = False  # will gradients of weights be asked for; set by ``bench.ops.learning``
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -53,28 +56,38 @@ class Compiled(nn.Module):
 
 
 @contextmanager
-def learning(net: nn.Module) -> Iterator[None]:
-    """Ask for gradients of weights inside the block."""
-    if isinstance(net, Compiled):
-        net.learning = True
-    try:
+def beside(stream: torch.cuda.Stream | None) -> Iterator[None]:
+    """Work on a stream of its own inside the block, in order with what comes before and after.
+
+    What is to be captured is warmed up on the stream that captures: libraries keep workspaces by
+    stream, and a gradient that remembers another one would end the capture.
+    """
+    if stream is None:
         yield
-    finally:
-        if isinstance(net, Compiled):
-            net.learning = False
+        return
+    now = torch.cuda.current_stream(stream.device)
+    stream.wait_stream(now)
+    with torch.cuda.stream(stream):
+        yield
+    now.wait_stream(stream)
 
 
 class Captured:
     """A step on full batches, recorded as one CUDA graph.
 
     Its inputs have fixed addresses, into which each batch is copied.
+
+    Args:
+        stream: on which the step has been warmed up.
     """
 
-    def __init__(self, step: Callable[[Batch], None], example: Batch) -> None:
+    def __init__(
+        self, step: Callable[[Batch], None], example: Batch, stream: torch.cuda.Stream | None
+    ) -> None:
         self._batch: Batch = _like(example)
         self._graph = torch.cuda.CUDAGraph()
         # a thread that streams pictures may go on with its own work
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+        with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
             step(self._batch)
 
     def __call__(self, batch: Batch) -> None:
@@ -96,7 +109,7 @@ def choose(wanted: Engine | Literal["auto"], method: Method, device: torch.devic
     if wanted == "auto":
         if cuda and method.graph:
             return "captured"
-        return "compiled" if cuda and not method.twice and compiler() else "eager"
+        return "compiled" if cuda and not method.twice and not lacking(device) else "eager"
     name = type(method).__name__
     if wanted == "captured" and not cuda:
         raise ValueError("a step can be captured on a GPU only; use --engine eager or compiled")
@@ -104,14 +117,28 @@ def choose(wanted: Engine | Literal["auto"], method: Method, device: torch.devic
         raise ValueError(f"{name} waits for the device in a step; use --engine eager or compiled")
     if wanted == "compiled" and method.twice:
         raise ValueError(f"{name} differentiates twice, which compiled networks cannot; use eager")
-    if wanted == "compiled" and not compiler():
-        raise ValueError("compiling needs a C++ compiler (g++ or $CXX); install one or use eager")
+    if wanted == "compiled" and (lacks := lacking(device)):
+        raise ValueError(f"{lacks}; install that or use --engine eager")
     return wanted
 
 
-def compiler() -> str | None:
-    """Find the C++ compiler that torch would use."""
-    return shutil.which(os.environ.get("CXX", "g++"))
+def lacking(device: torch.device) -> str:
+    """Say what compiling for a device needs and this machine lacks; an empty text if nothing.
+
+    On GPUs it is Triton that compiles, a module in C for each kernel, on CPUs torch, in C++.
+    """
+    kind, variable, names = (
+        ("C", "CC", ("gcc", "clang")) if device.type == "cuda" else ("C++", "CXX", ("g++",))
+    )
+    names = (os.environ[variable],) if os.environ.get(variable) else names
+    lacks = []
+    if not any(map(shutil.which, names)):
+        lacks.append(f"a {kind} compiler ({' or '.join(names)}; ${variable} names another)")
+    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        lacks.append("Python's headers (Python.h, of the package python3-dev or python3-devel)")
+    if device.type == "cuda" and find_spec("triton") is None:
+        lacks.append("Triton (the package triton, which torch for GPUs brings along)")
+    return f"compiling needs {' and '.join(lacks)}" if lacks else ""
 
 
 def _like(batch: Batch) -> Batch:

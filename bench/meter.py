@@ -1,13 +1,17 @@
 """What training takes: passes, floating-point operations, seconds, bytes."""
 
+import functools
 import time
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 from torch.utils.hooks import RemovableHandle
 
@@ -60,6 +64,44 @@ class Flops(TorchDispatchMode):
         return out
 
 
+class Memory(TorchDispatchMode):
+    """Counts the bytes of all tensors that are alive, and their peak, while the block lasts.
+
+    On the meta device, too, where nothing takes memory and nothing is computed. What a library
+    needs inside an operation is not seen.
+
+    Args:
+        given: tensors that are there before.
+    """
+
+    def __init__(self, given: Iterable[Tensor] = ()) -> None:
+        super().__init__()
+        self.bytes = self.peak = 0
+        self._alive: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._note(given)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self._note(leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor))
+        return out
+
+    def _note(self, tensors: Iterable[Tensor]) -> None:
+        for tensor in tensors:
+            storage = tensor.untyped_storage()
+            key, size = storage._cdata, storage.nbytes()
+            if key not in self._alive:
+                gone = functools.partial(self._forget, key, size)
+                self._alive[key] = weakref.ref(storage, gone)
+                self.bytes += size
+        self.peak = max(self.peak, self.bytes)
+
+    def _forget(self, key: int, size: int, ended: object) -> None:
+        del self._alive[key]
+        self.bytes -= size
+
+
 class Clock:
     """Adds up seconds of wall time, waiting for the device at both ends of each block."""
 
@@ -107,6 +149,28 @@ class Peak:
         """End a stretch."""
         if self._device.type == "cuda":
             self.bytes = max(self.bytes or 0, torch.cuda.max_memory_allocated(self._device))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Bytes of memory that a job may still take there."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()  # what torch keeps for later, less what a recorded step holds
+        return torch.cuda.mem_get_info(device)[0]
+    facts = dict(line.split()[:2] for line in Path("/proc/meminfo").read_text().splitlines())
+    return min([1024 * int(facts["MemAvailable:"]), *_left_to_group()])
+
+
+def _left_to_group() -> Iterator[int]:
+    """Yield what is left of each limit on this process's control groups, of version 2."""
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    names = [Path(line.removeprefix("0::/")) for line in lines if line.startswith("0::/")]
+    for folder in (
+        Path("/sys/fs/cgroup", group) for name in names for group in (name, *name.parents)
+    ):
+        limit, used = folder / "memory.max", folder / "memory.current"
+        if limit.is_file() and (text := limit.read_text().strip()) != "max":
+            kept = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            yield int(text) - int(used.read_text()) + int(kept["inactive_file"])
 
 
 def in_use(device: torch.device) -> int:

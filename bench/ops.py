@@ -32,6 +32,12 @@ def grad(loss: Loss, at: Tensor) -> Tensor:
     return g
 
 
+def weight_grads(net: nn.Module, loss: Loss, at: Tensor) -> list[Tensor]:
+    """Return d loss(at) / d each of net.parameters(), without graph; they keep none themselves."""
+    with learning(net):
+        return [*torch.autograd.grad(loss(at.detach()), [*net.parameters()])]
+
+
 def ce(net: nn.Module, y: Tensor) -> Loss:
     """Return cross-entropy against labels y (B,), mean over B, as a function of images."""
     return lambda z: F.cross_entropy(net(z), y)
@@ -77,3 +83,16 @@ def eval_mode(net: nn.Module) -> Iterator[None]:
         yield
     finally:
         net.train(was)
+
+
+@contextmanager
+def learning(net: nn.Module) -> Iterator[None]:
+    """Have gradients of weights inside the block; outside, a compiled network leaves them out."""
+    was = getattr(net, "learning", None)
+    if was is not None:
+        net.learning = True  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if was is not None:
+            net.learning = was

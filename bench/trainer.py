@@ -17,9 +17,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bench import checkpoint, snapshot
 from bench.batches import Batches
-from bench.engine import WARM_UP, Captured, Compiled, compiler, learning
+from bench.engine import WARM_UP, Captured, Compiled, beside, lacking
 from bench.meter import Clock, Peak, state_bytes
 from bench.method import Batch, Loss, Method, Run, State
+from bench.ops import learning
 from bench.optimizer import optimizer
 from bench.runs.protocol import Protocol
 from bench.runs.record import Engine, Epoch, Segment
@@ -102,9 +103,14 @@ class Trainer:
         self.share = torch.zeros((), device=self.device)
         self.images = torch.zeros(0)  # of the batch in hand
         self.engine = engine
-        compiles = engine != "eager" and not method.twice and compiler() is not None
+        compiles = engine != "eager" and not method.twice
+        if compiles and (lacks := lacking(self.device)):
+            say(f"the network runs as written: {lacks}")
+            compiles = False
         self.fast = Compiled(net) if compiles else net
         self.captured: Captured | None = None
+        records = engine == "captured" and self.device.type == "cuda"
+        self.stream = torch.cuda.Stream(self.device) if records else None  # that captures
         self.warm = 0  # steps taken on full batches
         self.update = self.first_epoch = self.first_batch = 0
         # the host's wait for a batch; waiting for the device there would slow training down
@@ -230,7 +236,8 @@ class Trainer:
             self.log.row += self.method.replays
             self.update += self.method.replays
         else:
-            self._take(batch, self.fast if full else self.net)
+            with beside(self.stream if full else None):
+                self._take(batch, self.fast if full else self.net)
             self.warm += full
             if self.engine == "captured" and full and self.warm == WARM_UP:
                 self._capture(batch)
@@ -246,7 +253,7 @@ class Trainer:
         """Record the step, which does not take it."""
         update, row = self.update, self.log.row
         self.count(update, 0)  # the log of an epoch may be full by now
-        self.captured = Captured(lambda batch: self._take(batch, self.fast), example)
+        self.captured = Captured(lambda batch: self._take(batch, self.fast), example, self.stream)
         self.count(update, row)
 
     def _close_epoch(self, epoch: int) -> None:

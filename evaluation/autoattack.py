@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from bench.runs.record import Attack
 from evaluation.clean import verdicts
+from evaluation.parts import fitting
 
 ATTACKS = ("apgd-ce", "apgd-t", "fab-t", "square")
 LIBRARY = f"pyautoattack {version('pyautoattack')}"
@@ -82,6 +83,7 @@ def autoattack(
             "rank such data by another evaluation"
         )
     assert x.dtype == torch.float32 and x.min() >= 0 and x.max() <= 1, "images not in [0, 1]"
+    net = fitting(net, x, batch)
     now = before or Progress()
     start = time.perf_counter() - now.seconds
     if "clean" not in now.robust:

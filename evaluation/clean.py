@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.runs.record import Score
+from evaluation.parts import fitting
 
 
 @torch.no_grad()
@@ -18,7 +19,7 @@ def correct(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 
 def clean(net: nn.Module, x: Tensor, y: Tensor, *, batch: int) -> Score:
     """Accuracy on images x (N, C, H, W) in [0, 1]."""
-    return score(verdicts(net, x, y, batch=batch))
+    return score(verdicts(fitting(net, x, batch), x, y, batch=batch))
 
 
 def verdicts(net: nn.Module, x: Tensor, y: Tensor, *, batch: int) -> Tensor:
@@ -30,6 +31,7 @@ def verdicts(net: nn.Module, x: Tensor, y: Tensor, *, batch: int) -> Tensor:
 @torch.no_grad()
 def answers(net: nn.Module, x: Tensor, *, batch: int) -> int:
     """Count the classes that net puts any of the images x (N, C, H, W) into."""
+    net = fitting(net, x, batch)
     return len(torch.cat([net(part).argmax(1) for part in x.split(batch)]).unique())
 
 

@@ -1,5 +1,8 @@
 """FGSM and PGD-K as the SORA benchmark evaluates with them, and PGD with restarts."""
 
+import functools
+from concurrent.futures import Future, ThreadPoolExecutor
+
 import torch
 from torch import Tensor, nn
 
@@ -7,6 +10,7 @@ from bench.ops import box, ce, grad, project
 from bench.ops import pgd as climb
 from bench.runs.record import Score
 from evaluation.clean import correct, score
+from evaluation.parts import fitting
 
 STEP = 0.25  # of PGD, in units of eps
 
@@ -20,7 +24,7 @@ def fgsm(net: nn.Module, x: Tensor, y: Tensor, *, eps: float, batch: int) -> Sco
         eps: L-inf radius on the [0, 1] scale.
         batch: images at once; the result does not depend on it.
     """
-    right = []
+    net, right = fitting(net, x, batch), []
     for xs, ys in zip(x.split(batch), y.split(batch), strict=True):
         d = project(eps * grad(ce(net, ys), at=xs).sign(), xs, eps)
         right.append(correct(net, xs + d, ys))
@@ -35,12 +39,14 @@ def pgd(
     The start has a generator of its own, made on the host: every network is attacked from the same
     points on every device, and training that goes on afterwards is not disturbed.
     """
-    generator = torch.Generator().manual_seed(seed)
-    right = []
-    for xs, ys in zip(x.split(batch), y.split(batch), strict=True):
-        start = torch.empty(xs.shape).uniform_(-eps, eps, generator=generator).to(xs.device)
-        d, _ = climb(ce(net, ys), xs, box(start, xs), alpha=STEP * eps, eps=eps, steps=steps)
-        right.append(correct(net, xs + d, ys))
+    net, right = fitting(net, x, batch), []
+    with ThreadPoolExecutor(1) as pool:
+        starts = _Starts(pool, eps=eps, seed=seed)
+        parts = x.split(batch)
+        for xs, ys, after in zip(parts, y.split(batch), [*parts[1:], None], strict=True):
+            start = starts.take(xs, after)
+            d, _ = climb(ce(net, ys), xs, box(start, xs), alpha=STEP * eps, eps=eps, steps=steps)
+            right.append(correct(net, xs + d, ys))
     return score(torch.cat(right))
 
 
@@ -60,23 +66,65 @@ def pgd_restarts(
     An image counts as broken if the last iterate of any restart breaks it; the FGSM-RS and N-FGSM
     codes keep the restart with the largest loss instead, which is no stricter.
     """
-    generator = torch.Generator().manual_seed(seed)
-    verdicts = []
-    for xs, ys in zip(x.split(batch), y.split(batch), strict=True):
-        standing = correct(net, xs, ys)
-        for _ in range(restarts):
-            start = torch.empty(xs.shape).uniform_(-eps, eps, generator=generator).to(xs.device)
-            left, labels = xs[standing], ys[standing]
-            if len(left) == 0:
-                break
-            d, _ = climb(
-                ce(net, labels),
-                left,
-                box(start[standing], left),
-                alpha=STEP * eps,
-                eps=eps,
-                steps=steps,
-            )
-            standing[standing.clone()] = correct(net, left + d, labels)
-        verdicts.append(standing)
+    net, verdicts = fitting(net, x, batch), []
+    with ThreadPoolExecutor(1) as pool:
+        starts = _Starts(pool, eps=eps, seed=seed)
+        parts = x.split(batch)
+        for xs, ys, after in zip(parts, y.split(batch), [*parts[1:], None], strict=True):
+            standing = correct(net, xs, ys)
+            for restart in range(restarts):
+                start = starts.take(xs, xs if restart + 1 < restarts else after)
+                left, labels = xs[standing], ys[standing]
+                if len(left) == 0:
+                    break
+                d, _ = climb(
+                    ce(net, labels),
+                    left,
+                    box(start[standing], left),
+                    alpha=STEP * eps,
+                    eps=eps,
+                    steps=steps,
+                )
+                standing[standing.clone()] = correct(net, left + d, labels)
+            verdicts.append(standing)
     return score(torch.cat(verdicts))
+
+
+class _Starts:
+    """Random starts U[-eps, eps] from one generator on the host, the same on every device.
+
+    A batch of 224 x 224 takes most of a second. So the next start is drawn while the device works
+    on this one, and the first, which every epoch's probe has again, is kept.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor, *, eps: float, seed: int) -> None:
+        self._pool, self._eps, self._seed = pool, eps, seed
+        self._state: Tensor | None = None  # of the generator, behind what has been taken
+        self._ahead: tuple[torch.Size, Future[tuple[Tensor, Tensor]]] | None = None
+
+    def take(self, x: Tensor, after: Tensor | None = None) -> Tensor:
+        """Return a start in the shape of x, on its device; begin to draw one in that of `after`."""
+        if self._ahead is not None and self._ahead[0] == x.shape:
+            start, self._state = self._ahead[1].result()
+        else:  # restarts ended early, and nothing has been taken of what was drawn ahead
+            start, self._state = self._draw(x.shape)
+        self._ahead = None
+        if after is not None:
+            self._ahead = after.shape, self._pool.submit(self._draw, after.shape)
+        return start.to(x.device)
+
+    def _draw(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
+        if self._state is None:
+            return _first_start(shape, self._eps, self._seed)
+        generator = torch.Generator()
+        generator.set_state(self._state)
+        return torch.empty(shape).uniform_(
+            -self._eps, self._eps, generator=generator
+        ), generator.get_state()
+
+
+@functools.lru_cache(maxsize=1)
+def _first_start(shape: torch.Size, eps: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Draw the first start of a seed; return it with the generator's state behind it."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.empty(shape).uniform_(-eps, eps, generator=generator), generator.get_state()

@@ -22,6 +22,8 @@ from methods import load, names
 
 torch.set_num_threads(1)  # two threads on two busy cores are many times slower
 
+# COMPILED=1: every tiny trainer has its network compiled, so that laws are tried under that, too
+COMPILED = os.environ.get("COMPILED") == "1"
 EPS = 8 / 255
 IMAGES, BATCH = 20, 8  # so the last of three batches is short
 CPU = torch.device("cpu")
@@ -80,6 +82,8 @@ def tiny_trainer(
         shapes=torch.full((images, 2), 8) if augment.resized else None,
     )
     torch.manual_seed(7)
+    if COMPILED and device == CPU and not method.twice:
+        rest.setdefault("engine", "compiled")
     return Trainer(net, method, batches, protocol, **rest)
 
 

@@ -1,9 +1,14 @@
 """Batches are the same pictures wherever they are kept, and hold nothing that was held out."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from bench.batches import Batches
+from bench.data import Images, _cache, prepared
+from bench.runs.catalogue import ROOT
 from bench.view import Augment
 
 CPU = torch.device("cpu")
@@ -92,7 +97,7 @@ def test_pictures_that_do_not_fit_are_streamed(monkeypatch):
     import bench.batches
 
     assert make(KINDS[0])[1].resident
-    monkeypatch.setattr(bench.batches, "_free", lambda device: 1000)
+    monkeypatch.setattr(bench.batches, "free_bytes", lambda device: 1000)
     assert not make(KINDS[0])[1].resident
 
 
@@ -100,3 +105,56 @@ def test_only_views_with_a_way_back_offer_a_canvas():
     assert make(KINDS[0])[1].canvas == (21, 3, 16, 16)
     assert make(KINDS[1])[1].canvas == (21, 3, 14, 14)
     assert make(KINDS[2])[1].canvas is None
+
+
+GROWTH = """
+import sys
+from pathlib import Path
+import torch
+from bench.data import Images, _cache, load
+from bench.runs.run import expand
+from bench.runs.stage import stage
+from bench.runs.suite import parse_suite, read_yaml
+from bench.stages.job import Job
+from bench.stages.train import make_trainer
+
+def own_bytes():
+    line = next(s for s in Path("/proc/self/status").read_text().splitlines() if "RssAnon" in s)
+    return 1024 * int(line.split()[1])
+
+folder = Path(sys.argv[1])
+given = read_yaml(Path("workflows/config/cifar10.yaml"))
+given |= {"methods": ["fgsm"], "architectures": ["small_cnn"], "width": 2, "train_images": None}
+run = expand(parse_suite(given))[0]
+loaded = load("cifar10", folder, verify=False)
+job = Job(stage("train"), run, stage("train").defaults, folder, folder, torch.device("cpu"), print)
+make_trainer(job, loaded, quiet=True).advance(1)  # code and buffers
+before = own_bytes()
+trainer = make_trainer(job, loaded, quiet=True)
+trainer.advance(1)
+print(own_bytes() - before)
+"""
+
+
+def test_a_job_maps_the_pictures_and_makes_no_copy_of_them(tmp_path):
+    n = 30_000  # 92 MB of pixels
+    images = Images(
+        torch.zeros(n, 3, 32, 32, dtype=torch.uint8), torch.arange(n) % 10,
+        torch.zeros(8, 3, 32, 32, dtype=torch.uint8), torch.arange(8),
+    )  # fmt: skip
+    path = prepared("cifar10", tmp_path)
+    _cache.write(path, "cifar10", images._asdict(), official=False)
+    grown = subprocess.run(
+        [sys.executable, "-c", GROWTH, str(tmp_path)], cwd=ROOT, check=True, text=True,
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert int(grown.stdout.splitlines()[-1]) < path.stat().st_size / 4
+
+
+def test_pictures_go_to_a_device_in_parts(monkeypatch):
+    import bench.batches
+
+    monkeypatch.setattr(bench.batches, "CHUNK", 4)
+    x, _ = make(KINDS[0])
+    rows = torch.tensor([1, 4, 5, 7, 9, 12, 13, 17, 18, 20])
+    assert torch.equal(bench.batches._sent(x, rows, CPU), x[rows])

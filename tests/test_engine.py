@@ -1,20 +1,22 @@
 """As written, compiled and captured steps give the same weights; what cannot be is not tried."""
 
 import dataclasses
+from contextlib import nullcontext
 
 import pytest
 import torch
 
 from bench import engine, trainer
-from bench.engine import choose, compiler
+from bench.engine import choose, lacking
 from bench.method import Method
 from bench.models import allow
+from bench.ops import ce, grad, learning, weight_grads
 from bench.optimizer import optimizer
 from methods import load, names
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 TOLERANCE = 1e-5  # of weights after two epochs of three updates, lr up to 0.1
-needs_compiler = pytest.mark.skipif(compiler() is None, reason="there is no C++ compiler")
+needs_compiler = pytest.mark.skipif(bool(lacking(CPU)), reason=lacking(CPU))
 
 
 class Waits(Method):
@@ -31,18 +33,18 @@ class Twice(Waits):
 
 
 @pytest.mark.parametrize(
-    ("method", "device", "there", "chosen"),
+    ("method", "device", "lacks", "chosen"),
     [
-        ("sora", CUDA, "g++", "captured"),
-        ("sora", CUDA, None, "captured"),  # with the network as written
-        ("sora", CPU, "g++", "eager"),
-        (Waits, CUDA, "g++", "compiled"),
-        (Waits, CUDA, None, "eager"),
-        (Twice, CUDA, "g++", "captured"),
+        ("sora", CUDA, "", "captured"),
+        ("sora", CUDA, "gcc", "captured"),  # with the network as written
+        ("sora", CPU, "", "eager"),
+        (Waits, CUDA, "", "compiled"),
+        (Waits, CUDA, "gcc", "eager"),
+        (Twice, CUDA, "", "captured"),
     ],
 )
-def test_the_fastest_possible_engine_is_chosen(monkeypatch, method, device, there, chosen):
-    monkeypatch.setattr(engine, "compiler", lambda: there)
+def test_the_fastest_possible_engine_is_chosen(monkeypatch, method, device, lacks, chosen):
+    monkeypatch.setattr(engine, "lacking", lambda device: lacks)
     kind = load(method) if isinstance(method, str) else method
     assert choose("auto", kind(), device) == chosen
 
@@ -62,9 +64,63 @@ def test_an_engine_that_cannot_be_is_refused_with_what_can(wanted, method, devic
 
 
 def test_compiling_without_a_compiler_is_refused(monkeypatch):
-    monkeypatch.setattr(engine, "compiler", lambda: None)
-    with pytest.raises(ValueError, match=r"needs a C\+\+ compiler"):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    said = r"needs a C\+\+ compiler \(no-such-compiler; \$CXX names another\); install that or use"
+    with pytest.raises(ValueError, match=said):
         choose("compiled", load("sora")(), CPU)
+
+
+def test_what_triton_needs_is_asked_for_before_it_is_missed(monkeypatch, tmp_path):
+    monkeypatch.setattr(engine.shutil, "which", lambda name: None if "++" in name else "there")
+    monkeypatch.setattr(engine, "find_spec", lambda name: None)
+    monkeypatch.setattr(engine.sysconfig, "get_path", lambda name: str(tmp_path))
+    assert "compiler" not in lacking(CUDA)  # it compiles C
+    assert "Python.h" in lacking(CUDA)
+    assert "Triton" in lacking(CUDA)
+    (tmp_path / "Python.h").touch()
+    monkeypatch.setattr(engine, "find_spec", lambda name: name)
+    assert lacking(CUDA) == ""
+    assert lacking(CPU) == "compiling needs a C++ compiler (g++; $CXX names another)"
+
+
+def test_a_network_that_cannot_be_compiled_says_why_it_runs_as_written(tiny, monkeypatch):
+    monkeypatch.setattr(trainer, "lacking", lambda device: "compiling needs gcc")
+    said = []
+    one = tiny.trainer("sora", engine="captured", say=said.append)
+    assert one.fast is one.net
+    assert said == ["the network runs as written: compiling needs gcc"]
+
+
+def test_a_step_is_warmed_up_on_the_stream_that_captures_it(tiny, monkeypatch):
+    """Every method's gradients remember the stream they were first computed on."""
+    events = []
+
+    class Side:
+        device = CPU
+
+        def wait_stream(self, other):
+            events.append("in")
+
+    class Now:
+        def wait_stream(self, other):
+            events.append("out")
+
+    class Recording:
+        def __init__(self, step, example, stream):
+            events.append(("capture", stream))
+
+        def __call__(self, batch):
+            events.append("replay")
+
+    side = Side()
+    monkeypatch.setattr(trainer, "Captured", Recording)
+    monkeypatch.setattr(trainer, "lacking", lambda device: "compiling needs gcc")
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Now())
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext(events.append("on")))
+    one = tiny.trainer("sora", engine="captured")
+    one.stream = side
+    one.advance(trainer.WARM_UP + 1)
+    assert events == ["in", "on", "out"] * trainer.WARM_UP + [("capture", side), "replay"]
 
 
 def ended(tiny, name, kind, **rest):
@@ -114,7 +170,9 @@ def gpu():
 @pytest.mark.gpu
 @pytest.mark.parametrize("which", [n for n in names() if load(n).graph])
 def test_every_method_trains_captured_to_the_same_weights(tiny, which, gpu, monkeypatch):
-    monkeypatch.setattr(trainer, "compiler", lambda: None)  # the recording alone
+    monkeypatch.setattr(
+        trainer, "lacking", lambda device: "compiling needs gcc"
+    )  # the recording alone
     replays = count_replays(monkeypatch)
     same(tiny, which, "captured", device=gpu, protocol=brief(tiny, which))
     assert len(replays) == 4 * 2 - trainer.WARM_UP
@@ -170,7 +228,7 @@ class Replayed:
 
     steps = 0
 
-    def __init__(self, step, example):
+    def __init__(self, step, example, stream):
         self.step, self.batch = step, engine._like(example)
         # recording runs the step's Python and nothing on the device
         owner = self.owner
@@ -199,7 +257,7 @@ def test_a_step_on_fixed_inputs_is_the_step(tiny, which, monkeypatch):
     plain = tiny.trainer(which, protocol=long)
     curves = plain.fit().curves
     monkeypatch.setattr(trainer, "Captured", Replayed)
-    monkeypatch.setattr(trainer, "compiler", lambda: None)
+    monkeypatch.setattr(trainer, "lacking", lambda device: "compiling needs gcc")
     captured = tiny.trainer(which, protocol=long, engine="captured")
     monkeypatch.setattr(Replayed, "owner", captured, raising=False)
     monkeypatch.setattr(Replayed, "steps", 0)
@@ -213,7 +271,7 @@ def test_a_step_on_fixed_inputs_is_the_step(tiny, which, monkeypatch):
 def test_a_step_may_be_recorded_at_the_end_of_an_epoch(tiny, monkeypatch):
     """With three full batches and no short one, the warm-up ends with the first epoch."""
     monkeypatch.setattr(trainer, "Captured", Replayed)
-    monkeypatch.setattr(trainer, "compiler", lambda: None)
+    monkeypatch.setattr(trainer, "lacking", lambda device: "compiling needs gcc")
     monkeypatch.setattr(Replayed, "steps", 0)
     plain, curves = ended(tiny, "sora", "eager", images=24)
     captured = tiny.trainer("sora", images=24, engine="captured")
@@ -247,7 +305,7 @@ def test_short_batches_run_as_written(tiny, monkeypatch):
             return self.net(x)
 
     monkeypatch.setattr(trainer, "Compiled", Spy)
-    monkeypatch.setattr(trainer, "compiler", lambda: "g++")
+    monkeypatch.setattr(trainer, "lacking", lambda device: "")
     ended(tiny, "fgsm", "compiled")
     assert set(sizes) == {8}
     assert len(sizes) == 2 * 2 * 2  # two passes of two full batches, twice
@@ -257,17 +315,29 @@ def test_short_batches_run_as_written(tiny, monkeypatch):
 def test_a_compiled_network_spares_attacks_the_gradients_of_weights(tiny):
     from torch._dynamo.utils import counters
 
-    from bench.ops import ce, grad
-
     net = tiny.net()
     fast = engine.Compiled(net)
     x, y = torch.rand(8, 3, 8, 8), torch.arange(8) % 4
     assert torch.allclose(grad(ce(fast, y), at=x), grad(ce(tiny.net(), y), at=x), atol=1e-6)
     assert not fast(x).requires_grad
-    with engine.learning(fast):
+    with learning(fast):
         ce(fast, y)(x).backward()
     assert all(weight.grad is not None for weight in net.parameters())
     assert not counters["graph_break"]
+
+
+@needs_compiler
+def test_weight_grads_are_there_under_a_compiled_network_too(tiny):
+    """Whose weights are constants to whoever does not say that they are to move."""
+    net = tiny.net()
+    fast = engine.Compiled(net)
+    x, y = torch.rand(8, 3, 8, 8), torch.arange(8) % 4
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        torch.autograd.grad(ce(fast, y)(x), [*fast.parameters()])
+    pairs = zip(weight_grads(fast, ce(fast, y), x), weight_grads(net, ce(net, y), x), strict=True)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in pairs)
+    assert all(weight.grad is None for weight in net.parameters())
+    assert not fast.learning
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adamw"])

@@ -1,6 +1,8 @@
 """The hours that a suite takes follow from counted operations and finished runs."""
 
 import dataclasses
+import subprocess
+import sys
 
 import made_up
 import pytest
@@ -9,7 +11,7 @@ from bench.runs.catalogue import ROOT
 from bench.runs.files import between_marks
 from bench.runs.run import expand
 from bench.runs.suite import parse_suite, read_yaml
-from bench.tools import estimate
+from bench.tools import estimate, memory
 from bench.tools import plan as command
 from workflows.plan import Plan
 
@@ -64,7 +66,7 @@ def test_a_pair_without_runs_has_a_dash_in_the_table():
     costs = estimate.estimates(suite, expand(suite))
     lines = command.table(suite, costs).splitlines()
     assert lines[2].endswith(" | - |")
-    assert lines[3].endswith(" min |")
+    assert lines[3].endswith(" MB |")  # of a pass of a batch
 
 
 SMOKE = parse_suite(read_yaml(ROOT / "workflows/config/smoke.yaml") | {"seeds": [0, 1]})
@@ -173,7 +175,7 @@ def test_finished_pairs_are_named(plan):
     assert "finished:" not in summary(two)
     for work in plan.work:
         made_up.wanted(plan, work).write(plan.file(work).parent)
-    assert summary(two).endswith("decoded; finished: digits small_cnn")
+    assert summary(two).endswith("; finished: digits small_cnn")
     assert "left: 0 of 4 runs (nothing to do)" in summary(plan)
     assert "finished:" not in summary(plan)
 
@@ -234,10 +236,62 @@ def test_disk_is_one_byte_a_pixel():
 def test_the_readme_says_what_the_paper_suite_costs():
     """If this fails: make readme."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    body = command.readme(PAPER, estimate.estimates(PAPER, expand(PAPER)))
-    assert between_marks(text, command.MARK, body) == text
+    costs = estimate.estimates(PAPER, expand(PAPER))
+    assert f"{command.table(PAPER, costs)}\n\n{command.total(PAPER, costs)}\n" in text
+
+
+def test_the_readme_says_what_methods_keep_in_memory():
+    """If this fails: make readme."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    body = command.keep(PAPER, expand(PAPER))
+    assert f"{body}\n\n<!-- end of {command.MARK} -->" in text
 
 
 def test_a_document_without_its_marks_is_refused():
     with pytest.raises(ValueError, match="lacks the lines"):
         between_marks("nothing here", "costs", "body")
+
+
+def large(**cut):
+    given = {"datasets": ["imagenet100"], "architectures": ["resnet18"], "seeds": [0, 1]}
+    return PAPER.model_copy(update=given | cut)
+
+
+def test_runs_that_a_gpu_cannot_hold_are_named():
+    suite = large(methods=["fgsm_rs", "elle", "atas"], gpu_memory_gb=80)
+    said = "imagenet100 resnet18, 120.0 GB or more: elle\n"
+    assert command.too_large(suite, expand(suite)) == f"too large for 80 GB of GPU memory: {said}"
+    assert not command.too_large(suite.model_copy(update={"gpu_memory_gb": 141}), expand(suite))
+    assert not command.too_large(suite.model_copy(update={"gpu_memory_gb": None}), expand(suite))
+
+
+def test_what_one_pass_of_a_batch_overfills_is_not_counted_further(monkeypatch):
+    suite = large(methods=["fgsm_rs", "elle"], architectures=["wide_resnet28_10"], gpu_memory_gb=80)
+    monkeypatch.setattr(memory, "gpu_bytes", None)
+    assert "175.6 GB or more: fgsm_rs, elle" in command.too_large(suite, expand(suite))
+
+
+def test_memory_is_that_of_an_update_with_all_that_training_keeps():
+    one = run()
+    weights = 4 * 11_172_170
+    assert memory.weights_bytes([one, run(seed=1)]) == pytest.approx(2 * weights, rel=2e-3)
+    kept = memory.pass_bytes(one)
+    assert memory.gpu_bytes(one) == pytest.approx(kept + 2 * weights, rel=0.05)
+    # the running perturbations of 50,000 padded images
+    assert memory.gpu_bytes(run(method="atas", settings={})) > kept + 4 * 50_000 * 3 * 40 * 40
+    assert memory.host_bytes(one, gpu=True) - memory.HOST_BYTES == pytest.approx(
+        2 * weights, rel=2e-3
+    )
+    assert memory.host_bytes(one, gpu=False) == memory.HOST_BYTES + memory.gpu_bytes(one)
+
+
+@pytest.mark.parametrize(
+    ("method", "count"), [("fgsm_rs", 1), ("pgd10", 1), ("trades", 2), ("grad_align", 3)]
+)
+def test_methods_keep_as_many_passes_as_their_loss_has(method, count):
+    assert memory.passes(run(method=method, settings={})) == count
+
+
+def test_the_names_of_memory_are_there_without_torch():
+    code = "import sys, bench.tools.memory; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

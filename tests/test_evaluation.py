@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from evaluation.attacks.eps_sweep import evaluate as eps_sweep
 from evaluation.attacks.eps_sweep import radii
 from evaluation.autoattack import ATTACKS, Padded, Progress, autoattack, pack, unpack
 from evaluation.clean import clean
-from evaluation.pgd import fgsm, pgd, pgd_restarts
+from evaluation.pgd import _Starts, fgsm, pgd, pgd_restarts
 
 EPS = 0.1
 NEAR = 0.18  # where the trained network below keeps some images and loses some
@@ -88,6 +89,17 @@ def test_pgd_draws_from_a_generator_of_its_own():
     torch.manual_seed(0)
     pgd(Threshold(), x, y, eps=EPS, batch=2, steps=2, seed=5)
     assert torch.equal(torch.rand(1), expected)
+
+
+def test_starts_are_one_stream_of_draws_whatever_is_drawn_ahead():
+    generator = torch.Generator().manual_seed(5)
+    with ThreadPoolExecutor(1) as pool:
+        starts = _Starts(pool, eps=EPS, seed=5)
+        # restarts may end early, and the last batch is shorter
+        for n, after in ((8, 8), (8, 8), (3, 3), (3, None), (8, 1), (1, 1), (1, None)):
+            expected = torch.empty(n, 3, 5, 5).uniform_(-EPS, EPS, generator=generator)
+            ahead = None if after is None else torch.zeros(after, 3, 5, 5)
+            assert torch.equal(starts.take(torch.zeros(n, 3, 5, 5), ahead), expected)
 
 
 @pytest.mark.parametrize("n", [1, 3, 4, 5, 64, 101])

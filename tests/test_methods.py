@@ -6,8 +6,10 @@ first line of its assertion, and its docstring, which says what to do.
 """
 
 import dataclasses
+import gc
 import random
 import re
+from typing import ClassVar
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.meter import Passes
 from bench.method import Cost, Method, State
-from bench.ops import ce, grad, project, uniform
+from bench.ops import ce, grad, project, uniform, weight_grads
 from bench.runs import catalogue
 from bench.view import Augment
 from methods import load
@@ -66,7 +68,7 @@ def check_without_canvas(tiny, method):
 
 
 def check_cost(tiny, method):
-    trainer = tiny.trainer(method)
+    trainer = tiny.trainer(method, engine="eager")  # hooks are no part of a compiled network
     with Passes(trainer.net) as passes:
         trainer.advance(1)
     seen = Cost(passes.forward / trainer.batches.batch, passes.backward / trainer.batches.batch)
@@ -75,7 +77,7 @@ def check_cost(tiny, method):
 
 
 def check_capturable(tiny, method):
-    trainer = tiny.trainer(method)
+    trainer = tiny.trainer(method, engine="eager")
     trainer.advance(1)  # the optimiser makes its buffers
     with Capturable():
         trainer.advance(1)
@@ -108,6 +110,28 @@ def check_device(tiny, method):
     if trainer.method.graph:  # what waits for the host has to read a number
         trainer.optimizer.step = lambda lr, momentum: None  # torch has no such kernel
         trainer.advance(1)
+
+
+def check_no_history(tiny, method):
+    trainer = tiny.trainer(method)
+    trainer.advance(1)
+    known = {id(tensor) for tensor in histories()}
+    gc.disable()  # a cycle that it would end is alive while a step is captured
+    try:
+        trainer.advance(1)
+        left = [tensor for tensor in histories() if id(tensor) not in known]
+    finally:
+        gc.enable()
+    found = ", ".join(
+        sorted(f"{tuple(tensor.shape)} by {tensor.grad_fn.name()}" for tensor in left)
+    )
+    assert not left, f"tensors with a history outlive the step: {found}"
+
+
+def histories():
+    """Every tensor in this process that holds on to what it was computed from."""
+    everything = (one for one in gc.get_objects() if issubclass(type(one), torch.Tensor))
+    return [tensor for tensor in everything if tensor.grad_fn is not None]
 
 
 def check_mode(tiny, method):
@@ -175,6 +199,11 @@ def test_attacks_leave_no_weight_gradients_but_descends(tiny, name):
     trainer.method.step(trainer.net, batch, trainer.state, spy)
     assert calls, "step does not call descend"
     assert all(all(none) for none in calls), "weights had gradients before descend"
+
+
+def test_no_tensor_with_a_history_outlives_a_step(tiny, name):
+    """Keep .detach() of what you keep: a gradient's memory of its stream would end a capture."""
+    check_no_history(tiny, name)
 
 
 def test_network_is_left_in_training_mode(tiny, name):
@@ -330,6 +359,43 @@ class DrawsByPython(Sound):
         descend(ce(net, batch.y), at=batch.x + project(noise, batch.x, self.eps))
 
 
+class KeepsHistory(Sound):
+    kept: ClassVar[list] = []
+
+    def step(self, net, batch, state, descend):
+        super().step(net, batch, state, descend)
+        self.kept.append(net(batch.x.clone().requires_grad_()))
+
+
+class KeepsACycle(Sound):
+    def step(self, net, batch, state, descend):
+        super().step(net, batch, state, descend)
+        cycle = [net(batch.x.clone().requires_grad_())]
+        cycle.append(cycle)
+
+
+class Perturbs(Sound):
+    """A weight-perturbing step: climbs in the weights, descends there, and steps from where it was.
+
+    AWP, Wu et al., NeurIPS 2020, arXiv:2004.05884, with one step and no layer's norm.
+    """
+
+    cost = Cost(forward=3, backward=3)
+
+    def step(self, net, batch, state, descend):
+        d, g = self.attack(net, batch)
+        weights = [*net.parameters()]
+        climb = [0.01 * v.sign() for v in weight_grads(net, ce(net, batch.y), batch.x + d)]
+        with torch.no_grad():
+            torch._foreach_add_(weights, climb)
+
+        def back():
+            with torch.no_grad():
+                torch._foreach_sub_(weights, climb)
+
+        descend(ce(net, batch.y), at=batch.x + d, g=g, edit=back)
+
+
 class Freezes(Sound):
     def step(self, net, batch, state, descend):
         super().step(net, batch, state, descend)
@@ -370,8 +436,14 @@ LAWS = (
     check_state_stays,
     check_same_bits,
     check_device,
+    check_no_history,
     check_mode,
 )
+
+
+def test_weights_may_be_perturbed_under_all_laws(tiny):
+    for law in LAWS:
+        law(tiny, Perturbs(eps=tiny.eps))
 
 
 def test_the_sound_method_keeps_all_laws(tiny):
@@ -397,6 +469,8 @@ def test_a_method_may_refuse_to_train_without_a_canvas(tiny):
         (check_device, StaysOnTheHost),
         (check_device, DrawsOnTheHost),
         (check_same_bits, DrawsByPython),
+        (check_no_history, KeepsHistory),
+        (check_no_history, KeepsACycle),
         (check_mode, Freezes),
         (check_cost, Underdeclares),
         (check_learns, Oversteps),

@@ -328,8 +328,10 @@ def test_what_is_claimed_of_a_network_holds_in_fp32(precision, monkeypatch):
     assert said == ["fp32"]
 
 
-def test_a_bf16_run_is_evaluated_and_attacked_in_fp32(tmp_path, monkeypatch):
+@pytest.mark.parametrize("units", [True, False])
+def test_a_bf16_run_is_evaluated_and_attacked_in_fp32(tmp_path, monkeypatch, capfd, units):
     seen, exact = [], setup.exact
+    monkeypatch.setattr(machine, "has_bf16_units", lambda: units)
     monkeypatch.setattr(setup, "exact", lambda net: seen.append(net) or exact(net))
     data.prepare("digits", tmp_path, say=lambda line: None)
     cut = read_yaml(catalogue.ROOT / "workflows/config/smoke.yaml") | {"train_images": 64}
@@ -339,6 +341,12 @@ def test_a_bf16_run_is_evaluated_and_attacked_in_fp32(tmp_path, monkeypatch):
     running.main("train", [*words, "--test-images", "8", "--probe-images", "4"])
     running.main("attack", [*words, "--images", "2"])
     assert [net.precision for net in seen] == ["fp32", "fp32"]
+    # a CPU may emulate bf16, which takes long
+    assert capfd.readouterr().err.count(machine.SLOW_BF16) == (not units)
+    origins = [
+        Record.read(tmp_path / f"run/{name}.json").origin for name in ("train", "autoattack")
+    ]
+    assert [origin.bf16_units for origin in origins] == [units, None]
 
 
 def test_the_best_epoch_is_attacked_where_one_was_chosen(tmp_path):
@@ -363,7 +371,9 @@ def test_the_best_epoch_is_attacked_where_one_was_chosen(tmp_path):
     untied = Record.read(tmp_path / "2/train.json")
     training = dataclasses.replace(untied.training, weights={})
     dataclasses.replace(untied, training=training).write(tmp_path / "2")
-    score = do("evaluate", *attacked).measure.scores["autoattack_best"]
+    found = do("evaluate", *attacked, "--batch", "16", "--mode", "fast").measure
+    assert found.settings == {"seed": 0, "batch": 16, "mode": "fast"}
+    score = found.scores["autoattack_best"]
     y = data.load("digits", tmp_path).images.test_y[:30]
     assert (score.accuracy, score.n) == (pytest.approx(100 * (y == 0).double().mean().item()), 30)
     do("train", "train", {})

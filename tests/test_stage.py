@@ -113,3 +113,33 @@ def test_every_stage_has_a_program_and_a_place_in_the_order():
 def test_an_unknown_stage_is_told_with_the_nearest():
     with pytest.raises(LookupError, match="unknown stage 'autoatack': did you mean autoattack"):
         stage("autoatack")
+
+
+def best(**settings):
+    measure = made_up.measure("autoattack_best")
+    measure = dataclasses.replace(measure, settings=measure.settings | settings)
+    return record("autoattack_best", measure=measure)
+
+
+@pytest.mark.parametrize(
+    ("asked", "settings", "state"),
+    [
+        ({"attack_batch": 256}, {"batch": 256}, "done"),  # older ones, which were exact
+        ({"attack_batch": 100}, {"batch": 256}, "stale options"),
+        ({"attack_batch": 100}, {"batch": 100, "mode": "exact"}, "done"),
+        ({"attack_batch": 256, "attack_mode": "fast"}, {"batch": 256}, "stale options"),
+        ({"attack_batch": 9, "attack_mode": "fast"}, {"batch": 9, "mode": "fast"}, "done"),
+    ],
+)
+def test_autoattack_of_the_best_epoch_is_asked_for_as_that_of_the_last(asked, settings, state):
+    one = stage("autoattack_best")
+    wanted = one.options_for(made_up.digits_suite(attack_images=40, **asked))
+    assert one.state(best(**settings), wanted, CODE) == state
+
+
+def test_evaluations_without_autoattack_have_no_batch_of_it():
+    one = stage("pgd50_10")
+    wanted = one.options_for(made_up.digits_suite(attack_images=40, attack_mode="fast"))
+    assert "--batch" not in one.flags(wanted)
+    done = record("pgd50_10", measure=made_up.measure("pgd50_10"))
+    assert one.state(done, wanted, CODE) == "done"

@@ -113,6 +113,7 @@ class Origin:
     threads: Positive
     started: str  # ISO 8601, UTC
     seconds: Amount  # the whole job's, without imports
+    bf16_units: bool | None = None  # of the CPU, if the job computed in bf16 there; else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,6 +78,8 @@ class EvaluateOptions:
     """Options of an optional evaluation."""
 
     images: int | None = option(None, "first test images; all", counts=True)
+    batch: int | None = option(None, "AutoAttack's, for an evaluation by it")
+    mode: Mode | None = option(None, "AutoAttack's, for an evaluation by it")
     seed: int = option(0, SEED, least=0)
     weights: Weights = option("last", WEIGHTS)
     radii: str | None = option(None, f"of {SWEEP}, in 1/255, as 0,8,16; those of its file")
@@ -214,6 +216,12 @@ def _train_options(record: Record) -> Options:
     )
 
 
+def _attack_options_for(suite: Suite) -> AttackOptions:
+    return AttackOptions(
+        images=suite.attack_images, batch=suite.attack_batch, mode=suite.attack_mode
+    )
+
+
 def _attack_options(record: Record) -> Options:
     attack = record.attack
     assert attack, "an attack that is done has numbers"
@@ -239,7 +247,9 @@ def _evaluate_options(record: Record) -> Options:
     seed = evaluation.settings.get("seed", 0)
     weights = evaluation.settings.get("weights", weights_of(record.stage))
     radii = evaluation.settings.get("radii")
-    return EvaluateOptions(images=images, seed=seed, weights=weights, radii=radii)
+    attack = {name: evaluation.settings.get(name, default)
+              for name, default in _of_attack(record.stage, AttackOptions()).items()}  # fmt: skip
+    return EvaluateOptions(images=images, seed=seed, weights=weights, radii=radii, **attack)
 
 
 _FIXED = (
@@ -258,9 +268,7 @@ _FIXED = (
         program="attack",
         defaults=AttackOptions(),
         body="attack",
-        options_for=lambda suite: AttackOptions(
-            images=suite.attack_images, batch=suite.attack_batch, mode=suite.attack_mode
-        ),
+        options_for=_attack_options_for,
         options_of=_attack_options,
         reads=_reads_training,
     ),
@@ -282,6 +290,15 @@ def weights_of(evaluation: str) -> Weights:
     return weights
 
 
+def _of_attack(evaluation: str, options: AttackOptions) -> dict[str, Any]:
+    """Return those of AutoAttack's options that an evaluation by it shares; none for others."""
+    try:
+        shares = catalogue.constant(f"{catalogue.EVALUATIONS}/{evaluation}.py", "AUTOATTACK")
+    except LookupError:
+        return {}
+    return {"batch": options.batch, "mode": options.mode} if shares else {}
+
+
 def evaluations() -> list[str]:
     """List the names of the optional evaluations; each is a file of evaluation/attacks."""
     return catalogue.names(catalogue.EVALUATIONS)
@@ -295,12 +312,13 @@ def _evaluation(name: str, weights: Weights) -> Stage:
             images=suite.evaluation_images or suite.attack_images,
             weights=weights,
             radii=",".join(map(str, radii)) if radii else None,
+            **_of_attack(name, _attack_options_for(suite)),
         )
 
     return Stage(
         name=name,
         program="evaluate",
-        defaults=EvaluateOptions(weights=weights),
+        defaults=EvaluateOptions(weights=weights, **_of_attack(name, AttackOptions())),
         body="measure",
         options_for=options_for,
         options_of=_evaluate_options,

@@ -131,6 +131,10 @@ class Suite(BaseModel):
     threads: PositiveInt | None = Field(
         default=None, description="CPU threads of a job; null: Snakemake's cores shared out."
     )
+    gpu_memory_gb: Annotated[float, Field(gt=0)] | None = Field(
+        default=None,
+        description="Of a job's GPU; `make plan` names runs that need more. null: any.",
+    )
     gpus: PositiveInt = Field(default=1, description="GPUs of a job, where there are any; 1.")
     strict: bool = Field(default=False, description="A run that fails is an error.")
     retry_failed: bool = Field(default=False, description="Run again what failed before.")

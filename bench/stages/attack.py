@@ -18,8 +18,6 @@ from bench.stages.setup import Trained
 if TYPE_CHECKING:
     import torch
 
-    from bench.data import Loaded
-    from bench.models import Net
     from evaluation.autoattack import Progress
 
 
@@ -48,7 +46,7 @@ def work(job: Job, trained: Trained) -> tuple[Data, Attack]:
             classes=loaded.info.classes,
             seed=options.seed,
             batch=options.batch,
-            fast=fast_network(job, loaded, net) if options.mode == "fast" else None,
+            fast=fast_network(job, trained, x) if options.mode == "fast" else None,
             before=_before(path, key),
             keep=lambda now: write_json(path, {"key": key, "progress": dataclasses.asdict(now)}),
             say=job.say,
@@ -61,16 +59,20 @@ def work(job: Job, trained: Trained) -> tuple[Data, Attack]:
     return data, dataclasses.replace(attack, weights=options.weights, digest=digest)
 
 
-def fast_network(job: Job, loaded: "Loaded", net: "Net") -> "torch.nn.Module":
-    """Return a copy of the network, in bf16 and on a GPU compiled, for fast mode to attack."""
-    from bench.engine import compiler
+def fast_network(job: Job, trained: Trained, x: "torch.Tensor") -> "torch.nn.Module":
+    """Return a copy of the network, in bf16 and on a GPU compiled, for fast mode to attack x."""
+    from bench.engine import lacking
     from evaluation.autoattack import Padded
+    from evaluation.parts import fitting
 
+    batch = job.options.batch
     rough = job._replace(config=dataclasses.replace(job.config, precision="bf16"))
-    other = setup.network(rough, loaded)
-    other.load_state_dict(net.state_dict())
+    other = setup.network(rough, trained.loaded)
+    other.load_state_dict(trained.net.state_dict())
     other.requires_grad_(requires_grad=False).eval()
-    return Padded(other, job.options.batch) if job.device.type == "cuda" and compiler() else other
+    fits = fitting(other, x, batch)
+    compiles = fits is other and job.device.type == "cuda" and not lacking(job.device)
+    return Padded(other, batch) if compiles else fits
 
 
 def _before(path: Path, key: list[Any]) -> "Progress | None":

@@ -10,6 +10,7 @@ import time
 from bench.runs.record import SWEEP, Data, Evaluation
 from bench.runs.stage import weights_of
 from bench.stages import setup
+from bench.stages.attack import fast_network
 from bench.stages.job import Job
 from bench.stages.setup import Trained
 
@@ -26,7 +27,16 @@ def work(job: Job, trained: Trained) -> tuple[Data, Evaluation]:
 
     evaluation = importlib.import_module(f"evaluation.attacks.{job.stage.name}")
     x, y = setup.test_images(job, trained.loaded, job.options.images)
-    task = Task(job.eps, trained.loaded.info.classes, job.options.seed, job.say, _radii(job))
+    fast = fast_network(job, trained, x) if job.options.mode == "fast" else None
+    task = Task(
+        eps=job.eps,
+        classes=trained.loaded.info.classes,
+        seed=job.options.seed,
+        say=job.say,
+        radii=_radii(job),
+        batch=job.options.batch,
+        fast=fast,
+    )
     start = time.perf_counter()
     scores, settings = evaluation.evaluate(trained.net, x, y, task)
     settings = {"seed": task.seed} | settings

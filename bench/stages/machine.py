@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Literal
 
 from bench.runs import fingerprints
 from bench.runs.git import commit, git
-from bench.runs.record import Origin
+from bench.runs.record import COST, TRAIN, Origin
 from bench.stages.job import Job
 
 if TYPE_CHECKING:
     import torch
 
+SLOW_BF16 = (
+    "this CPU has no units for bf16, and emulates it 3 to 11 times slower than it computes in "
+    "fp32; precision: fp32 and attack_mode: exact, or a GPU, are faster"
+)
 DeviceKind = Literal["auto", "cpu", "cuda"]  # auto: a GPU where there is one
 
 
@@ -57,6 +61,7 @@ def origin(job: Job, started: datetime.datetime, seconds: float) -> Origin:
         cuda=torch.version.cuda if job.device.type == "cuda" else None,
         device=device_name(job.device),
         threads=torch.get_num_threads(),
+        bf16_units=has_bf16_units() if uses_bf16(job) and job.device.type == "cpu" else None,
         started=started.isoformat(timespec="seconds"),
         seconds=seconds,
     )
@@ -78,6 +83,19 @@ def device_name(device: "torch.device") -> str:
     lines = path.read_text().splitlines() if path.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"CPU {names[0]}" if names else f"CPU {platform.machine()}"
+
+
+def has_bf16_units() -> bool:
+    """Tell whether the CPU computes in bf16; one that does not emulates it by fp32."""
+    path = Path("/proc/cpuinfo")
+    flags = set(path.read_text().split()) if path.is_file() else set()
+    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def uses_bf16(job: Job) -> bool:
+    """Tell whether a job computes in bf16: training and its cost, or AutoAttack's fast mode."""
+    trains = job.stage.name in (TRAIN, COST) and job.config.precision == "bf16"
+    return trains or getattr(job.options, "mode", None) == "fast"
 
 
 def answers(device: "torch.device") -> bool:

@@ -98,7 +98,7 @@ def execute(task: Task, place: Place) -> Record:
                 say(f"{task.record} is done already; --again does it again")
                 task.record.touch()
                 return record
-            record = _do(task, place, say)
+            record = _do(task, place, say, warn)
             record.write(task.folder)
             return record
     except (ValueError, OSError, LookupError, MachineError) as error:
@@ -214,12 +214,16 @@ def _help(flag: Flag) -> str:
     return flag.meaning if flag.default is None else f"{flag.meaning}; {flag.default}"
 
 
-def _do(task: Task, place: Place, say: Callable[[str], None]) -> Record:
+def _do(
+    task: Task, place: Place, say: Callable[[str], None], warn: Callable[[str], None]
+) -> Record:
     """Prepare and work; return a record of what was found, or of why nothing was."""
     device = machine.device(place.device, place.threads)
     import torch
 
     job = Job(task.stage, task.config, task.options, task.folder, place.data_dir, device, say)
+    if device.type == "cpu" and machine.uses_bf16(job) and not machine.has_bf16_units():
+        warn(machine.SLOW_BF16)
     started, start = datetime.datetime.now(datetime.UTC), time.perf_counter()
     status: Status = "done"
     reason, body = None, {}

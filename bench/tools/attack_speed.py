@@ -58,7 +58,7 @@ def attack_times(job: Job, trained: Trained, repetitions: int) -> Iterator[dict[
         yield {"turn": turn, "mode": "library", "seconds": direct_seconds, "images": len(y)}
         for mode in ("exact", "fast"):
             start = time.perf_counter()
-            fast = attack.fast_network(job, trained.loaded, net) if mode == "fast" else None
+            fast = attack.fast_network(job, trained, x) if mode == "fast" else None
             ends: dict[str, float] = {}  # on the clock of ``start``, by attack
             result = autoattack(
                 net, x, y, eps=job.eps, classes=classes, seed=0, batch=batch,

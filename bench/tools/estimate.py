@@ -16,6 +16,7 @@ from workflows.plan import Plan, Work
 
 if TYPE_CHECKING:
     from bench.method import Method
+    from bench.models import Net
 
 RATE = 20e12  # operations a second: about a third of an H200's 67e12 in fp32; assumed, not measured
 SURVIVING = 0.5  # share of images that stand up to AutoAttack's first attacks; assumed
@@ -30,6 +31,7 @@ class Estimate(NamedTuple):
     train_hours: float
     attack_hours: float
     runs: int  # those whose method takes the data
+    example: Config  # one of them
 
 
 class Pace(NamedTuple):
@@ -41,17 +43,18 @@ class Pace(NamedTuple):
 
 def estimates(suite: Suite, runs: Iterable[Config]) -> list[Estimate]:
     """Estimate each pair of data set and architecture, in the order of the suite."""
-    by_pair: dict[tuple[str, str], list[dict[str, float]]] = {}
+    by_pair: dict[tuple[str, str], list[tuple[Config, dict[str, float]]]] = {}
     runs = list(runs)
     for run, hours in zip(runs, hours_of_runs(runs, suite.attack_images), strict=True):
         if hours:
-            by_pair.setdefault((run.dataset, run.architecture), []).append(hours)
+            by_pair.setdefault((run.dataset, run.architecture), []).append((run, hours))
     return [
         Estimate(
             *pair,
-            train_hours=sum(hours[TRAIN] for hours in of_runs),
-            attack_hours=sum(hours[AUTOATTACK] for hours in of_runs),
+            train_hours=sum(hours[TRAIN] for _, hours in of_runs),
+            attack_hours=sum(hours[AUTOATTACK] for _, hours in of_runs),
             runs=len(of_runs),
+            example=of_runs[0][0],
         )
         for pair, of_runs in by_pair.items()
     ]
@@ -75,7 +78,7 @@ def stage_hours(run: Config, images: int | None) -> dict[str, float]:
     Args:
         images: test images that AutoAttack takes; None for all.
     """
-    if _refused(run):
+    if refused(run):
         return {}
     return {TRAIN: train_hours(run), AUTOATTACK: attack_hours(run, images)}
 
@@ -94,12 +97,12 @@ def train_hours(run: Config) -> float:
     from bench.data import info
     from bench.runs.protocol import Protocol
 
-    method, protocol = _method(run), Protocol(**run.protocol)
+    one, protocol = method(run), Protocol(**run.protocol)
     known = info(run.dataset)
     images = min(run.train_images or math.inf, known.train - protocol.validation)
-    epochs = math.ceil(protocol.epochs / method.replays)
+    epochs = math.ceil(protocol.epochs / one.replays)
     # every backward pass reaches the image; those that move the weights cost one more
-    passes = method.cost.forward + method.cost.backward + method.replays
+    passes = one.cost.forward + one.cost.backward + one.replays
     return images * epochs * passes * _forward_hours(run)
 
 
@@ -180,7 +183,7 @@ def _seconds(record: Record) -> float:
     return record.attack.attack_seconds
 
 
-def _refused(run: Config) -> bool:
+def refused(run: Config) -> bool:
     """Would the method refuse these data, as ATAS does where crops have no way back."""
     import torch
 
@@ -192,24 +195,25 @@ def _refused(run: Config) -> bool:
     side = known.shape[1] + 2 * margin(known.augment, known.shape[1])
     canvas = None if known.augment.resized else (known.train, known.shape[0], side, side)
     shape = Run(torch.device("meta"), (run.protocol["batch"], *known.shape), canvas, 1)
-    method = _method(run)
-    with _blamed(run.method):
+    one = method(run)
+    with blamed(run.method):
         try:
-            method.init(shape)
+            one.init(shape)
         except ValueError:
             return True
     return False
 
 
-def _method(run: Config) -> "Method":
+def method(run: Config) -> "Method":
+    """Make a run's method, with its settings and the radius that it has of itself."""
     from methods import load
 
-    with _blamed(run.method):
+    with blamed(run.method):
         return load(run.method)(**run.settings)
 
 
 @contextmanager
-def _blamed(method: str) -> Iterator[None]:
+def blamed(method: str) -> Iterator[None]:
     """Make whatever a method's code raises one sentence with its place.
 
     Raises:
@@ -229,16 +233,25 @@ def _forward_hours(run: Config) -> float:
 
 @functools.cache
 def _operations(dataset: str, architecture: str, width: int) -> float:
-    """Count the operations of one image forward on the meta device, which computes nothing."""
+    """Count the operations of one image forward."""
     import torch
 
     from bench.data import info
     from bench.meter import Flops
+
+    net = network(dataset, architecture, width).eval()
+    with torch.no_grad(), Flops() as flops:
+        net(torch.empty(1, *info(dataset).shape, device="meta"))
+    return flops.total
+
+
+@functools.cache
+def network(dataset: str, architecture: str, width: int) -> "Net":
+    """Make a network on the meta device, which computes nothing."""
+    from bench.data import info
     from bench.models import build
 
     known = info(dataset)
     net = build(architecture, shape=known.shape, classes=known.classes, width=width,
-                mean=known.mean, std=known.std).to("meta").eval()  # fmt: skip
-    with torch.no_grad(), Flops() as flops:
-        net(torch.empty(1, *known.shape, device="meta"))
-    return flops.total
+                mean=known.mean, std=known.std)  # fmt: skip
+    return net.to("meta")

@@ -19,6 +19,7 @@ from bench.runs.run import expand
 from bench.runs.suite import Suite, parse_suite, read_yaml
 from bench.stages import machine
 from bench.stages.faults import MethodError
+from bench.tools import memory
 from bench.tools.estimate import (
     RATE,
     STAGES,
@@ -41,9 +42,9 @@ def table(suite: Suite, costs: Iterable[Estimate]) -> str:
     head = ["data set", "download", "on disk", *suite.architectures]
     lines = [_row(head), _row(["---", *["---:"] * (len(head) - 1)])]
     for name in suite.datasets:
-        hours = [_hours_of_one(by_pair.get((name, other))) for other in suite.architectures]
+        cells = [_of_one(by_pair.get((name, other))) for other in suite.architectures]
         sizes = [format_bytes(download_bytes([name])), format_bytes(disk_bytes([name]))]
-        lines.append(_row([name, *sizes, *hours]))
+        lines.append(_row([name, *sizes, *cells]))
     return "\n".join(lines)
 
 
@@ -51,17 +52,46 @@ def total(suite: Suite, costs: Iterable[Estimate]) -> str:
     """Say in one line what the whole suite takes."""
     costs = list(costs)
     train, attack = sum(c.train_hours for c in costs), sum(c.attack_hours for c in costs)
+    weights = sum(cost.runs * memory.weights_bytes([cost.example]) for cost in costs)
     return (
         f"The whole suite from nothing: {format_hours(train)} of training and "
         f"{format_hours(attack)} of AutoAttack on one GPU at {_rate()}; "
         f"{format_bytes(download_bytes(suite.datasets))} to download, "
-        f"{format_bytes(disk_bytes(suite.datasets))} of decoded data."
+        f"{format_bytes(disk_bytes(suite.datasets))} of decoded data, "
+        f"{format_bytes(weights)} of trained weights."
     )
 
 
-def readme(suite: Suite, costs: list[Estimate]) -> str:
-    """Make the README's part on costs: the table and the total."""
-    return f"{table(suite, costs)}\n\n{total(suite, costs)}\n"
+def keep(suite: Suite, runs: Iterable[Config]) -> str:
+    """Say how many passes of a batch the methods of a suite keep in memory at once."""
+    first = (suite.datasets[0], suite.architectures[0], suite.seeds[0])
+    by_count: dict[int, list[str]] = {}
+    for run in runs:
+        if (run.dataset, run.architecture, run.seed) == first:
+            by_count.setdefault(memory.passes(run), []).append(run.method)
+    more = (f"{count} ({', '.join(by_count[count])})" for count in sorted(by_count) if count > 1)
+    return (
+        "Bytes are what a GPU keeps of one pass of a training batch. Beside weights and state, an "
+        f"update takes that once, or as often as its loss has passes: {', '.join(more)}. "
+        "Evaluations take more images at once, or parts of them where those do not fit."
+    )
+
+
+def too_large(suite: Suite, runs: Iterable[Config]) -> str:
+    """Say in a line for each pair which runs need more memory than the suite's GPU has."""
+    if suite.gpu_memory_gb is None:
+        return ""
+    return "".join(
+        f"too large for {suite.gpu_memory_gb:g} GB of GPU memory: {lack.dataset} "
+        f"{lack.architecture}, {format_bytes(lack.bytes)} or more: {', '.join(lack.methods)}\n"
+        for lack in memory.lacking(runs, suite.gpu_memory_gb)
+    )
+
+
+def readme(suite: Suite, runs: list[Config]) -> str:
+    """Make the README's part on costs: the table, the total and what is kept in memory."""
+    costs = estimates(suite, runs)
+    return f"{table(suite, costs)}\n\n{total(suite, costs)}\n\n{keep(suite, runs)}\n"
 
 
 def summary(plan: Plan, device: str) -> str:
@@ -90,7 +120,8 @@ def summary(plan: Plan, device: str) -> str:
         f"{why}\n"
         f"{_basis(here.trainings, device)}\n"
         f"data: {format_bytes(download) if download else 'nothing'} to download, "
-        f"{format_bytes(disk_bytes(suite.datasets))} decoded{finished}"
+        f"{format_bytes(disk_bytes(suite.datasets))} decoded; weights: "
+        f"{format_bytes(memory.weights_bytes(plan.runs.values()))}{finished}"
     )
 
 
@@ -110,12 +141,13 @@ def format_bytes(count: int) -> str:
     return f"{count / 1e9:.1f} GB"
 
 
-def _hours_of_one(cost: Estimate | None) -> str:
-    """Write the mean hours of one run; a dash where the pair has no runs."""
+def _of_one(cost: Estimate | None) -> str:
+    """Write the mean hours of one run, and its memory; a dash where the pair has no runs."""
     if cost is None:
         return "-"
     train, attack = cost.train_hours / cost.runs, cost.attack_hours / cost.runs
-    return f"{format_hours(train)} + {format_hours(attack)}"
+    kept = format_bytes(memory.pass_bytes(cost.example))
+    return f"{format_hours(train)} + {format_hours(attack)}, {kept}"
 
 
 def _takes(hours: Iterable[Mapping[str, float]], here: Pace) -> str:
@@ -191,13 +223,14 @@ def main(words: Sequence[str] | None = None) -> None:
     suite, runs = plan.suite, list(plan.runs.values())
     try:
         if args.readme:
-            body = readme(suite, estimates(suite, runs))
+            body = readme(suite, runs)
             text = between_marks(args.readme.read_text(encoding="utf-8"), MARK, body)
             write_bytes(args.readme, text.encode())
         elif args.table:
             print(table(suite, estimates(suite, runs)))
         else:
-            print(summary(plan, _device()))
+            print(summary(plan, _device()), flush=True)
+            print(too_large(suite, runs), end="")
             chosen = f" --configfile {args.configfile}" if args.configfile else ""
             chosen += f" --config {shlex.join(args.config)}" if args.config else ""
             print(plan.ending().line(

@@ -24,6 +24,7 @@ from bench.stages import setup
 from bench.stages.job import Job
 from evaluation.autoattack import ATTACKS, autoattack, unpack
 from evaluation.clean import verdicts
+from evaluation.parts import fitting
 
 CLEAN_TOLERANCE = 0.01  # share of clean verdicts that another device may turn; one image at least
 # Share of the images recorded as robust that fall to other draws of the same attacks; generous: of
@@ -144,7 +145,7 @@ def _check_data(claimed: Data, ours: Data) -> Check:
 
 def _check_clean(net: torch.nn.Module, x: Tensor, y: Tensor, attack: Attack, batch: int) -> Check:
     """Compare clean verdicts on all attacked images, which is cheaper than attacking the slice."""
-    right = verdicts(net, x, y, batch=batch).cpu()
+    right = verdicts(fitting(net, x, batch), x, y, batch=batch).cpu()
     turned = int((right != unpack(attack.robust["clean"], attack.n)).sum())
     allowed = max(1, int(CLEAN_TOLERANCE * attack.n))
     found = f"{turned} of {attack.n} differ, {allowed} may"

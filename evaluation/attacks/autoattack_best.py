@@ -10,13 +10,15 @@ TITLE = "best AutoAttack"
 MEANING = "% right under AutoAttack standard of the epoch that was best on validation images"
 WEIGHTS = "best"
 
-BATCH = 256  # images at once; changes the draws
+AUTOATTACK = True
 
 
 def evaluate(net: nn.Module, x: Tensor, y: Tensor, task: Task) -> Found:
     """Attack with AutoAttack standard."""
+    assert task.batch, "an evaluation by AutoAttack without its batch"
     attack = autoattack(
-        net, x, y, eps=task.eps, classes=task.classes, seed=task.seed, batch=BATCH, say=task.say
-    )
+        net, x, y, eps=task.eps, classes=task.classes, seed=task.seed, batch=task.batch,
+        fast=task.fast, say=task.say,
+    )  # fmt: skip
     score = Score(accuracy=attack.accuracy, n=attack.n)
-    return Found({"autoattack_best": score}, {"batch": BATCH})
+    return Found({"autoattack_best": score}, {"batch": attack.batch, "mode": attack.mode})

@@ -1,0 +1,144 @@
+"""Count the memory and the disk that runs take, on the meta device, which computes nothing.
+
+Torch is imported by the functions that count, so that a plan may import this without it.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+from bench.runs.record import Config
+from bench.tools.estimate import blamed, method, network, refused
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.trainer import Trainer
+
+USABLE = 0.9  # of a GPU's memory: the rest is CUDA's, and for what libraries need for themselves
+HOST_BYTES = 4 * 10**9  # of a process with torch and CUDA in it; assumed
+
+
+class Lack(NamedTuple):
+    """Runs of one data set and architecture that need more than the memory of a GPU."""
+
+    dataset: str
+    architecture: str
+    methods: list[str]
+    bytes: int  # that the least of them needs, or more
+
+
+def gpu_bytes(run: Config) -> int:
+    """Count the device memory of a run: the peak of an update, with all that training keeps.
+
+    Evaluations take no more than there is (``evaluation.parts``), and pictures are on the device
+    only where they leave room. bf16 is counted as fp32.
+    """
+    return _update(run)[1]
+
+
+def host_bytes(run: Config, *, gpu: bool) -> int:
+    """Count the host memory of a run's jobs; pictures are pages of a file, and not counted.
+
+    On a GPU it is a process and a checkpoint's copy of what stays on the device; on a CPU the
+    device's memory is the host's.
+    """
+    if not gpu:
+        return HOST_BYTES + gpu_bytes(run)
+    return HOST_BYTES + sum(tensor.nbytes for tensor in _kept(_trainer(run)))
+
+
+def pass_bytes(run: Config) -> int:
+    """Count what a gradient of one training batch keeps at its peak, without the weights."""
+    return int(run.protocol["batch"]) * _bytes_of_one(run.dataset, run.architecture, run.width)
+
+
+def passes(run: Config) -> int:
+    """Count the passes of a batch that an update keeps at once: 1 unless a loss has several."""
+    before, peak = _update(run)
+    return round((peak - before) / pass_bytes(run))
+
+
+def weights_bytes(runs: Iterable[Config]) -> int:
+    """Count the disk that the trained weights of runs take, those of best epochs included."""
+    return sum(
+        _state_bytes(run.dataset, run.architecture, run.width)
+        * (2 if run.protocol.get("validation") else 1)
+        for run in runs
+    )
+
+
+def lacking(runs: Iterable[Config], gigabytes: float) -> list[Lack]:
+    """List the runs that do not fit a GPU, by data set and architecture."""
+    room = USABLE * 1e9 * gigabytes
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    distinct = {dataclasses.replace(run, seed=0).run_id: run for run in runs}
+    for run in distinct.values():
+        kept, cost = pass_bytes(run), method(run).cost
+        # no method keeps less than a pass, or more than it makes; counting takes a second
+        decided = kept > room or (cost.forward + cost.backward) * kept <= room
+        if refused(run):
+            continue
+        if (needed := kept if decided else gpu_bytes(run)) > room:
+            found.setdefault((run.dataset, run.architecture), {})[run.method] = needed
+    return [Lack(*pair, [*needs], min(needs.values())) for pair, needs in found.items()]
+
+
+@functools.cache
+def _state_bytes(dataset: str, architecture: str, width: int) -> int:
+    state = network(dataset, architecture, width).state_dict()
+    return sum(tensor.nbytes for tensor in state.values())
+
+
+@functools.cache
+def _bytes_of_one(dataset: str, architecture: str, width: int) -> int:
+    import torch
+
+    from bench.data import info
+    from evaluation.parts import bytes_of_one
+
+    x = torch.empty(1, *info(dataset).shape, device="meta")
+    return bytes_of_one(network(dataset, architecture, width).train(), x)
+
+
+def _update(run: Config) -> tuple[int, int]:
+    """Take an update; return the bytes that are taken before it and at its peak."""
+    from bench.meter import Memory
+
+    with blamed(run.method):
+        trainer = _trainer(run)
+        trainer.optimizer.step = lambda lr, momentum: None  # type: ignore[method-assign]
+        with Memory(_kept(trainer)) as memory:
+            before = memory.bytes
+            trainer.advance(1)
+        trainer.net.zero_grad()
+    return before, memory.peak
+
+
+def _trainer(run: Config) -> "Trainer":
+    """Make the trainer of a run on the meta device."""
+    import torch
+
+    from bench.batches import Batches
+    from bench.data import info
+    from bench.runs.protocol import Protocol
+    from bench.trainer import Trainer
+
+    known, protocol, meta = info(run.dataset), Protocol(**run.protocol), torch.device("meta")
+    resized = known.augment.resized
+    side = 256 if resized else known.shape[1]
+    count = min(run.train_images or known.train, known.train)
+    x = torch.empty(count, known.shape[0], side, side, dtype=torch.uint8, device=meta)
+    shapes = torch.full((count, 2), side) if resized else None
+    batches = Batches(
+        x, torch.zeros(count, dtype=torch.int64), augment=known.augment, batch=protocol.batch,
+        seed=0, device=meta, size=known.shape[1:], shapes=shapes, resident=True,
+    )  # fmt: skip
+    net = network(run.dataset, run.architecture, run.width)
+    return Trainer(net, method(run), batches, protocol)
+
+
+def _kept(trainer: "Trainer") -> "list[Tensor]":
+    kept = [*trainer.net.state_dict().values(), *trainer.state.values()]
+    return [*kept, *trainer.optimizer.tensors.values()]
