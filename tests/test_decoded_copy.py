@@ -47,8 +47,12 @@ def test_a_disk_that_fills_while_writing_is_left_clean(tmp_path, monkeypatch):
                 raise OSError(errno.ENOSPC, "No space left on device")
             return super().write(content)
 
+    def temporary(path):
+        name = path.with_name(f".{path.name}.new")
+        return name, Full(name, "x")
+
     write_svhn(tmp_path)
-    monkeypatch.setattr(_cache.os, "fdopen", lambda handle, mode: Full(handle, mode))
+    monkeypatch.setattr(_cache, "temporary", temporary)
     with pytest.raises(OSError, match=r"svhn\.safetensors needs .* make room"):
         data.prepare("svhn", tmp_path)
     assert not left_behind(tmp_path)
