@@ -10,6 +10,9 @@ SUITE_FILE = workflows/config/$(SUITE).yaml
 OPTIONS = --cores $(CORES) --configfile $(SUITE_FILE)
 # An activated environment for every program below, without asking the user to activate one.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+unexport PYTHONSAFEPATH  # the programs are modules of this folder
+# A container may set none, and Snakemake does not start without.
+export HOME ?= /tmp
 
 # What `make plan` and `make status` lay over a suite: keys and values as for `snakemake --config`, without spaces inside.
 CONFIG =
@@ -24,13 +27,16 @@ COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-has
 # What `make benchmark` times AutoAttack on; any folder of results/runs will do.
 RUN ?=
 
-.PHONY: help leaderboard test coverage check format plan status benchmark report readme docs new-method check-method lock schema clean
+.PHONY: help leaderboard story test coverage check format plan status benchmark report readme docs new-method check-method lock schema clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 leaderboard: $(READY) $(SUITE_FILE)  ## train, attack, cost and rank: the whole default suite, no download, no GPU
 	@$(BIN)/snakemake $(OPTIONS)
+
+story:  ## what catastrophic overfitting is: 15 runs on MNIST, and results/story.html
+	@$(MAKE) --no-print-directory leaderboard SUITE=story && $(BIN)/python -m bench story
 
 test: $(READY)  ## run all unmarked tests
 	$(BIN)/python -m pytest $(WORKERS) --durations 20
@@ -85,7 +91,7 @@ schema: $(READY)  ## write the schemas of suites and records from their types
 	$(BIN)/python -m bench schema
 
 clean:  ## remove the environment and the working results; published records stay
-	rm -rf $(VENV) .snakemake results/runs results/logs results/stale results/tables results/leaderboard.* results/paper_report.* results/plan.json
+	rm -rf $(VENV) .snakemake results/runs results/logs results/stale results/tables results/leaderboard.* results/story.html results/paper_report.* results/plan.json
 
 workflows/config/%.yaml:
 	@echo "there is no suite '$*'; choose from: $$(cd workflows/config && ls *.yaml | grep -v schema | sed 's/.yaml//' | xargs)" && false

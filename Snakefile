@@ -5,6 +5,7 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
+from bench.runs.process import settle
 from bench.runs.record import ConfigError
 from bench.runs.run import expand
 from bench.runs.stage import evaluations
@@ -12,6 +13,7 @@ from bench.runs.suite import parse_suite
 from workflows.plan import Plan
 from workflows.terminal import take_over
 
+settle()
 try:
     suite = parse_suite(config)
     runs = expand(suite)

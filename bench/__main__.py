@@ -2,10 +2,12 @@
 
 import ast
 import importlib
+import signal
 import sys
 from pathlib import Path
 
 from bench.runs.catalogue import ROOT, unknown
+from bench.runs.process import settle
 
 STAGES = ("train", "attack", "evaluate", "cost")
 COMMANDS = {stage: f"bench.stages.{stage}" for stage in STAGES} | {
@@ -20,6 +22,7 @@ COMMANDS = {stage: f"bench.stages.{stage}" for stage in STAGES} | {
     "method": "bench.tools.method",
     "schema": "bench.tools.schema",
     "report": "report.render",
+    "story": "report.story",
     "papers": "report.papers",
     "outside": "report.outside",
 }
@@ -27,16 +30,21 @@ COMMANDS = {stage: f"bench.stages.{stage}" for stage in STAGES} | {
 
 def main() -> None:
     """Run a command with the words behind it."""
+    settle()
     command, *words = sys.argv[1:] or ["--help"]
     if command in ("-h", "--help"):
         print(listing())
         return
     if command not in COMMANDS:
         sys.exit(unknown("command", command, COMMANDS))
-    if command in STAGES:
-        importlib.import_module("bench.stages.running").main(command, words)
-    else:
-        importlib.import_module(COMMANDS[command]).main(words)
+    try:
+        if command in STAGES:
+            importlib.import_module("bench.stages.running").main(command, words)
+        else:
+            importlib.import_module(COMMANDS[command]).main(words)
+    except KeyboardInterrupt:
+        print(f"{command}: interrupted; the same command goes on", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
 
 
 def listing() -> str:

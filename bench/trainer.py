@@ -23,6 +23,7 @@ from bench.method import Batch, Loss, Method, Run, State
 from bench.optimizer import optimizer
 from bench.runs.protocol import Protocol
 from bench.runs.record import Engine, Epoch, Segment
+from bench.signals import Asked, Stopped
 from bench.steplog import Diverged, StepLog
 
 Probe = Callable[[nn.Module, int], dict[str, float]]  # (net, epoch) -> percent by name
@@ -132,10 +133,11 @@ class Trainer:
         snapshot.restore(self, found)
         self.say(f"resumed at update {self.update} of {self.updates}")
 
-    def fit(self) -> Outcome:
-        """Train to the end.
+    def fit(self, asked: Asked = lambda: None) -> Outcome:
+        """Train to the end, or until a signal asks to stop.
 
         Raises:
+            Stopped: after a signal and the checkpoint from which the run goes on.
             Diverged: the loss, or a weight in the end, is not finite.
             ValueError: the method departs from what it declares.
         """
@@ -150,8 +152,9 @@ class Trainer:
                     self.method.on_epoch(self.net, self.state, epoch)
                 for i in range(self.first_batch, len(self.batches)):
                     self._step(epoch, i)
-                    if self.folder and (now := time.monotonic()) - kept > pause:
-                        checkpoint.keep(self.folder, self.update, snapshot.take(self, epoch, i + 1))
+                    now = time.monotonic()
+                    if self.folder and (asked() or now - kept > pause):
+                        self._keep(epoch, i + 1, asked)
                         kept = time.monotonic()
                         # a large state (ATAS: 1 GB on CIFAR-10) takes a twentieth of the time
                         if self.interval > 0:
@@ -160,6 +163,8 @@ class Trainer:
             self._close_epoch(epoch)
             pace = (time.monotonic() - began) / max(self.update - done_before, 1)
             self._tell(epoch, left=pace * (self.updates - self.update))
+            if self.folder and asked():
+                self._keep(epoch + 1, 0, asked)
         self._check_weights()
         out = self.outcome
         out.updates, out.peak_bytes = self.update, self.peak.bytes
@@ -206,6 +211,15 @@ class Trainer:
         """Say which update, and which row of the log, comes next; both from 0."""
         self.update, self.log.row = update, row
         self.counters.copy_(torch.tensor([update, row]))
+
+    def _keep(self, epoch: int, batch: int, asked: Asked) -> None:
+        """Write a checkpoint before a batch of an epoch; stop there if a signal asks to."""
+        assert self.folder is not None, "nowhere to keep a checkpoint"
+        checkpoint.keep(self.folder, self.update, snapshot.take(self, epoch, batch))
+        if name := asked():
+            self.say(f"{name}: kept update {self.update} of {self.updates}; the same command goes "
+                     "on from there")  # fmt: skip
+            raise Stopped(name)
 
     def _step(self, epoch: int, i: int) -> None:
         with self.clocks["data"].running():

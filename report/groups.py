@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from bench.runs.record import Origin
+from report import sources
 from report.collect import RunRecords, by_table, is_planned
 from report.columns import COLUMNS, Column, measured
 from report.notes import CurrentCode
@@ -75,6 +76,11 @@ class Group:
     pair_marks: list[str]  # of ``ranks.pair_marks``, for the rows with AutoAttack, which come first
 
     @property
+    def caution(self) -> str:
+        """What its data set's file warns of."""
+        return sources.caution(self.facts.dataset)
+
+    @property
     def key(self) -> str:
         """The group's name in the page's address."""
         texts = self.facts.texts
@@ -93,7 +99,10 @@ def groups(runs: Iterable[RunRecords], *, current: CurrentCode | None = None) ->
 
 
 def frame(group: Group) -> pd.DataFrame:
-    """Make a data frame of a group's rows, with a column each for mean, spread and n."""
+    """Make a data frame of a group's rows, with a column each for mean, spread and n.
+
+    A mean that is missing is empty, but "unreadable" where a damaged record may hold one.
+    """
     lines = []
     for row in group.rows:
         line: dict[str, Any] = {
@@ -101,7 +110,11 @@ def frame(group: Group) -> pd.DataFrame:
             "family": row.family,
         }  # fmt: skip
         for key, cell in row.cells.items():
-            line |= {key: cell.mean, f"{key}_sd": cell.spread, f"{key}_n": cell.n}
+            line |= {
+                key: "unreadable" if cell.is_unreadable else cell.mean,
+                f"{key}_sd": cell.spread,
+                f"{key}_n": cell.n,
+            }
             if cell.images:
                 line[f"{key}_images"] = min(cell.images)
         notes = "; ".join(note.text for note in row.notes)

@@ -82,7 +82,7 @@ def has_learned(run: RunRecords) -> bool | None:
         return None
     training = run.records[TRAIN].training
     assert training is not None, "a training that is done has numbers"
-    found = doubts(training, classes=_classes(run.config.dataset))
+    found = doubts(training, classes=classes(run.config.dataset))
     return all(doubt.id != "learning" for doubt in found)
 
 
@@ -111,7 +111,7 @@ def _doubts(runs: Sequence[RunRecords]) -> list[Note]:
         training = run.records[TRAIN].training
         assert training is not None, "a training that is done has numbers"
         attack = run.records[AUTOATTACK].attack if run.has(AUTOATTACK) else None
-        for doubt in doubts(training, attack, classes=_classes(run.config.dataset)):
+        for doubt in doubts(training, attack, classes=classes(run.config.dataset)):
             raised[doubt.id].append((run.config.seed, doubt))
     if len(trained) == 1:
         return [Note(doubt.id, doubt.text) for ((_, doubt),) in raised.values()]
@@ -138,7 +138,7 @@ def _stale(runs: Iterable[RunRecords], current: CurrentCode) -> Iterable[Note]:
 
 
 @functools.cache
-def _classes(dataset: str) -> int | None:
+def classes(dataset: str) -> int | None:
     """Count the classes of a data set; None if it has no file in bench/data."""
     if dataset not in catalogue.names("bench/data"):
         return None

@@ -1,8 +1,11 @@
-"""Import rows that RobustBench reports: python -m bench outside FOLDER
+"""Import what others report: python -m bench outside FOLDER, or CURVES
 
 FOLDER is a copy of RobustBench's model_info, or a part of it: <data set>/<Linf or L2>/<name>.json.
 The program checks its files and copies them below results/outside. The page shows them in their own
-table, marked as not ours and outside the ranking.
+table, marked as not ours and outside the ranking. FastAT_Benchmark's rows stand there without.
+
+CURVES is FastAT_Benchmark's benchmark_data.json, or its curves as CSV. The program judges them and
+writes results/outside/fastat_runs.csv; the page shows the copy in report/reported.
 """
 
 import argparse
@@ -10,31 +13,44 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.runs.files import write_bytes
 from bench.runs.record import radius
+from report import curves
 
+FILES = (".json", ".csv")  # of curves
 NORMS = ("Linf", "L2")  # other threat models, as "corruptions", are passed over
 REQUIRED = ("name", "dataset", "architecture", "eps")
 
 
 @dataclass(frozen=True)
 class Outside:
-    """One model as RobustBench reports it."""
+    """One model as RobustBench reports it, or one method as FastAT_Benchmark does."""
 
-    name: str  # of the file, which cites the paper: "Wong2020Fast"
+    name: str  # of the method, or of the file, which cites the paper: "Wong2020Fast"
     dataset: str
     architecture: str
     norm: str
     eps: str  # as reported: "8/255", "0.031"
-    clean: float | None  # percent; None where RobustBench lacks it
+    clean: float | None  # percent; None where it is not reported, here and below
     autoattack: float | None
     source: str  # the paper's title, and its address where there is one
     venue: str
     footnote: str
+    link: str = ""
+    clean_sd: float | None = None  # over seeds
+    autoattack_sd: float | None = None
+    pgd10: float | None = None  # of the printed checkpoint
+    pgd10_sd: float | None = None
+    held_out_best: float | None = None  # under PGD-10 in training: of the best epoch, and
+    held_out_last: float | None = None  # of the last one; means over seeds
+    collapse: str = ""  # seeds that collapsed, of how many; "" where no curves are public
+    badges: list[tuple[str, bool]] = field(default_factory=list)  # as those of our rows
+    seconds: float | None = None  # of a training
+    memory_gb: float | None = None
 
 
 def read(folder: Path) -> list[Outside]:
@@ -136,15 +152,24 @@ def _check_radius(eps: str) -> None:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Check a folder of RobustBench's files and copy it."""
+    """Check a folder of RobustBench's files and copy it, or judge a file of curves."""
     parser = argparse.ArgumentParser(
-        prog="python -m bench outside", description="Import rows from RobustBench's model_info."
+        prog="python -m bench outside",
+        description="Import RobustBench's model_info, or judge FastAT_Benchmark's curves.",
     )
-    parser.add_argument("folder", type=Path, help="its model_info, or a part of it")
+    parser.add_argument(
+        "source", type=Path, help="model_info or a part of it; benchmark_data.json or curves as CSV"
+    )
     parser.add_argument("--into", type=Path, default=Path("results/outside"))
     args = parser.parse_args(words)
     try:
-        count = copy(args.folder, args.into)
+        if args.source.suffix in FILES:
+            found = curves.endings(curves.read(args.source))
+            path = args.into / "fastat_runs.csv"
+            write_bytes(path, curves.write_csv(found).encode())
+            print(f"{curves.statement(found, args.source.name)} Run by run: {path}")
+        else:
+            count = copy(args.source, args.into)
+            print(f"{count} outside rows in {args.into}; `snakemake report` shows them")
     except (ValueError, OSError) as error:
         sys.exit(f"report.outside: {error}")
-    print(f"{count} outside rows in {args.into}; `snakemake report` shows them")

@@ -12,11 +12,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.runs.record import AUTOATTACK, COST, TRAIN, Epoch, Expense, Record, Training
+from bench.runs.record import AUTOATTACK, COST, SWEEP, TRAIN, Epoch, Expense, Record, Training
 from bench.runs.stage import stages
 from report import sources
 from report.collect import RunRecords
-from report.groups import TITLES, Group
+from report.groups import KEY_FACTS, TITLES, Group
 from report.outside import Outside
 from report.rows import Row
 from report.statistic import Statistic
@@ -29,6 +29,7 @@ LOG_BUDGET = 2_000_000  # characters of all runs together, unfinished stages fir
 # the facts of a group that a reader may filter by, by their name in the page's address
 FILTERS = {"data": "dataset", "arch": "architecture", "eps": "eps", "norm": "norm",
            "protocol": "protocol", "official": "data"}  # fmt: skip
+BARE = ("width", "train_images", "checksum")  # facts that say nothing without their title
 
 
 class Shared:
@@ -65,6 +66,7 @@ def view(found: Sequence[Group], outside: Iterable[Outside]) -> dict[str, Any]:
     }
     methods = sorted({row.method for group in found for row in group.rows})
     cited = {m: key for m in methods if (key := sources.citation_key(m))}
+    papers = {m: sources.paper(key) | {"code": sources.code(m)} for m, key in cited.items()}
     entries = sources.entries()
     return {
         "columns": [
@@ -74,20 +76,34 @@ def view(found: Sequence[Group], outside: Iterable[Outside]) -> dict[str, Any]:
         ],
         "groups": [
             {
-                "key": group.key, "name": group.name, "facts": group.facts.texts,
-                "official": group.facts.official, "pair_marks": group.pair_marks,
+                "key": group.key, "tab": tab, "name": group.name, "facts": group.facts.texts,
+                "official": group.facts.official, "caution": group.caution,
+                "pair_marks": group.pair_marks,
                 "filters": {short: group.facts.texts[fact] for short, fact in FILTERS.items()},
                 "rows": [_row(row, list(columns), reasons) for row in group.rows],
             }
-            for group in found
+            for group, tab in zip(found, tabs(found), strict=True)
         ],
         "titles": TITLES,
         "reasons": reasons.values,
         "outside": [asdict(row) for row in outside],
         "cite": cited,
+        "papers": papers,
         "bibtex": {key: entries[key] for key in (*cited.values(), sources.AUTOATTACK_KEY)},
         "cite_attack": sources.AUTOATTACK_KEY,
     }  # fmt: skip
+
+
+def tabs(found: Sequence[Group]) -> list[str]:
+    """Name each group shortly: its data set, and what tells it from others of that data set."""
+    names = []
+    for group in found:
+        texts, alike = group.facts.texts, [g.facts.texts for g in found if _same_data(g, group)]
+        differing = (key for key in KEY_FACTS if len({other[key] for other in alike}) > 1)
+        words = (f"{TITLES[key]} {texts[key][:12]}" if key in BARE else texts[key]
+                 for key in differing)  # fmt: skip
+        names.append(" ".join([texts["dataset"], *words]))
+    return names
 
 
 def details(runs: Sequence[RunRecords], logs: Path) -> dict[str, Any]:
@@ -211,6 +227,10 @@ def curves(
     return {name: values for name, values in drawn.items() if any(v is not None for v in values)}
 
 
+def _same_data(one: Group, other: Group) -> bool:
+    return one.facts.dataset == other.facts.dataset
+
+
 def _unseeded(run: RunRecords) -> str:
     return json.dumps(run.config.as_dict() | {"seed": None}, sort_keys=True)
 
@@ -218,9 +238,11 @@ def _unseeded(run: RunRecords) -> str:
 def _row(row: Row, columns: Sequence[str], reasons: Shared) -> dict[str, Any]:
     return {
         "key": row.key,
-        "label": row.label,
+        "id": row.label,  # what a suite calls it
+        "label": row.title,
         "method": row.method,
         "family": row.family,
+        "unfit": row.unfit,
         "status": row.status,
         "reason": row.reason,
         "notes": [note.text for note in row.notes],
@@ -289,7 +311,7 @@ def _training(training: Training) -> dict[str, Any]:
 
 def _sweep(run: RunRecords) -> dict[str, list[list[float | None]]]:
     """List accuracy by attack and radius, as pairs of radius in 1/255 and percent."""
-    record = run.records.get("eps_sweep")
+    record = run.records.get(SWEEP)
     found: dict[str, list[list[float | None]]] = {}
     for name, score in (record.measure.scores if record and record.measure else {}).items():
         attack, _, radius = name.partition(" ")

@@ -1,10 +1,12 @@
 """Render the leaderboard from the records of finished stages: python -m bench report
 
-Writes leaderboard.html, .md and .csv, a LaTeX table for each group, and leaderboard.txt for
-terminals, below results/. Runs that are planned, running or failed have rows too.
+Writes leaderboard.html, .md and .csv, what others report as leaderboard.outside.csv, a LaTeX table
+for each group, and leaderboard.txt for terminals, below results/. Runs that are planned, running or
+failed have rows too.
 """
 
 import argparse
+import dataclasses
 import datetime
 import functools
 import json
@@ -15,18 +17,19 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from bench.runs import catalogue, fingerprints
+from bench.runs import catalogue, fingerprints, git
 from bench.runs.ending import Ending, Named, shortened, title
 from bench.runs.files import between_marks, write_bytes
 from bench.runs.record import AUTOATTACK, TRAIN
-from report import figures
+from report import benchmark, figures, sources
+from report.benchmark import NOTHING, Reported
 from report.collect import NOT_RUN, Collection, RunRecords, collect
 from report.columns import SHORT
 from report.environment import templates
 from report.groups import Group, frame, groups
 from report.latex import latex
 from report.notes import CurrentCode
-from report.outside import Outside, read
+from report.outside import read
 from report.page import details, view
 from report.papers import paper_reports
 
@@ -42,11 +45,13 @@ def render(results: Path) -> Ending:
         OSError: writing to the folder failed.
     """
     found, records = gather(results)
-    others, fault = reported(results / "outside")
-    faults = [*records.faults, *([f"what others report: {fault}"] if fault else [])]
-    html = page(found, records.runs, outside=others, faults=faults, logs=results / "logs")
+    others, faults = reported(results / "outside")
+    faults = [*records.faults, *(f"what others report: {fault}" for fault in faults)]
+    html = page(found, records.runs, others=others, faults=faults, logs=results / "logs")
     write_bytes(results / "leaderboard.html", html.encode())
-    write_bytes(results / "leaderboard.md", markdown(found).encode())
+    write_bytes(results / "leaderboard.md", markdown(found, others).encode())
+    outside = pd.DataFrame(others.rows).drop(columns="badges", errors="ignore")
+    write_bytes(results / "leaderboard.outside.csv", outside.to_csv(index=False).encode())
     table = pd.concat([frame(group) for group in found]) if found else pd.DataFrame()
     write_bytes(results / "leaderboard.csv", table.to_csv(index=False).encode())
     for old in (results / "tables").glob("*.tex"):
@@ -94,55 +99,69 @@ def _method_code(method: str) -> str | None:
         return None
 
 
-def reported(folder: Path) -> tuple[list[Outside], str]:
-    """Read the rows that others report, best under AutoAttack first.
+def reported(folder: Path) -> tuple[Reported, list[str]]:
+    """Read what others report: FastAT_Benchmark's rows, and those of RobustBench in a folder.
 
     Returns:
-        The rows and ""; or no rows and the faults of the files, for the page to show.
+        The rows, by data set and the best under AutoAttack first; and the faults of files, of which
+        no row is there, for the page to show.
     """
+    found, imported, faults = NOTHING, [], []
     try:
-        rows = read(folder) if folder.is_dir() else []
+        found = benchmark.read()
+    except (ValueError, OSError) as error:
+        faults.append(str(error))
+    try:
+        imported = read(folder) if folder.is_dir() else []
     except ValueError as error:
-        return [], str(error)
-    return sorted(rows, key=lambda row: (row.autoattack is None, -(row.autoattack or 0))), ""
+        faults.append(str(error))
+    rows = sorted(
+        [*found.rows, *imported],
+        key=lambda row: (row.dataset, row.autoattack is None, -(row.autoattack or 0)),
+    )
+    return dataclasses.replace(found, rows=rows), faults
 
 
 def page(
     found: list[Group],
     runs: list[RunRecords],
     *,
-    outside: Sequence[Outside] = (),
+    others: Reported = NOTHING,
     faults: Sequence[str] = (),
     logs: Path = Path("results/logs"),
 ) -> str:
     """Make the page: one HTML file that works offline.
 
     Args:
-        outside: rows that others report.
+        others: what others report.
         faults: of files that cannot be read and have no row.
         logs: the folder with this machine's logs; the page shows their ends.
     """
     done = sum(run.has("autoattack") for run in runs)
-    script = _source("leaderboard.js") + _source("pictures.js")
+    script = "".join(map(_source, ("leaderboard.js", "overview.js", "pictures.js")))
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    project = sources.project() | {"commit": git.commit() or "unknown", "rendered": now}
     return templates().get_template("leaderboard.html.j2").render(
         groups=found,
         papers=[report for report in paper_reports(runs) if report.compared],
-        outside=outside,
+        others=others,
         faults=faults,
         done=done,
         total=len(runs),
-        view=_script_safe(view(found, outside)),
+        project=project,
+        view=_script_safe(view(found, others.rows) | {"project": project}),
         details=_script_safe(details(runs, logs)),
         style=Markup(_source("leaderboard.css")),  # noqa: S704  # our own file
         script=Markup(script),  # noqa: S704  # our own file
         library=Markup(figures.script()),  # noqa: S704  # the drawing library
-        now=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        attack=sources.paper(sources.AUTOATTACK_KEY),
     )  # fmt: skip
 
 
-def markdown(found: list[Group]) -> str:
-    """Write the groups as Markdown tables."""
-    return templates().get_template("leaderboard.md.j2").render(groups=found, columns=SHORT)
+def markdown(found: list[Group], others: Reported = NOTHING) -> str:
+    """Write the groups, and what others report, as Markdown tables."""
+    template = templates().get_template("leaderboard.md.j2")
+    return template.render(groups=found, columns=SHORT, others=others)
 
 
 def readme(runs: list[RunRecords], text: str) -> str:

@@ -9,20 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.runs.record import AUTOATTACK, TRAIN, Config
-from report import ranks
+from bench.runs.record import AUTOATTACK, TRAIN, Config, Verdict
+from report import ranks, sources, verdicts
 from report.collect import RunRecords
 from report.columns import Column
 from report.notes import DOUBT_IDS, CurrentCode, Note, has_learned, image_count, notes
-from report.sources import family
 from report.statistic import Statistic, image_verdicts, statistic
-
-
-def _share(outcome: str, verdicts: Sequence[str]) -> str:
-    """Name an outcome, and of how many seeds it is, unless of all."""
-    count = verdicts.count(outcome)
-    return outcome if count == len(verdicts) else f"{outcome} {count} of {len(verdicts)}"
-
 
 NOT_LEARNED = "did not learn"  # in any of its seeds
 
@@ -39,6 +31,7 @@ class Row:
     family: str
     collapse: str = "-"  # seeds that collapsed, of how many, and the epochs, for people
     collapsed: tuple[int, int] | None = None  # seeds that collapsed, of how many; None: unknown
+    unfit: str = ""  # why it has no rank, whatever its numbers; "" if it may have one
     status: str = "done"  # or the id of the first absence, or NOT_LEARNED
     reason: str = ""  # why training or AutoAttack is missing
     notes: list[Note] = field(default_factory=list)
@@ -48,14 +41,19 @@ class Row:
 
     @property
     def is_ranked(self) -> bool:
-        """Whether it has a number to be ranked by, and learned something."""
-        return bool(self.cells["autoattack"].n) and self.status != NOT_LEARNED
+        """Whether it has a number to be ranked by, and nothing speaks against it."""
+        return bool(self.cells["autoattack"].n) and not self.unfit
 
     @property
     def accuracy(self) -> float:
         """Mean accuracy under AutoAttack; minus infinity where there is none."""
         mean = self.cells["autoattack"].mean
         return -math.inf if mean is None else mean
+
+    @property
+    def title(self) -> str:
+        """Its label, with the method's name as the field writes it."""
+        return sources.title(self.method) + self.label.removeprefix(self.method)
 
     @property
     def doubts(self) -> list[Note]:
@@ -66,10 +64,7 @@ class Row:
     def badges(self) -> list[tuple[str, bool]]:
         """What must be seen beside the name: a word or two each, and whether it is bad news."""
         ids = {note.id for note in self.notes}
-        verdicts = [training.verdict.outcome for run in self.runs if run.has(TRAIN)
-                    if (training := run.records[TRAIN].training)]  # fmt: skip
-        found = [(_share(outcome, verdicts), True) for outcome in ("collapsed", "recovered")
-                 if outcome in verdicts]  # fmt: skip
+        found = verdicts.badges([verdict.outcome for verdict in _verdicts(self)])
         if self.status not in ("done", "not run"):
             found.append(("out of memory" if self.status == "oom" else self.status, True))
         if ids & {*DOUBT_IDS} - {"learning"}:
@@ -93,7 +88,8 @@ def rows(
 ) -> tuple[list[Row], list[str]]:
     """Make the rows of a group, ranked by AutoAttack.
 
-    Rows that did not learn, and then those without its number, come last and unranked.
+    Rows that did not learn, or whose training cannot be read, and then those without its number,
+    come last and unranked.
 
     Args:
         runs: of the group.
@@ -146,7 +142,7 @@ def _row(
         key=short_hash(dataclasses.replace(config, seed=0).as_dict()),
         cells=cells,
         runs=runs,
-        family=family(config.method, cells["passes"].mean),
+        family=sources.family(config.method, cells["passes"].mean),
         notes=notes(runs, attacked=cells["autoattack"].n, unofficial=unofficial, current=current),
     )
     _add_collapse(row)
@@ -155,25 +151,31 @@ def _row(
     return row
 
 
+def _verdicts(row: Row) -> list[Verdict]:
+    trained = [run.records[TRAIN].training for run in row.runs if run.has(TRAIN)]
+    return [training.verdict for training in trained if training]
+
+
 def _add_collapse(row: Row) -> None:
     """Count the seeds that collapsed, and name the epochs, from 1, in which it began."""
-    trained = [run.records[TRAIN].training for run in row.runs if run.has(TRAIN)]
-    verdicts = [training.verdict for training in trained if training]
-    if not verdicts:
+    found = _verdicts(row)
+    if not found:
         return
-    row.collapsed = sum(v.collapsed for v in verdicts), len(verdicts)
-    onsets = [v.onset_epoch + 1 for v in verdicts if v.onset_epoch is not None]
-    epochs = f" (epoch {', '.join(map(str, sorted(onsets)))})" if onsets else ""
-    row.collapse = f"{len(onsets)} of {len(verdicts)}{epochs}"
-    if back := sum(v.outcome == "recovered" for v in verdicts):
-        row.collapse += f"; {back} recovered"
+    row.collapsed = sum(v.collapsed for v in found), len(found)
+    onsets = [v.onset_epoch + 1 for v in found if v.onset_epoch is not None]
+    row.collapse = verdicts.counted([v.outcome for v in found], onsets)
 
 
 def _add_learning(row: Row) -> None:
-    """Give a row in which no seed learned something that status."""
+    """Find what speaks against a rank: no seed learned, or nobody knows whether one did."""
     learned = [learned for run in row.runs if (learned := has_learned(run)) is not None]
+    unknown = [
+        absence for run in row.runs if run.has(AUTOATTACK) and (absence := run.absence(TRAIN))
+    ]
     if learned and not any(learned):
-        row.status = NOT_LEARNED
+        row.status = row.unfit = NOT_LEARNED
+    elif unknown:
+        row.unfit = f"attacked, but its training is {unknown[0].id}"
 
 
 def _add_absences(row: Row) -> None:

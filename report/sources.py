@@ -1,10 +1,11 @@
-"""The family of each method, and the paper to cite for it: what its docstring says of them."""
+"""What files say of methods, data sets, papers and this project: names, families, citations."""
 
 import functools
 import re
 from pathlib import Path
 
 from bench.runs import catalogue
+from bench.runs.suite import read_yaml
 
 # by how a method attacks in training; "regularised" adds a term to the loss at one attacked image
 FAMILIES = ("standard", "single-step", "multi-step", "regularised")
@@ -26,6 +27,24 @@ def family(method: str, passes: float | None) -> str:
 
 
 @functools.cache
+def title(method: str) -> str:
+    """Look up how the field writes a method's name; its id if its file cannot be read."""
+    try:
+        return catalogue.title(method) or method
+    except (OSError, ValueError, SyntaxError):
+        return method
+
+
+@functools.cache
+def caution(dataset: str) -> str:
+    """Look up what a data set's file warns of; an empty text if it cannot be read."""
+    try:
+        return catalogue.caution(dataset)
+    except (OSError, ValueError, SyntaxError):
+        return ""
+
+
+@functools.cache
 def entries() -> dict[str, str]:
     """Read the BibTeX entries of references.bib, by key."""
     text = (Path(__file__).parent / "references.bib").read_text(encoding="utf-8")
@@ -37,6 +56,47 @@ def citation_key(method: str) -> str | None:
     """Look up the key of a method's BibTeX entry; None if it has none."""
     key = described(method, "Cite")
     return key if key in entries() else None
+
+
+def paper(key: str) -> dict[str, str]:
+    """Read where a paper was published and where it can be read, off its BibTeX entry.
+
+    Returns:
+        "venue", as "ICLR 2020", and "link", which is empty if the entry has none.
+    """
+    entry = entries()[key]
+    venue = re.search(r"booktitle = \{.*\((\w+)\)\}", entry)
+    year = re.search(r"year = \{(\d+)\}", entry)
+    venues = [venue[1] if venue else "arXiv", year[1] if year else ""]
+    link = ""
+    for pattern, site in (
+        (r"eprint = \{([\w./-]+)\}", "https://arxiv.org/abs/"),
+        (r"OpenReview (\w+)", "https://openreview.net/forum?id="),
+    ):
+        if not link and (found := re.search(pattern, entry)):
+            link = site + found[1]
+    return {"venue": " ".join(venues).strip(), "link": link}
+
+
+def code(method: str) -> str:
+    """Look up the address of a method's code: the last repository on GitHub that Source: names."""
+    _, _, said = described(method, "Source").partition("; code")
+    found = re.findall(r"([\w.-]+/[\w-]+)(?:.*? at ([0-9a-f]{7,40}))?", said)
+    if not found:
+        return ""
+    repository, commit = found[-1]
+    return f"https://github.com/{repository}" + (f"/tree/{commit}" if commit else "")
+
+
+def project() -> dict[str, str]:
+    """Read what CITATION.cff says of this project, for citing it; no address if it names none."""
+    said = read_yaml(catalogue.ROOT / "CITATION.cff")
+    return {
+        "title": said["title"],
+        "authors": " and ".join(author["name"] for author in said["authors"]),
+        "version": str(said["version"]),
+        "repository": said.get("repository-code", ""),
+    }
 
 
 @functools.cache

@@ -32,6 +32,11 @@ class Statistic:
         return "; ".join(absence.text for absence in self.absences)
 
     @property
+    def is_unreadable(self) -> bool:
+        """Whether there is no number because a record cannot be read."""
+        return any(absence.id == "unreadable" for absence in self.absences)
+
+    @property
     def text(self) -> str:
         """Mean and spread for people; "-" where there is no number."""
         if self.mean is None:

@@ -23,6 +23,7 @@ SNAKEMAKE = (sys.executable, "-m", "snakemake", "--cores", "2")
 
 
 def copy(folder):
+    folder.mkdir(exist_ok=True)
     for name in PROJECT:
         source = catalogue.ROOT / name
         if source.is_dir():

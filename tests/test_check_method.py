@@ -38,6 +38,7 @@ MINE = {
     "numpy": [WITH_TORCH, ("import torch\n", "import numpy as np\n"), ("1.0  #", "1.0  # np")],
     "cite": [("Cite: none", "Cite: nobody2020"), ("Family: single-step", "Family: odd")],
     "words": [("    Cite: none\n    Family: single-step\n", "")],
+    "unnamed": [("Mine: say", "Say")],
     "style": [
         ("x, loss = batch.x, ce(net, batch.y)", "x,  loss = batch.x, ce(net, batch.y); y = 1")
     ],
@@ -158,6 +159,7 @@ def test_a_file_that_no_suite_could_use_is_told_in_one_line(said, which, message
             "2 laws:\n- family is a known one:\n",
             ["Family: is missing;", "Cite: is missing;"],
         ),
+        ("unnamed", "1 law:\n- first line begins with the name:\n", ["names nothing"]),
     ],
 )
 def test_a_broken_law_is_told_in_a_paragraph(said, which, laws, texts):

@@ -76,6 +76,9 @@ def test_sweep_starts_clean_and_falls_as_the_radius_grows():
     assert steps == [100.0, 80.0, 80.0, 60.0, 60.0, 40.0, 40.0]
     assert scores["pgd10 32/255"].accuracy == 40.0
     assert radii(51 / 255)[-3:] == [52, 56, 60]
+    chosen, _ = eps_sweep(Threshold(), x, y, Task(8 / 255, 2, 0, print, (0, 13)))
+    assert chosen == {name: scores[name] for name in chosen}
+    assert list(chosen) == [f"{a} {k}/255" for k in (0, 13) for a in ("fgsm", "pgd10")]
 
 
 def test_pgd_draws_from_a_generator_of_its_own():

@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from bench.runs.files import CannotWriteError
+from bench.signals import held
 from bench.stages import faults
 
 
@@ -85,5 +86,27 @@ def test_an_interrupt_is_told_from_one_that_a_method_raises():
                 os.kill(os.getpid(), signal.SIGINT)
             assert arrived()
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_signal_is_held_back_until_the_block_ends_and_a_second_one_is_not():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # may be off, behind a &
+    passed = []
+    try:
+        with pytest.raises(KeyboardInterrupt), held() as asked:  # noqa: PT012  # the block is what is tested
+            assert asked() is None
+            os.kill(os.getpid(), signal.SIGINT)
+            passed.append(asked())
+        with pytest.raises(KeyboardInterrupt), held():  # noqa: PT012
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+            passed.append("a second one")
+        assert passed == ["SIGINT"]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with held() as asked:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert asked() is None
     finally:
         signal.signal(signal.SIGINT, before)

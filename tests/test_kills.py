@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,6 @@ from projects import (
     SLURM,
     SMOKE,
     SNAKEMAKE,
-    edit,
     environment,
     planned,
     record,
@@ -161,13 +161,13 @@ def test_a_killed_job_is_done_again_by_the_same_command(project, undisturbed):
 
 def test_a_job_that_a_cluster_cuts_off_goes_on_from_its_checkpoint(project, undisturbed):
     """The cluster's profile, with jobs run here: SLURM ends a job at its time limit by signals."""
-    # a checkpoint after every batch
-    edit(project / "bench/runs/stage.py", "option(30.0", "option(0.0")
     first = held_run(project, *SLURM, "--executor", "local")
     for pid in jobs_of(project):
         os.kill(pid, signal.SIGTERM)
+    time.sleep(0.1)  # a signal that a job does not hold back ends it in the step
+    (project / "hold").unlink()
     assert first.wait(HANGS) == 0
-    assert "resumed at update 1 of 4" in log_of(project)
+    assert "resumed at update 2 of 4" in log_of(project)
     assert record(project, "slow").training.resumed == 1
     assert numbers(project) == numbers(undisturbed)
 
@@ -195,6 +195,44 @@ def test_a_killed_job_resumes_from_its_checkpoint_bit_for_bit(project, undisturb
     again = Record.read(project / "resumed/train.json").training
     assert (again.resumed, again.curves) == (1, record(undisturbed, "slow").training.curves)
     assert steps(project) == UPDATES + 1  # the step that the kill cut off, once more
+
+
+@pytest.mark.parametrize(("sent", "codes"), [("SIGINT", {130}), ("SIGTERM", {143, -15})])
+def test_a_job_that_is_interrupted_keeps_its_checkpoint_and_says_so(project, sent, codes):
+    (project / "methods/slow.py").write_text(SLOW)
+    (project / "hold").touch()
+    run = record(project, "fgsm").config.as_dict() | {"method": "slow", "settings": {}}
+    command = [sys.executable, "-m", "bench", "train", "--config", json.dumps(run), "--out", "cut"]
+    rest = {"cwd": project, "env": environment(), "stderr": subprocess.PIPE, "text": True}
+    number = getattr(signal, sent)
+
+    def start():
+        # behind a & a shell has SIGINT ignored, which a child would inherit
+        default = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        return subprocess.Popen([*command, "--log", "log"], preexec_fn=default, **rest)
+
+    job = start()
+    until(lambda: steps(project) == 2 or job.poll() is not None)
+    job.send_signal(number)
+    time.sleep(0.1)
+    (project / "hold").unlink()
+    _, said = job.communicate(timeout=HANGS)
+    assert job.returncode in codes
+    assert "Traceback" not in said
+    assert f"{sent}: kept update 2 of {UPDATES}" in (project / "log").read_text()
+    assert [path.name[:16] for path in (project / "cut/state").iterdir()] == ["update-000000002"]
+
+    (project / "steps").unlink()
+    (project / "hold").touch()
+    job = start()
+    until(lambda: steps(project) == 2 or job.poll() is not None)
+    job.send_signal(number)
+    job.send_signal(number)
+    time.sleep(0.1)
+    job.send_signal(number)  # two that come at once may count as one
+    job.communicate(timeout=HANGS)
+    assert job.returncode in codes, "a second signal waits for the update"
+    assert not (project / "cut/train.json").exists()
 
 
 KILLS = 20

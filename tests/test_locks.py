@@ -1,9 +1,13 @@
 """Locks of real processes: jobs that share a run's folder or GPUs, and jobs that are killed."""
 
+import errno
+import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +16,7 @@ import pytest
 
 from bench.runs import locks
 from bench.runs.catalogue import ROOT
+from bench.runs.files import CannotWriteError
 from bench.runs.locks import lease, run_lock, try_lock, visible_gpus
 
 JOB = """
@@ -19,7 +24,7 @@ import os, sys, time
 from pathlib import Path
 from bench.runs.locks import lease, run_lock
 folder, seconds, name = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
-with lease(1, os.environ, folder=folder / "locks") as mine:
+with lease(1, os.environ, folder=folder) as mine:
     with (folder / "log").open("a") as log:
         log.write(f"{name} start {','.join(mine)} {time.monotonic()}\\n")
     time.sleep(seconds)
@@ -92,7 +97,7 @@ import os, subprocess, sys, time
 from pathlib import Path
 from bench.runs.locks import lease
 folder = Path(sys.argv[1])
-with lease(1, os.environ, folder=folder / "locks"):
+with lease(1, os.environ, folder=folder):
     child = subprocess.Popen(["sleep", "60"], close_fds=False)
     (folder / "child").write_text(str(child.pid))
     (folder / "log").write_text("parent start\\n")
@@ -102,7 +107,7 @@ with lease(1, os.environ, folder=folder / "locks"):
     wait_for(lambda: started(tmp_path, "parent"))
     parent.send_signal(signal.SIGKILL)
     parent.wait(30)
-    path = tmp_path / "locks/gpu-0.lock"
+    (path,) = tmp_path.glob("onestep-gpu-*.lock")
     assert not free(path)
     os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
     wait_for(lambda: free(path))
@@ -128,17 +133,17 @@ def test_nothing_is_leased_where_there_is_no_gpu(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "glob", lambda self, pattern: iter(()))  # an empty /dev
     for environ in ({}, {"CUDA_VISIBLE_DEVICES": ""}):
         before = dict(environ)
-        with lease(1, environ, folder=tmp_path / "locks") as mine:
+        with lease(1, environ, folder=tmp_path) as mine:
             assert mine == []
             assert environ == before
-    assert not (tmp_path / "locks").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_job_for_the_cpu_leases_nothing(tmp_path):
     environ = {"CUDA_VISIBLE_DEVICES": "0,1"}
-    with lease(0, environ, folder=tmp_path / "locks") as mine:
+    with lease(0, environ, folder=tmp_path) as mine:
         assert mine == []
-    assert not (tmp_path / "locks").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_device_files_are_counted_from_zero(monkeypatch):
@@ -154,9 +159,9 @@ def test_device_files_are_counted_from_zero(monkeypatch):
 
 def test_devices_a_scheduler_gave_are_taken_as_they_are(tmp_path):
     environ = {"CUDA_VISIBLE_DEVICES": "0", "SLURM_JOB_ID": "7"}
-    with lease(1, environ, folder=tmp_path / "locks") as mine:
+    with lease(1, environ, folder=tmp_path) as mine:
         assert mine == ["0"]
-    assert not (tmp_path / "locks").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_two_devices_are_leased_at_once_or_not_at_all(tmp_path):
@@ -266,3 +271,207 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         run_lock(tmp_path / "file/run", "train"),
     ):
         pass
+
+
+def test_the_umask_holds_for_locks_in_a_run_and_not_for_leases(tmp_path):
+    umask = os.umask(0o077)
+    try:
+        with (
+            run_lock(tmp_path / "run", "autoattack", reads=["train"]),
+            lease(1, {"CUDA_VISIBLE_DEVICES": "0"}, folder=tmp_path),
+        ):
+            modes = {p.name[:8]: p.stat().st_mode & 0o777 for p in tmp_path.rglob("*.lock")}
+    finally:
+        os.umask(umask)
+    assert modes == {".autoatt": 0o600, ".train.l": 0o600, "onestep-": 0o666}
+
+
+@pytest.fixture
+def crowded():
+    """A folder like /tmp, where Linux guards files against other users."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o1777)
+        yield Path(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be two users")
+@pytest.mark.parametrize("first", [0, 65534])
+def test_two_users_lease_one_device_in_turn(crowded, monkeypatch, first):
+    monkeypatch.setattr(locks, "_uuids", lambda pool: [])
+
+    def leases(user):
+        child = os.fork()
+        if child == 0:
+            try:
+                os.setuid(user)
+                os.umask(0o077)
+                environ = {"CUDA_VISIBLE_DEVICES": "0"}
+                with lease(1, environ, folder=crowded, patience=0, say=lambda line: None):
+                    os._exit(0)
+            except TimeoutError:
+                os._exit(1)
+            finally:
+                os._exit(2)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    second = 65534 - first
+    assert leases(first)
+    assert leases(second)
+    with lease(1, {"CUDA_VISIBLE_DEVICES": "0"}, folder=crowded):
+        assert not leases(first)
+        assert not leases(second)
+
+
+def test_a_device_is_leased_once_whatever_the_folder_for_temporary_files(tmp_path):
+    name = f"test-{os.getpid()}"
+    code = "import os, sys; from bench.runs.locks import lease; lease(1, os.environ, patience=0)"
+    code += ".__enter__()"
+    try:
+        with lease(1, {"CUDA_VISIBLE_DEVICES": name}):
+            other = subprocess.run(
+                [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
+                env=os.environ | {"CUDA_VISIBLE_DEVICES": name, "TMPDIR": str(tmp_path)},
+            )  # fmt: skip
+        assert "TimeoutError: gave up after 0 s" in other.stderr
+    finally:
+        (locks.HOST / f"onestep-gpu-{name}.lock").unlink()
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(errno.ENOLCK, "No locks available"), (errno.EOPNOTSUPP, "not supported")],
+)
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch, code, words):
+    def refuse(file, how):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with (
+        pytest.raises(CannotWriteError, match=rf"cannot lock .*{words}.*no lock service; have it"),
+        run_lock(tmp_path, "train"),
+    ):
+        pass
+
+
+# What Linux makes of flock on NFS: an fcntl lock of the open file, with that one's conditions.
+NFS = """
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+
+int flock(int file, int how) {
+    struct flock whole = {.l_type = how & LOCK_UN ? F_UNLCK : how & LOCK_SH ? F_RDLCK : F_WRLCK};
+    int failed = fcntl(file, how & LOCK_NB ? F_OFD_SETLK : F_OFD_SETLKW, &whole);
+    if (failed && errno == EACCES) errno = EWOULDBLOCK;
+    return failed;
+}
+"""
+
+# A driver of two devices and a MIG slice, which shows what CUDA_VISIBLE_DEVICES names, as far as
+# it knows it, and one slice at most.
+DRIVER = """
+#include <stdlib.h>
+#include <string.h>
+
+static const char *names[] = {"0", "1", "GPU-aa", "GPU-bb", "MIG-cc", "MIG-aa/1/0", "MIG-dd"};
+static const char numbers[] = {0xaa, 0xbb, 0xaa, 0xbb, 0xcc, 0xcc, 0xdd};
+static int shown[8], count;
+
+int cuInit(unsigned flags) {
+    char *text = strdup(getenv("CUDA_VISIBLE_DEVICES"));
+    for (char *name = strtok(text, ","); name; name = strtok(0, ",")) {
+        int i = 0;
+        while (i < 7 && strcmp(names[i], name)) i++;
+        if (i == 7) return 0;
+        shown[count++] = i;
+        if (i >= 4) return 0;
+    }
+    return 0;
+}
+int cuDeviceGetCount(int *n) { *n = count; return 0; }
+int cuDeviceGet(int *device, int i) { *device = i; return 0; }
+int cuDeviceGetUuid_v2(char *uuid, int device) {
+    memset(uuid, 0, 16);
+    uuid[15] = numbers[shown[device]];
+    return 0;
+}
+"""
+
+
+@pytest.fixture
+def library(tmp_path):
+    """Compile a shared library."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("needs a C compiler (cc or gcc)")
+
+    def build(source, name):
+        (tmp_path / "source.c").write_text(source)
+        path = tmp_path / name
+        command = [compiler, "-shared", "-fPIC", "-o", path, tmp_path / "source.c"]
+        subprocess.run(command, check=True)
+        return path
+
+    return build
+
+
+def test_locks_are_taken_on_a_network_file_system(tmp_path, library, monkeypatch):
+    """As writer beside writer, reader beside reader, and with a lock that a child keeps."""
+    emulation = library(NFS, "nfs.so")
+    code = """
+import sys, time
+from pathlib import Path
+from bench.runs.locks import run_lock
+folder, stage, reads, waits = Path(sys.argv[1]), sys.argv[2], sys.argv[3].split(), sys.argv[4]
+try:
+    with run_lock(folder, stage, reads=reads, patience=0.1, say=lambda line: None):
+        print("taken", flush=True)
+        time.sleep(60 if waits == "hold" else 0)
+except TimeoutError:
+    print("busy")
+"""
+
+    def job(stage, reads="", waits=""):
+        return subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path / "run"), stage, reads, waits], cwd=ROOT,
+            env=os.environ | {"LD_PRELOAD": str(emulation)}, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    holder = job("autoattack", "train", "hold")
+    try:
+        assert holder.stdout.readline() == "taken\n"
+        assert job("eps_sweep", "train").communicate()[0] == "taken\n"
+        assert job("autoattack", "train").communicate()[0] == "busy\n"
+        assert job("train").communicate()[0] == "busy\n"
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert job("train").communicate()[0] == "taken\n"
+
+
+@pytest.mark.parametrize(
+    ("listed", "others"),
+    [
+        ("0,1", ["GPU-aa", "GPU-bb"]),
+        ("GPU-bb,0", ["1", "GPU-aa"]),
+        ("MIG-cc,MIG-dd", ["MIG-aa/1/0", "MIG-dd"]),
+        ("1,unknown/2", ["GPU-bb", "unknown/2"]),
+    ],
+)
+def test_index_uuid_and_mig_name_of_a_device_are_one_lease(
+    tmp_path, library, monkeypatch, listed, others
+):
+    library(DRIVER, "libcuda.so.1")
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    environ = {"CUDA_VISIBLE_DEVICES": listed}
+    pool = visible_gpus(environ)
+    with lease(len(pool), environ, folder=tmp_path) as mine:
+        assert mine == pool
+        for name in others:
+            with (
+                pytest.raises(TimeoutError, match=f"all of GPUs {name} are leased"),
+                lease(1, {"CUDA_VISIBLE_DEVICES": name}, folder=tmp_path, patience=0,
+                      say=lambda line: None),
+            ):  # fmt: skip
+                pass

@@ -195,6 +195,11 @@ def test_docstring_says_source_shapes_cost_and_differences(name):
     assert not missing, f"the class's docstring has no line {', '.join(missing)}"
 
 
+def test_first_line_begins_with_the_name(name):
+    """Write the file's first line as NAME: what it does; the page calls the method by that NAME."""
+    assert catalogue.title(name), f"the first line of methods/{name}.py names nothing"
+
+
 def test_family_is_a_known_one(name):
     """Write a line Family: into the docstring; the page filters by it."""
     family = catalogue.described(name, "Family")

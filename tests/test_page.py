@@ -1,6 +1,7 @@
 """The page in a real browser, opened from disk, without network."""
 
 import csv
+import dataclasses
 import io
 import itertools
 import re
@@ -11,8 +12,10 @@ import time
 import pytest
 from made_up import HOSTILE, SEEDS, SMOKE, config, done, suite, write
 
-from report import render
+from report import benchmark, render, sources
+from report.benchmark import NOTHING
 from report.outside import Outside
+from report.page import tabs
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
@@ -100,7 +103,7 @@ def methods(page):
 
 
 def test_it_opens_from_disk_and_ranks_as_the_files_do(opened, results):
-    page = opened()
+    page = opened("#group=all")
     found, _ = render.gather(results)
     for i, group in enumerate(found):
         assert column(page, "rank", i) == [row.rank_text for row in group.rows]
@@ -108,7 +111,7 @@ def test_it_opens_from_disk_and_ranks_as_the_files_do(opened, results):
 
 
 def test_a_click_on_a_head_sorts_and_what_is_missing_stays_last(opened):
-    page = opened("#data=digits")
+    page = opened("#data=digits&group=all")
     head = page.locator('th:has(> button[data-sort="time_ratio"])')
     head.locator("button").click()
     assert head.get_attribute("aria-sort") == "ascending"
@@ -136,18 +139,21 @@ def test_a_sort_ranks_again_and_ties_what_overlaps(opened):
 
 
 def test_filters_and_search_are_kept_in_the_address(opened):
-    page = opened()
+    page = opened("#group=all")
+    page.locator("#fold summary").click()
     page.locator('select[data-key="data"]').select_option("cifar10")
     page.locator('select[data-key="family"]').select_option("multi-step")
     page.locator('input[data-key="q"]').fill("trades")
-    assert methods(page) == ["trades"]
+    assert methods(page) == ["TRADES"]
     assert "1 of 18 rows" in page.locator("#count").inner_text()
     again = opened("#" + page.url.partition("#")[2])
-    assert methods(again) == ["trades"]
+    assert methods(again) == ["TRADES"]
+    assert again.locator('select[data-key="family"]').is_visible()  # what is set is not folded away
     assert again.locator('input[data-key="q"]').input_value() == "trades"
     page.locator("#reset").click()
+    page.get_by_role("tab", name="All").click()
     assert len(methods(page)) == 18
-    page.evaluate("location.hash = '#q=pgd10'")
+    page.evaluate("location.hash = '#q=pgd10&group=all'")
     page.wait_for_function("document.querySelectorAll('[data-row]').length === 2")
 
 
@@ -164,7 +170,7 @@ def test_a_hidden_row_leaves_the_ranks_and_comes_back(opened):
 
 def test_the_drawer_opens_by_keyboard_and_tells_all_of_a_run(opened):
     page = opened("#data=cifar10")
-    page.get_by_role("button", name="fgsm", exact=True).focus()
+    page.get_by_role("button", name="FGSM", exact=True).last.focus()
     page.keyboard.press("Enter")
     drawer = page.get_by_role("dialog")
     page.wait_for_selector("#run-curves svg")
@@ -184,7 +190,7 @@ def test_the_drawer_opens_by_keyboard_and_tells_all_of_a_run(opened):
     page.keyboard.press("Escape")
     assert not drawer.is_visible()
     assert "run=" not in page.url
-    assert page.evaluate("document.activeElement.textContent") == "fgsm"
+    assert page.evaluate("document.activeElement.textContent") == "FGSM"
     assert opened(address).get_by_role("dialog").is_visible()
 
 
@@ -197,7 +203,7 @@ def test_text_of_records_never_becomes_markup(opened):
     assert "2 forward, 2 backward" in page.get_by_role("dialog").inner_text()
     page.keyboard.press("Escape")
     failed = opened("#status=failed")
-    assert HOSTILE in failed.locator("td.notes").inner_text()
+    assert HOSTILE in failed.locator("#table td.notes").inner_text()
     failed.locator("tbody [data-row] th button").click()
     log = failed.locator("#drawer pre").filter(has_text="the last line").inner_text()
     assert log.count(HOSTILE) == 29
@@ -289,7 +295,7 @@ def test_without_script_the_tables_are_there(browser, results):
     page = browser.new_page(java_script_enabled=False)
     page.goto((results / "leaderboard.html").as_uri())
     assert page.locator("noscript table").count() == 3
-    assert page.locator("noscript th[scope=row]").filter(has_text="n_fgsm").first.is_visible()
+    assert page.locator("noscript th[scope=row]").filter(has_text="N-FGSM").first.is_visible()
     assert not page.locator("#page").is_visible()
     page.close()
 
@@ -303,13 +309,15 @@ def test_the_skip_link_leads_to_the_table(opened):
 
 def test_rows_of_others_stand_apart_and_are_filtered_alike(opened, results, tmp_path):
     found, records = render.gather(results)
-    (tmp_path / "page.html").write_text(render.page(found, records.runs, outside=[OUTSIDE]))
-    page = opened("", tmp_path / "page.html")
+    others = dataclasses.replace(NOTHING, rows=[OUTSIDE])
+    (tmp_path / "page.html").write_text(render.page(found, records.runs, others=others))
+    page = opened("#group=all", tmp_path / "page.html")
     rows = page.locator("#outside-rows tr")
     assert rows.count() == 1
     assert HOSTILE in rows.inner_text()
     assert "not reported" in rows.inner_text()
     assert HOSTILE not in page.locator("#table").inner_text().replace(methods(page)[-2], "")
+    page.locator("#fold summary").click()
     for key, own in (("data", "cifar10"), ("arch", "small_cnn"), ("eps", "4/255")):
         page.locator(f'select[data-key="{key}"]').select_option(own)
         assert rows.count() == 1
@@ -317,16 +325,209 @@ def test_rows_of_others_stand_apart_and_are_filtered_alike(opened, results, tmp_
     assert rows.count() == 0
 
 
-@pytest.mark.parametrize(("width", "height"), [(1300, 900), (1920, 1080), (390, 844)])
-def test_rank_name_badges_and_headline_are_seen_at_any_width(opened, width, height):
-    page = opened()
+def test_a_benchmark_stands_there_with_its_collapses_and_not_among_our_rows(opened, results):
+    page = opened("#group=all")
+    others = benchmark.read()
+    assert page.locator("#outside-rows tr").count() == len(others.rows)
+    assert others.statement in page.locator("#outside-statement").inner_text()
+    row = page.locator("#outside-rows tr").filter(has_text="ZeroGrad").first
+    assert row.locator(".badge.bad").all_inner_texts() == ["collapsed"]
+    assert "48.0, 11.8" in row.inner_text()
+    assert row.locator("a").get_attribute("href") == others.rows[0].link
+    assert "ZeroGrad" not in page.locator("#table").inner_text()
+    page.locator('input[data-key="q"]').fill("zerograd")
+    page.wait_for_function("document.querySelectorAll('#outside-rows tr').length === 3")
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "media"),
+    [(1300, 900, "screen"), (1920, 1080, "screen"), (390, 844, "screen"), (1047, 718, "print")],
+)
+def test_rank_name_badges_and_headline_are_seen_at_any_width(opened, width, height, media):
+    page = opened("#group=all")
     page.set_viewport_size({"width": width, "height": height})
+    page.emulate_media(media=media)
+    inside = page.locator("#panel > .scroll").bounding_box()
     right = page.evaluate("""[...document.querySelectorAll("tr[data-row]")].flatMap(row =>
       [...row.querySelectorAll('[data-column=rank], th button, .badge, [data-column=autoattack]')]
         .map(cell => cell.getBoundingClientRect()).map(box => [box.left, box.right]))""")
     assert len(right) > 3 * 16
     assert min(left for left, _ in right) >= 0
-    assert max(right for _, right in right) <= width
+    assert max(right for _, right in right) <= inside["x"] + inside["width"] <= width
+
+
+def test_the_first_picture_is_seen_at_once_and_marks_what_collapsed(opened):
+    page = opened("#data=cifar10")
+    page.wait_for_selector("#overview svg")
+    box = page.locator("#first").bounding_box()
+    assert box["y"] + box["height"] <= 900
+    assert page.locator("[data-row]").first.bounding_box()["y"] < 400  # and the table with it
+    named = page.locator("#overview svg text").filter(has_text=re.compile("^(FGSM|FGSM-RS)$"))
+    assert named.count() == 2
+    crosses = page.evaluate("""[...document.querySelectorAll("#overview .mark-symbol path")]
+        .filter(path => path.getAttribute("fill") === "var(--bad)").length""")
+    assert crosses == 2 * column_of_collapsed(page)  # in the plot and beside it
+    assert crosses
+    assert "Crosses collapsed" in page.locator("#overview-note").inner_text()
+
+
+def column_of_collapsed(page):
+    return sum(not text.startswith("0 of") for text in column(page, "collapse"))
+
+
+def test_each_table_is_a_tab_by_mouse_keyboard_and_address(opened, results):
+    page = opened()
+    found, _ = render.gather(results)
+    shown = page.get_by_role("tab")
+    assert shown.count() == len(found) + 1
+    assert methods(page) == [row.title for row in found[0].rows]
+    shown.nth(1).click()
+    assert methods(page) == [row.title for row in found[1].rows]
+    assert methods(opened("#" + page.url.partition("#")[2])) == methods(page)
+    page.keyboard.press("ArrowRight")
+    assert methods(page) == [row.title for row in found[2].rows]
+    assert page.evaluate("document.activeElement.ariaSelected") == "true"
+    page.keyboard.press("End")
+    assert len(methods(page)) == 18
+    assert page.locator("[role=tab][aria-selected=true]").count() == 1
+    page.locator('input[data-key="q"]').fill("trades digits")
+    assert shown.filter(visible=True).all_inner_texts() == [f"{name_of(found, 'digits')} 1", "All"]
+
+
+def name_of(found, dataset):
+    """The tab of the one table of whole runs of a data set."""
+    return next(
+        tab
+        for tab, group in zip(tabs(found), found, strict=True)
+        if group.facts.dataset == dataset and len(group.rows) > 2
+    )
+
+
+def test_a_search_is_for_names_and_else_for_other_words(opened):
+    page = opened("#group=all&q=sora")
+    assert set(methods(page)) == {"SORA"}  # and not all of the protocol sora-30
+    box = page.locator('input[data-key="q"]')
+    for text in ("nfgsm", "N-FGSM", "n_fgsm"):
+        box.fill(text)
+        assert set(methods(page)) == {"N-FGSM"}
+    box.fill("sora cifar10")
+    assert methods(page) == ["SORA"]
+    box.fill("sora-30")
+    assert len(methods(page)) == 16
+
+
+def test_a_search_that_finds_nothing_offers_the_nearest_name(opened):
+    page = opened("#q=gradalgin")
+    assert 'Nothing found for "gradalgin"' in page.locator("#count").inner_text()
+    page.get_by_role("button", name="Search for GradAlign").click()
+    assert set(methods(page)) == {"GradAlign"}
+    assert not page.locator("#nearest").is_visible()
+
+
+def test_links_lead_to_paper_code_and_repository(opened, results, tmp_path, monkeypatch):
+    page = opened("#q=n_fgsm")
+    links = page.locator("[data-row] a")
+    assert links.all_inner_texts() == ["NeurIPS 2022", "code"]
+    assert [link.get_attribute("href") for link in links.all()] == [
+        "https://arxiv.org/abs/2202.01181", "https://github.com/pdejorge/N-FGSM",
+    ]  # fmt: skip
+    address = "https://example.org/onestep"
+    assert address not in page.content()
+    project = sources.project() | {"repository": address}
+    monkeypatch.setattr(sources, "project", lambda: project)
+    found, records = render.gather(results)
+    (tmp_path / "page.html").write_text(render.page(found, records.runs))
+    named = opened("", tmp_path / "page.html")
+    assert named.locator(f'header a[href="{address}"]').count() == 1
+
+
+def test_a_table_is_cited_with_the_commit_and_the_day_of_the_page(opened):
+    page = opened("#data=cifar10")
+    page.get_by_role("button", name="Cite this table").click()
+    entry = page.locator("#exported").input_value()
+    assert re.match(r"@misc\{onestep_\w{8},\n  author = \{\{The onestep authors\}\},", entry)
+    assert re.search(r"rendered 20\d\d-\d\d-\d\d \d\d:\d\d UTC at commit \w+,", entry)
+    assert "cifar10, small\\_cnn" in entry
+    assert entry.count("{") == entry.count("}")
+
+
+def test_names_are_for_people_and_the_csv_keeps_ids(opened):
+    page = opened("#q=grad_align&group=all")
+    page.locator("#export summary").click()
+    text = page.locator("#exported")
+    assert [row["method"] for row in csv.DictReader(io.StringIO(text.input_value()))] == [
+        "grad_align", "grad_align",
+    ]  # fmt: skip
+    page.locator('select[data-key="format"]').select_option("latex")
+    assert "GradAlign" in text.input_value()
+
+
+def test_heads_stay_and_filters_are_folded_away_on_a_phone(opened):
+    page = opened("#group=all")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert not page.locator('select[data-key="data"]').is_visible()
+    region = page.locator("#panel > .scroll")
+    region.evaluate("node => node.scrollTo(0, 400)")
+    inside = region.bounding_box()
+    assert page.locator("[data-row]").first.bounding_box()["y"] < inside["y"]
+    stuck = page.locator("#heads th").last.bounding_box()["y"]
+    assert abs(stuck - inside["y"]) < 2
+
+
+def test_what_a_tooltip_shows_is_reached_by_touch(opened):
+    page = opened("#data=cifar10")
+    row = page.locator("[data-row]").first
+    hints = row.locator("[title]").evaluate_all("cells => cells.map(cell => cell.title)")
+    heads = page.locator("#heads [title]").evaluate_all("cells => cells.map(cell => cell.title)")
+    row.locator('[data-column="clean"]').click()
+    text = page.locator("#drawer").inner_text()
+    lines = {line for hint in hints for line in hint.splitlines() if line}
+    assert len(lines) > 5
+    assert [line for line in lines if line not in text] == []
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name="How to read it").click()
+    text = page.locator("#reading").inner_text()
+    assert [head for head in heads if head and head not in text] == []
+
+
+def test_a_table_of_mnist_says_what_it_cannot_show(opened, tmp_path):
+    done(tmp_path / "runs", config(dataset="mnist_5k"), aa=10.0)
+    done(tmp_path / "runs", config(), aa=10.0)
+    render.render(tmp_path)
+    page = opened("#group=all", tmp_path / "leaderboard.html")
+    cautions = page.locator("tr.group .caution").all_inner_texts()
+    assert cautions == [sources.caution("mnist_5k")]
+    assert "ranks nobody" in cautions[0]
+
+
+def test_a_row_whose_training_is_unreadable_has_no_rank_by_any_column(opened, tmp_path):
+    done(tmp_path / "runs", config("sora"), aa=90.0)
+    done(tmp_path / "runs", config("fgsm"), aa=10.0)
+    (tmp_path / "runs" / config("sora").folder / "train.json").write_text("{")
+    render.render(tmp_path)
+    page = opened("", tmp_path / "leaderboard.html")
+    assert methods(page) == ["FGSM", "SORA"]
+    assert column(page, "rank") == ["1", "-"]
+    page.locator('button[data-sort="time_ratio"]').click()
+    assert column(page, "rank") == ["1", "-"]
+    page.locator("#export summary").click()
+    rows = list(csv.DictReader(io.StringIO(page.locator("#exported").input_value())))
+    assert [row["clean"] for row in rows] == ["90", "unreadable"]
+    page.get_by_role("button", name="SORA").click()
+    assert (
+        "no rank: attacked, but its training is unreadable" in page.locator("#drawer").inner_text()
+    )
+
+
+def test_what_scrolls_can_be_scrolled_by_keyboard(opened):
+    page = opened("#data=cifar10")
+    page.locator("#pictures").scroll_into_view_if_needed()
+    page.wait_for_selector("#traces svg")
+    still = page.evaluate("""[...document.querySelectorAll("body *")]
+        .filter(node => /auto|scroll/.test(getComputedStyle(node).overflowX) && node.tabIndex < 0
+          && !node.querySelector("button, a, input") && node.checkVisibility())
+        .map(node => node.id || node.className)""")
+    assert still == []
 
 
 def test_a_narrow_window_scrolls_the_table_and_not_the_page(opened):

@@ -12,7 +12,7 @@ from tables import rows_of, tables
 from bench.runs import catalogue
 from bench.runs.ending import Ending
 from bench.runs.record import Evaluation, Score
-from report import figures, render
+from report import benchmark, figures, render
 from report.collect import collect
 from report.columns import COLUMNS, SHORT
 from report.groups import frame, groups
@@ -30,9 +30,9 @@ def page(tmp_path):
 
 def test_the_page_is_one_file_that_asks_for_nothing(page):
     html = (page / "leaderboard.html").read_text()
-    # both name addresses, and fetch none
-    ours = html.replace(figures.script(), "").replace("https://vega.github.io/schema", "")
-    assert not re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=|url\(|https?:", ours)
+    # it names addresses, and so do links, which fetch nothing before a click
+    ours = html.replace(figures.script(), "")
+    assert not re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=|url\(|http:", ours)
     assert ours != html
     assert "30.00" in html
 
@@ -78,6 +78,16 @@ def test_the_csv_has_numbers_for_every_column(page):
     sora = table[table["method"] == "sora"].iloc[0]
     assert (sora["autoattack"], sora["autoattack_n"], sora["time_ratio"]) == (30.0, 1, 1.02)
     assert {column.key for column in COLUMNS} <= set(table.columns)
+
+
+def test_the_csv_says_which_cells_are_unreadable(page):
+    (page / "runs" / config("sora").folder / "cost.json").write_text("{")
+    render.render(page)
+    table = pd.read_csv(page / "leaderboard.csv")
+    assert list(table["method"]) == ["sora", f"{HOSTILE}"]
+    assert table["time_ratio"].to_list()[0] == "unreadable"
+    assert pd.isna(table["time_ratio"].to_list()[1])  # not run
+    assert table["autoattack"][0] == 30.0
 
 
 def test_optional_evaluations_appear_where_somebody_ran_them(page):
@@ -127,6 +137,25 @@ def test_what_others_report_is_shown_and_a_fault_of_theirs_costs_no_page(page):
     html = (page / "leaderboard.html").read_text()
     assert "Broken.json" in html
     assert "30.00" in html
+
+
+def test_a_damaged_file_of_the_benchmark_costs_its_rows_alone(page, monkeypatch):
+    monkeypatch.setattr("report.benchmark.FOLDER", page / "none")
+    render.render(page)
+    html = (page / "leaderboard.html").read_text()
+    assert "what others report" in html
+    assert "fastat.toml" in html
+    assert "30.00" in html
+
+
+def test_what_others_report_is_written_beside_our_tables(page):
+    render.render(page)
+    rows = pd.read_csv(page / "leaderboard.outside.csv")
+    assert len(rows) == len(benchmark.read().rows)
+    text = (page / "leaderboard.md").read_text()
+    assert benchmark.read().statement in text
+    assert text.count("[FastAT_Benchmark](https://") == len(rows)
+    assert "FastAT_Benchmark" not in (page / "leaderboard.csv").read_text()
 
 
 def test_the_summary_shows_what_collapsed_and_how_many_rows_it_leaves_out(tmp_path, monkeypatch):

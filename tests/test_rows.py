@@ -80,6 +80,40 @@ def test_a_row_that_did_not_learn_in_any_seed_has_no_rank(tmp_path):
     assert len(group.pair_marks) == 2
 
 
+def test_a_row_with_an_attacked_network_of_unreadable_training_has_no_rank(tmp_path):
+    runs = tmp_path / "runs"
+    for method in ("sora", "fgsm"):
+        for seed in (0, 1):
+            done(runs, config(method, seed=seed), aa=90.0 if method == "sora" else 10.0)
+    (runs / config("sora", seed=1).folder / "train.json").write_text("{")
+    (group,) = tables(tmp_path)
+    assert [(row.label, row.rank, row.cells["autoattack"].n) for row in group.rows] == [
+        ("fgsm", 1, 2), ("sora", None, 2),
+    ]  # fmt: skip
+    assert len(group.pair_marks) == 1
+    assert group.rows[1].unfit == "attacked, but its training is unreadable"
+
+
+def test_a_title_is_the_fields_name_and_the_settings_that_differ(tmp_path):
+    for lam in (1.0, 2.0):
+        done(tmp_path / "runs", config("grad_align", settings={"lam": lam}), aa=10.0)
+    done(tmp_path / "runs", config("gone"), aa=10.0)
+    (group,) = tables(tmp_path)
+    assert {row.title for row in group.rows} == {
+        "GradAlign (lam=1.0)", "GradAlign (lam=2.0)", "gone",
+    }  # fmt: skip
+
+
+def test_papers_and_code_are_those_that_files_name():
+    key = sources.citation_key("nuat")
+    assert sources.paper(key) == {
+        "venue": "NeurIPS 2021", "link": "https://openreview.net/forum?id=kuK2VARZGnI",
+    }  # fmt: skip
+    assert all(sources.paper(key)["link"] for key in sources.entries())
+    assert sources.code("aaer") == "https://github.com/tmllab/2023_NeurIPS_AAER/tree/d18a228"
+    assert [sources.code(m) for m in ("fgsm", "sora", "gone")] == ["", "", ""]  # none is named
+
+
 def test_a_method_whose_file_is_gone_is_sorted_by_its_passes():
     passes = {None: "other", 2: "standard", 4: "single-step", 22: "multi-step"}
     assert {count: sources.family("gone", count) for count in passes} == passes

@@ -5,6 +5,7 @@ import errno
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import warnings
@@ -17,6 +18,7 @@ import torch
 from bench import data
 from bench.runs import catalogue
 from bench.runs.files import CannotWriteError
+from bench.runs.git import commit
 from bench.runs.record import Record
 from bench.runs.run import expand
 from bench.runs.stage import stage
@@ -27,6 +29,7 @@ from bench.stages.job import Job, Refused, Skipped
 from bench.steplog import Diverged
 
 PGD = "--evaluation pgd50_10"
+SWEEP = "--evaluation eps_sweep"
 AS_MADE_UP = ("--test-images", "50", "--probe-images", "10")  # images of made_up.training
 RUN = expand(made_up.digits_suite(methods=["fgsm"]))[0]
 
@@ -283,7 +286,8 @@ def trained(tmp_path_factory):
         ("attack", "autoattack", "--images 3 --batch 2 --seed 1", "--images 3 --mode fast"),
         ("cost", "cost", "--repetitions 2", "--repetitions 3"),
         ("evaluate", "pgd50_10", f"{PGD} --images 2", f"{PGD} --images 3"),
-        ("evaluate", "eps_sweep", "--evaluation eps_sweep", "--evaluation eps_sweep --seed 1"),
+        ("evaluate", "eps_sweep", SWEEP, f"{SWEEP} --seed 1"),
+        ("evaluate", "eps_sweep", f"{SWEEP} --radii 0,8", f"{SWEEP} --radii 0,9"),
     ],
 )  # fmt: skip
 def test_a_stage_is_done_again_when_asked_with_other_options(
@@ -293,6 +297,19 @@ def test_a_stage_is_done_again_when_asked_with_other_options(
     assert not trained(program, record, *words.split())
     assert trained(program, record, *other.split())
     assert not trained(program, record, *other.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (f"{SWEEP} --radii 8,255", "'8,255' is no list of whole numbers from 0 to 254"),
+        (f"{SWEEP} --radii 8/255", "'8/255' is no list of whole numbers from 0 to 254"),
+        (f"{PGD} --radii 8", "pgd50_10 takes no radii, only eps_sweep does"),
+    ],
+)
+def test_radii_that_are_none_or_mean_nothing_are_refused(trained, words, said):
+    with pytest.raises(SystemExit, match=re.escape(said)):
+        trained("evaluate", words.split()[1], *words.split())
 
 
 @pytest.mark.parametrize("precision", ["bf16", "tf32"])
@@ -389,9 +406,9 @@ def test_the_commit_is_of_the_projects_own_repository(tmp_path, monkeypatch):
         given = ["-c", "user.name=n", "-c", "user.email=e@example.org", *words]
         subprocess.run(["git", *given], cwd=tmp_path, check=True)
     monkeypatch.setattr(catalogue, "ROOT", tmp_path)
-    assert machine.git("rev-parse", "HEAD")
+    assert commit()
     monkeypatch.setattr(catalogue, "ROOT", inside)
-    assert machine.git("rev-parse", "HEAD") is None
+    assert commit() is None
     assert machine.dirty() is None
 
 

@@ -61,9 +61,32 @@ def test_every_option_that_counts_makes_a_record_stale():
         assert one.state(found, given, CODE) == "done"
         for option, flag in zip(dataclasses.fields(given), flags_of(given), strict=True):
             value = getattr(given, option.name)
-            another = other[flag.kind] or next(c for c in flag.choices if c not in (value, "auto"))
+            choices = flag.choices or ("0,8",)
+            another = other[flag.kind] or next(c for c in choices if c not in (value, "auto"))
             state = one.state(found, dataclasses.replace(given, **{option.name: another}), CODE)
             assert (state == "done") == option.metadata["free"], (name, option.name)
+
+
+def test_radii_of_a_sweep_are_an_option_that_older_records_lack():
+    sweep = stage("eps_sweep")
+    old = record(sweep.name, measure=made_up.measure("fgsm 8/255"))
+    suites = [made_up.digits_suite(**given) for given in ({}, {"sweep_radii": [0, 8]})]
+    usual, chosen = (sweep.options_for(suite) for suite in suites)
+    assert "--radii" not in as_flags(usual)  # as before there was the option
+    assert sweep.flags(chosen)["--radii"] == "0,8"
+    wanted = dataclasses.replace(usual, images=40)
+    assert sweep.state(old, wanted, CODE) == "done"
+    assert sweep.state(old, dataclasses.replace(wanted, radii="0,8"), CODE) == "stale options"
+    body = dataclasses.replace(old.measure, settings={"radii": "0,8"})
+    assert sweep.options_of(dataclasses.replace(old, measure=body)).radii == "0,8"
+    assert stage("pgd50_10").options_for(suites[1]).radii is None
+
+
+def test_optional_evaluations_may_have_images_of_their_own():
+    suite = made_up.digits_suite(attack_images=50, evaluation_images=200)
+    assert stage("eps_sweep").options_for(suite).images == 200
+    assert stage("autoattack").options_for(suite).images == 50
+    assert stage("eps_sweep").options_for(made_up.digits_suite(attack_images=50)).images == 50
 
 
 def test_flags_hold_all_options_that_are_not_none():

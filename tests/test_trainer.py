@@ -11,6 +11,7 @@ from bench import checkpoint, meter
 from bench.batches import Batches
 from bench.method import Cost, Method
 from bench.runs.protocol import PROTOCOLS, Protocol
+from bench.signals import Stopped
 from bench.steplog import Diverged
 from bench.view import Augment
 
@@ -191,6 +192,31 @@ def test_a_run_killed_in_any_batch_ends_bit_for_bit_the_same(tiny, name, tmp_pat
     assert (outcome.resumed, outcome.updates) == (1, whole.updates)
     began = [segment.update for segment in outcome.segments]
     assert began[0] == 0 < began[1] <= at
+
+
+@pytest.mark.parametrize("when", [*range(1, 7), "probe 0", "probe 1"])
+def test_a_run_asked_to_stop_keeps_the_update_in_hand(tiny, tmp_path, when):
+    """Of six updates in two epochs, each ends with a probe."""
+    passed, lines = [], []
+
+    def make(probe, **rest):
+        return tiny.trainer("sora", folder=tmp_path, probe=probe, say=lines.append, **rest)
+
+    whole = tiny.trainer("sora", probe=lambda net, epoch: {})
+    curves = whole.fit().curves
+    first = make(lambda net, epoch: passed.append(f"probe {epoch}") or {})
+    with pytest.raises(Stopped):
+        first.fit(lambda: "SIGTERM" if when in (first.update, *passed) else None)
+    at = {"probe 0": 3, "probe 1": 6}.get(when, when)
+    assert lines[-1].startswith(f"SIGTERM: kept update {at} of 6; the same command goes on")
+
+    second = make(lambda net, epoch: {})
+    torch.manual_seed(99)
+    second.resume()
+    assert second.update == at
+    outcome = second.fit()
+    assert torch.equal(tiny.weights(whole.net), tiny.weights(second.net))
+    assert (outcome.curves, outcome.updates) == (curves, 6)
 
 
 def test_an_adamw_run_killed_in_a_batch_ends_bit_for_bit_the_same(tiny, tmp_path):

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from projects import FULL, SMOKE, SUITES, copy, edit, planned, record, snakemake, twin
+from projects import FULL, SMOKE, SUITES, copy, edit, planned, record, snakemake, times, twin
 
 from bench.runs.catalogue import ROOT
 from bench.runs.run import expand
@@ -128,6 +128,22 @@ def test_results_copied_without_their_times_are_recognised(project):
     assert planned(project, *FULL)[("autoattack", "fgsm")] == 1  # so it is started again
     snakemake(project, *FULL)
     assert {path: path.read_bytes() for path in runs.rglob("*.json")} == records
+
+
+def test_results_live_elsewhere_than_a_checkout_that_is_read_only(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # root may write everywhere
+    checkout, elsewhere = copy(tmp_path / "checkout"), tmp_path / "else where"
+    for path in checkout.rglob("*"):
+        path.chmod(path.stat().st_mode & 0o555)
+    before = times(checkout)
+    (elsewhere / "bench").mkdir(parents=True)
+    (elsewhere / "bench/__init__.py").write_text("raise ImportError('not the project')")
+    words = (*SMOKE, "--directory", str(elsewhere), "--config", "methods=[fgsm]")
+    snakemake(checkout, "--until", "train", *words)
+    snakemake(checkout, "report", *words)
+    assert record(elsewhere, "fgsm").status == "done"
+    assert "fgsm" in (elsewhere / "results/leaderboard.md").read_text()
+    assert times(checkout) == before
 
 
 def test_moving_the_data_reruns_nothing(project):

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.runs import catalogue
 from bench.runs.ending import Ending, Named, title
 from bench.runs.files import write_json
 from bench.runs.fingerprints import method_fingerprint
@@ -47,7 +48,10 @@ class Plan:
         cores: CPU cores that Snakemake may use; None means one.
     """
 
-    python = shlex.quote(sys.executable)  # works without activating the environment
+    # Works without activating the environment, and in any folder, of which -P has Python take
+    # nothing: results may lie elsewhere than the project.
+    _path = filter(None, (str(catalogue.ROOT), os.environ.get("PYTHONPATH")))
+    python = shlex.join(["env", f"PYTHONPATH={os.pathsep.join(_path)}", sys.executable, "-P"])
     render = f"{python} -m bench report"
 
     def __init__(

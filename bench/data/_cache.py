@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from bench.data._pictures import Pictures
+from bench.runs.files import temporary
 
 CODES = {torch.uint8: "U8", torch.int64: "I64"}
 BLANK = "0" * 64  # as long as a SHA-256
@@ -59,9 +59,9 @@ def write(
         raise _full(path, size, free)
     head = json.dumps(header).encode()
     head += b" " * (-len(head) % 8)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    unfinished, file = temporary(path)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with file:
             file.write(len(head).to_bytes(8, "little") + head)
             digest = hashlib.sha256()
             for x in given.values():
@@ -73,14 +73,13 @@ def write(
             file.write(digest.hexdigest().encode())
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        unfinished.replace(path)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise _full(path, size, shutil.disk_usage(path.parent).free) from None
         raise
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
 
 
 def read(path: Path, name: str, *, verify: bool | None) -> Content:

@@ -4,6 +4,7 @@ It reads constants off syntax trees instead of importing the files, and uses the
 only, because Snakemake reads it before every run and, on clusters, in every job.
 """
 
+import argparse
 import ast
 import difflib
 import functools
@@ -59,9 +60,18 @@ def described(method: str, word: str) -> str:
     Raises:
         ValueError: the file is no method's.
     """
-    text = ast.get_docstring(_class(method)) or ""
-    found = re.search(rf"^{word}: (.+?)(?=\n\n|\n\S|\Z)", text, re.DOTALL | re.MULTILINE)
-    return " ".join(found[1].split()) if found else ""
+    return _behind(word, ast.get_docstring(_class(method)))
+
+
+def title(method: str) -> str:
+    """Read how the field writes a method's name: the file's first words, up to a colon."""
+    found = re.match(r"[^:\n]{1,40}(?=: )", _docstring(f"methods/{method}.py") or "")
+    return found[0] if found else ""
+
+
+def caution(dataset: str) -> str:
+    """Read what a data set's file warns of, behind "Caution"; an empty text if of nothing."""
+    return _behind("Caution", _docstring(f"bench/data/{dataset}.py"))
 
 
 def constant(path: str, name: str) -> Any:
@@ -112,6 +122,38 @@ def training_images(dataset: str) -> int:
 def data_folder() -> str:
     """Name the default folder of official and prepared data: $ONESTEP_DATA or .data."""
     return os.environ.get("ONESTEP_DATA") or ".data"
+
+
+def home(folder: str) -> str:
+    """Put a user's home for a ~ at the front of a folder's name, which not every shell has done.
+
+    Raises:
+        ValueError: there is no such user, or no home.
+    """
+    try:
+        return str(Path(folder).expanduser())
+    except RuntimeError:
+        text = f"{folder} begins with ~, and no home is known for it; write it out"
+        raise ValueError(text) from None
+
+
+def folder(text: str) -> Path:
+    """Convert the name of a folder as a user gives it, as a type for argparse."""
+    try:
+        return Path(home(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _docstring(path: str) -> str | None:
+    return ast.get_docstring(ast.parse((ROOT / path).read_text(encoding="utf-8")))
+
+
+def _behind(word: str, docstring: str | None) -> str:
+    """Find what a docstring says behind a word and a colon, up to the next such line."""
+    ends = r"(?=\n\n|\n\S|\Z)"
+    found = re.search(rf"^{word}: (.+?){ends}", docstring or "", re.DOTALL | re.MULTILINE)
+    return " ".join(found[1].split()) if found else ""
 
 
 @functools.cache

@@ -2,9 +2,9 @@
 
 import json
 import os
-import tempfile
+import secrets
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
 class CannotWriteError(OSError):
@@ -25,22 +25,27 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        name, file = temporary(path)
     except OSError as error:
         raise cannot_write(path.parent, error) from None
     try:
-        with os.fdopen(handle, "wb") as file:
+        with file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
+        name.replace(path)
     except OSError as error:
-        Path(name).unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
         raise cannot_write(path.parent, error) from None
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
         raise
+
+
+def temporary(path: Path) -> tuple[Path, BinaryIO]:
+    """Open a new file beside a path, with the access that the umask has for files."""
+    name = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    return name, name.open("xb")
 
 
 def cannot_write(folder: Path, error: OSError) -> CannotWriteError:

@@ -5,23 +5,39 @@ last of these processes ends: a job whose Snakemake was killed keeps its locks u
 ends. Standard library only, because a job chooses its GPU before it imports torch.
 """
 
+import errno
 import fcntl
 import math
 import os
 import re
-import tempfile
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, TypeVar
 
-from bench.runs.files import cannot_write
+from bench.runs.files import CannotWriteError, cannot_write
 
 PATIENCE = 24 * 3600.0  # seconds that a job waits for a run's lock before it gives up
 POLL = 0.2  # seconds between two tries
 REMIND = 3600.0  # seconds after which a job says again that it waits
+HOST = Path("/tmp")  # noqa: S108  # leases of all users, whatever TMPDIR: a host has a GPU once
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # a file system without a lock service
+# CUDA numbers GPUs in its own order and takes shortened names, so it is asked. In a process of its
+# own, because CUDA reads CUDA_VISIBLE_DEVICES once; and without torch, whose import takes seconds.
+UUIDS = """
+import ctypes
+cuda, count, device = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(), ctypes.c_int()
+uuid = ctypes.create_string_buffer(16)
+if cuda.cuInit(0) == 0 and cuda.cuDeviceGetCount(ctypes.byref(count)) == 0:
+    for i in range(count.value):
+        cuda.cuDeviceGet(ctypes.byref(device), i)
+        cuda.cuDeviceGetUuid_v2(uuid, device)  # a MIG slice has its own
+        print(uuid.raw.hex())
+"""
 
 
 def try_lock(path: Path, *, shared: bool = False) -> IO[str] | None:
@@ -30,13 +46,28 @@ def try_lock(path: Path, *, shared: bool = False) -> IO[str] | None:
     Returns:
         The locked file, which is to be closed to free the lock; None if another process's lock is
         in the way.
+
+    Raises:
+        CannotWriteError: the file cannot be opened or locked.
     """
-    file = path.open("a")
+    # NFS makes an fcntl lock of it: to share one takes a file open for reading, alone for writing
+    try:
+        file = open(path, "r+", opener=_open_or_make)  # noqa: SIM115
+    except OSError as error:
+        raise cannot_write(path, error) from None
     try:
         fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
         return None
+    except OSError as error:
+        file.close()
+        if error.errno not in NO_LOCKS:
+            raise
+        raise CannotWriteError(
+            f"cannot lock {path} ({error.strerror}): its file system has no lock service; have it "
+            "mounted with one, or choose a folder on another file system"
+        ) from None
     os.set_inheritable(file.fileno(), True)
     return file
 
@@ -79,14 +110,16 @@ def run_lock(
         CannotWriteError: the folder cannot be written to.
         TimeoutError: another job kept a lock for ``patience`` seconds.
     """
+    paths = {name: folder / f".{name}.lock" for name in (stage, *reads)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f".{stage}.lock").touch()
+        for path in paths.values():
+            path.touch()  # as the umask has it
     except OSError as error:
         raise cannot_write(folder, error) from None
     with ExitStack() as stack:
-        for name, shared in ((stage, False), *((source, True) for source in reads)):
-            path = folder / f".{name}.lock"
+        for name, path in paths.items():
+            shared = name != stage
             busy = f"{folder}: {name} belongs to another running job; waiting for it to end"
             stack.enter_context(_wait(partial(try_lock, path, shared=shared), busy, say, patience))
         yield
@@ -105,12 +138,34 @@ def visible_gpus(environ: MutableMapping[str, str]) -> list[str]:
     return names[:stop]
 
 
+def identities(pool: Sequence[str]) -> dict[str, str]:
+    """Name GPUs so that index, UUID and MIG name of one device are the same; by name in the pool.
+
+    Without a driver a name stands for itself.
+    """
+    names = {name: re.sub(r"[^A-Za-z0-9-]", "_", name) for name in pool}
+    found = _uuids(pool)
+    if len(found) == len(pool):
+        return dict(zip(pool, found, strict=True))
+    # of MIG slices CUDA shows a process one
+    return {name: (_uuids([name]) or [key])[0] for name, key in names.items()} if found else names
+
+
+def _uuids(pool: Sequence[str]) -> list[str]:
+    """Ask CUDA for the UUIDs of GPUs, as far as it shows them; none without a driver."""
+    asked = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", UUIDS], capture_output=True, text=True,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ",".join(pool)},
+    )  # fmt: skip
+    return asked.stdout.split()
+
+
 @contextmanager
 def lease(
     count: int,
     environ: MutableMapping[str, str],
     *,
-    folder: Path | None = None,
+    folder: Path = HOST,
     say: Callable[[str], None] = print,
     patience: float = math.inf,
 ) -> Iterator[list[str]]:
@@ -122,7 +177,7 @@ def lease(
 
     Args:
         environ: the environment to read and to set, as ``os.environ``.
-        folder: of the lock files; None for one of this user's in the folder for temporary files.
+        folder: of the lock files, the same for all users.
         say: called with a line of text when the job begins to wait, and every hour after.
         patience: seconds to wait at most. Without end by default: in a long grid, other jobs keep
             the GPUs for days.
@@ -132,6 +187,7 @@ def lease(
 
     Raises:
         ValueError: fewer than ``count`` GPUs are visible.
+        CannotWriteError: the lock files cannot be opened or locked.
         TimeoutError: too few GPUs came free within ``patience`` seconds.
     """
     pool = visible_gpus(environ) if count else []
@@ -141,10 +197,9 @@ def lease(
         return
     if count > len(pool):
         raise ValueError(f"the run asks for {count} GPUs, this job sees {len(pool)}: {pool}")
-    folder = folder or Path(tempfile.gettempdir()) / f"onestep-{os.getuid()}"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    paths = {name: folder / f"onestep-gpu-{key}.lock" for name, key in identities(pool).items()}
     busy = f"all of GPUs {', '.join(pool)} are leased; waiting for {count} (locks in {folder})"
-    with _wait(lambda: _try_gpus(count, pool, folder), busy, say, patience) as leased:
+    with _wait(lambda: _try_gpus(count, paths), busy, say, patience) as leased:
         names = [name for name, _ in leased]
         environ["CUDA_VISIBLE_DEVICES"] = ",".join(names)
         yield names
@@ -158,11 +213,30 @@ class _Leased(list[tuple[str, IO[str]]]):
             file.close()
 
 
-def _try_gpus(count: int, pool: Sequence[str], folder: Path) -> _Leased | None:
-    """Lease ``count`` GPUs of the pool without waiting; None if too few are free."""
+def _open_or_make(path: str, flags: int) -> int:
+    """Open a file for a lock, or make one that every user can open.
+
+    Linux refuses to open another user's file in /tmp with O_CREAT, even if it is there.
+    """
+    while True:
+        try:
+            return os.open(path, flags | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            pass
+        umask = os.umask(0)
+        try:
+            return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:  # another job was faster
+            pass
+        finally:
+            os.umask(umask)
+
+
+def _try_gpus(count: int, paths: Mapping[str, Path]) -> _Leased | None:
+    """Lease ``count`` GPUs without waiting, each by its file; None if too few are free."""
     leased = _Leased()
-    for name in pool:
-        file = try_lock(folder / f"gpu-{re.sub(r'[^A-Za-z0-9-]', '_', name)}.lock")
+    for name, path in paths.items():
+        file = try_lock(path)
         if file is not None:
             leased.append((name, file))
         if len(leased) == count:

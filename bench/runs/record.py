@@ -24,7 +24,7 @@ from bench.runs.protocol import Protocol
 from bench.runs.typed import Amount, Count, Percent, Positive, Real, Share, build, parse
 
 SCHEMA = 1
-TRAIN, AUTOATTACK, COST = "train", "autoattack", "cost"
+TRAIN, AUTOATTACK, COST, SWEEP = "train", "autoattack", "cost", "eps_sweep"
 Status = Literal["done", "failed", "diverged", "oom", "refused", "skipped"]
 Engine = Literal["eager", "compiled", "captured"]  # how steps are run: bench/engine.py
 Mode = Literal["exact", "fast"]  # of AutoAttack; fast: attacked in bf16, judged in fp32

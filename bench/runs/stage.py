@@ -13,7 +13,17 @@ from typing import Any, Literal
 
 from bench.runs import catalogue
 from bench.runs.fingerprints import equivalent
-from bench.runs.record import AUTOATTACK, COST, TRAIN, Config, Engine, Mode, Record, Weights
+from bench.runs.record import (
+    AUTOATTACK,
+    COST,
+    SWEEP,
+    TRAIN,
+    Config,
+    Engine,
+    Mode,
+    Record,
+    Weights,
+)
 from bench.runs.suite import Suite
 
 State = Literal["done", "stale code", "stale options", "failed", "missing"]
@@ -70,6 +80,7 @@ class EvaluateOptions:
     images: int | None = option(None, "first test images; all", counts=True)
     seed: int = option(0, SEED, least=0)
     weights: Weights = option("last", WEIGHTS)
+    radii: str | None = option(None, f"of {SWEEP}, in 1/255, as 0,8,16; those of its file")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +179,8 @@ def flags_of(options: Options) -> Iterator[Flag]:
     hints = typing.get_type_hints(type(options))
     for field in dataclasses.fields(options):
         choices = tuple(_choices(hints[field.name]))
-        kind = str if choices else float if hints[field.name] is float else int
+        text = choices or hints[field.name] == str | None
+        kind = str if text else float if hints[field.name] is float else int
         yield Flag(
             _flag(field.name), kind, getattr(options, field.name),
             choices or None, field.metadata["least"], field.metadata["meaning"],
@@ -226,7 +238,8 @@ def _evaluate_options(record: Record) -> Options:
     images = min((score.n for score in evaluation.scores.values()), default=0)
     seed = evaluation.settings.get("seed", 0)
     weights = evaluation.settings.get("weights", weights_of(record.stage))
-    return EvaluateOptions(images=images, seed=seed, weights=weights)
+    radii = evaluation.settings.get("radii")
+    return EvaluateOptions(images=images, seed=seed, weights=weights, radii=radii)
 
 
 _FIXED = (
@@ -276,12 +289,20 @@ def evaluations() -> list[str]:
 
 @functools.cache
 def _evaluation(name: str, weights: Weights) -> Stage:
+    def options_for(suite: Suite) -> Options:
+        radii = suite.sweep_radii if name == SWEEP else None
+        return EvaluateOptions(
+            images=suite.evaluation_images or suite.attack_images,
+            weights=weights,
+            radii=",".join(map(str, radii)) if radii else None,
+        )
+
     return Stage(
         name=name,
         program="evaluate",
         defaults=EvaluateOptions(weights=weights),
         body="measure",
-        options_for=lambda suite: EvaluateOptions(images=suite.attack_images, weights=weights),
+        options_for=options_for,
         options_of=_evaluate_options,
         reads=_reads_training,
     )

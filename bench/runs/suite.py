@@ -63,6 +63,7 @@ EvaluationName = Annotated[
 ]
 # 1/255 is the unit; a radius of 255 covers every image
 Radius = Annotated[float, Field(gt=0, lt=255), AfterValidator(at_least_half_a_level)]
+SweptRadius = Annotated[int, Field(ge=0, lt=255)]  # 0: without attack
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 _List = [BeforeValidator(_one_or_more), AfterValidator(distinct), Field(min_length=1)]
 
@@ -101,7 +102,13 @@ class Suite(BaseModel):
     )
     evaluations: Annotated[
         list[EvaluationName], BeforeValidator(_one_or_more), AfterValidator(distinct)
-    ] = Field(default_factory=list, description="Optional ones, on the images of AutoAttack.")
+    ] = Field(default_factory=list, description="Optional ones; files of evaluation/attacks/.")
+    evaluation_images: PositiveInt | None = Field(
+        default=None, description="First test images for these; null: those of AutoAttack."
+    )
+    sweep_radii: Annotated[list[SweptRadius], *_List] | None = Field(
+        default=None, description="Of eps_sweep, in 1/255; null: 0 to 32, in fours to 1.25 eps."
+    )
     attack_batch: PositiveInt = Field(description="Images AutoAttack takes at once; recorded.")
     attack_mode: Mode = Field(
         default="exact",
@@ -114,8 +121,12 @@ class Suite(BaseModel):
         default_factory=dict,
         description="Hyperparameters other than published, by method; a list means a run of each.",
     )
-    data_dir: str | None = Field(
-        default=None, description="Where official files are; null: $ONESTEP_DATA or .data."
+    data_dir: Annotated[
+        str | None, AfterValidator(lambda given: catalogue.home(given or catalogue.data_folder()))
+    ] = Field(
+        default=None,
+        validate_default=True,
+        description="Where official files are; null: $ONESTEP_DATA or .data.",
     )
     threads: PositiveInt | None = Field(
         default=None, description="CPU threads of a job; null: Snakemake's cores shared out."
@@ -128,7 +139,7 @@ class Suite(BaseModel):
     @property
     def data_folder(self) -> str:
         """Folder of the official files and of the prepared ones."""
-        return self.data_dir or catalogue.data_folder()
+        return str(self.data_dir)
 
     @field_validator("gpus")
     @classmethod

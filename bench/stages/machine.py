@@ -3,11 +3,11 @@
 import datetime
 import os
 import platform
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bench.runs import catalogue, fingerprints
+from bench.runs import fingerprints
+from bench.runs.git import commit, git
 from bench.runs.record import Origin
 from bench.stages.job import Job
 
@@ -45,9 +45,8 @@ def origin(job: Job, started: datetime.datetime, seconds: float) -> Origin:
     """
     import torch
 
-    commit = git("rev-parse", "HEAD")
     return Origin(
-        commit=commit,
+        commit=commit(),
         dirty=dirty(),
         method_code=fingerprints.method_fingerprint(job.config.method),
         bench_code=fingerprints.bench_fingerprint(
@@ -61,23 +60,6 @@ def origin(job: Job, started: datetime.datetime, seconds: float) -> Origin:
         started=started.isoformat(timespec="seconds"),
         seconds=seconds,
     )
-
-
-def git(*arguments: str) -> str | None:
-    """Return what git prints about the project; None without git, or in another's repository."""
-    if _git("rev-parse", "--show-toplevel") != str(catalogue.ROOT.resolve()):
-        return None  # an archive of the project, unpacked inside somebody's repository
-    return _git(*arguments)
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=catalogue.ROOT, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
 
 
 def dirty() -> bool | None:

@@ -165,7 +165,7 @@ def make_parser(program: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, required=True, help="the run's folder")
     parser.add_argument(
-        "--data-dir", type=Path, default=catalogue.data_folder(),
+        "--data-dir", type=catalogue.folder, default=catalogue.data_folder(),
         help="the data folder, with prepared/ inside; $ONESTEP_DATA, .data",
     )  # fmt: skip
     parser.add_argument("--device", choices=get_args(machine.DeviceKind), default="auto")

@@ -10,6 +10,7 @@ from bench import checkpoint
 from bench.runs import catalogue
 from bench.runs.fingerprints import checkpoint_fingerprint
 from bench.runs.record import TRAIN, Best, Data, Engine, Score, Training, Weights
+from bench.signals import held
 from bench.stages import setup
 from bench.stages.faults import MethodError
 from bench.stages.job import Job, Refused
@@ -49,7 +50,8 @@ def work(job: Job, start: Start) -> tuple[Data, Training]:
     from evaluation.overfitting import judge
 
     loaded, data, trainer = start
-    outcome = trainer.fit()
+    with held() as asked:  # a cluster grants a job half a minute between SIGTERM and SIGKILL
+        outcome = trainer.fit(asked)
     net = setup.exact(trainer.net)
     checkpoint.keep_weights(job.folder / setup.WEIGHTS["last"], net)
     x, y = setup.test_images(job, loaded, job.options.test_images)

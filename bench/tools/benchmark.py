@@ -20,6 +20,7 @@ from typing import Any, get_args
 
 from bench.runs import catalogue
 from bench.runs.files import write_json
+from bench.runs.git import commit
 from bench.runs.stage import AttackOptions
 from bench.stages import machine
 from bench.stages.job import Skipped
@@ -48,7 +49,7 @@ def main(words: Sequence[str] | None = None) -> None:
             "threads": args.threads,
             "torch": version("torch"),
             "python": platform.python_version(),
-            "commit": machine.git("rev-parse", "HEAD"),
+            "commit": commit(),
             "dirty": machine.dirty(),
             "dataset": args.dataset,
             "ceilings": {},
@@ -130,6 +131,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--attack-images", type=int, default=100)
     parser.add_argument("--attack-batch", type=int, default=256)
     parser.add_argument("--attack-repetitions", type=int, default=1)
-    parser.add_argument("--data-dir", type=Path, default=catalogue.data_folder())
+    parser.add_argument("--data-dir", type=catalogue.folder, default=catalogue.data_folder())
     parser.add_argument("--out", type=Path, required=True, help="file for the record, .json")
     return parser

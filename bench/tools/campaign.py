@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, get_args
 
-from bench.runs.catalogue import ROOT
+from bench.runs.catalogue import ROOT, folder
 from bench.runs.ending import together
 from bench.runs.files import CannotWriteError, write_bytes
 from bench.runs.record import AUTOATTACK, ConfigError, Engine
@@ -219,7 +219,9 @@ def main(words: Sequence[str] | None = None) -> None:
         "--suite", type=Path, nargs="+", required=True, help="names or files of suites"
     )
     parser.add_argument("--minutes", type=float, required=True, help="that there are")
-    parser.add_argument("--data-dir", help="where official files are; the suite's, or .data")
+    parser.add_argument(
+        "--data-dir", type=folder, help="where official files are; the suite's, or .data"
+    )
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--device", choices=get_args(DeviceKind), default="auto")
     parser.add_argument("--threads", type=positive, default=1, help="CPU threads")
@@ -261,11 +263,11 @@ def main(words: Sequence[str] | None = None) -> None:
     ))  # fmt: skip
 
 
-def _plan(suite: Path, retry: bool, data_dir: str | None, results: Path) -> Plan:
+def _plan(suite: Path, retry: bool, data_dir: Path | None, results: Path) -> Plan:
     path = suite if suite.suffix else ROOT / f"workflows/config/{suite}.yaml"
     checked = parse_suite(read_yaml(path) | {"retry_failed": retry})
-    folder = data_dir or checked.data_folder
-    return Plan(checked, expand(checked), data_dir=folder, results=results)
+    chosen = str(data_dir or checked.data_folder)
+    return Plan(checked, expand(checked), data_dir=chosen, results=results)
 
 
 def _prepare(plan: Plan) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.data import Loaded, load, prepare
 from bench.data._files import differing
-from bench.runs.catalogue import data_folder, names, unknown
+from bench.runs.catalogue import data_folder, folder, names, unknown
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -18,7 +18,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("names", nargs="+", metavar="NAME", help="files of bench/data/")
     parser.add_argument(
         "--folder",
-        type=Path,
+        type=folder,
         default=data_folder(),
         help="where official files are; $ONESTEP_DATA, .data",
     )

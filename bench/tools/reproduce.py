@@ -280,7 +280,10 @@ def main(words: Sequence[str] | None = None) -> None:
         "--into", type=Path, help="new folder to work in; a temporary one, removed if all is equal"
     )
     parser.add_argument(
-        "--data-dir", type=Path, default=catalogue.data_folder(), help="$ONESTEP_DATA, .data"
+        "--data-dir",
+        type=catalogue.folder,
+        default=catalogue.data_folder(),
+        help="$ONESTEP_DATA, .data",
     )
     parser.add_argument("--device", choices=get_args(DeviceKind), help="the record's kind")
     parser.add_argument("--threads", type=positive, help="CPU threads; the record's")

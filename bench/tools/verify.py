@@ -196,7 +196,10 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("run", type=Path, help="folder of the run, with its weights")
     parser.add_argument(
-        "--data-dir", type=Path, default=catalogue.data_folder(), help="$ONESTEP_DATA, .data"
+        "--data-dir",
+        type=catalogue.folder,
+        default=catalogue.data_folder(),
+        help="$ONESTEP_DATA, .data",
     )
     parser.add_argument("--images", type=int, default=32, help="size of the slice; default 32")
     parser.add_argument("--seed", type=int, default=0, help="of the slice and of the attacks")

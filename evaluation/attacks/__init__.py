@@ -18,6 +18,7 @@ class Task(NamedTuple):
     classes: int
     seed: int  # of every draw
     say: Callable[[str], None]  # called with one line of progress at a time
+    radii: tuple[int, ...] = ()  # of a sweep, in 1/255; none: its own
 
 
 class Found(NamedTuple):

@@ -4,6 +4,7 @@
 
 const view = JSON.parse(document.getElementById("view").textContent);
 const FIRST = 150;  // rows drawn before a reader asks for all
+const ALL = "all";  // the tab with every table
 const FILTERS = {data: "data set", arch: "architecture", eps: "radius", norm: "norm",
   protocol: "protocol", family: "family", status: "status", official: "data"};
 const DEFAULTS = {q: "", ...Object.fromEntries(Object.keys(FILTERS).map(k => [k, ""])),
@@ -17,11 +18,13 @@ const PAIRS = {"-": "no verdicts image by image: by the means alone",
   "i": "more seeds would not tell them apart: attack more images",
   "?": "a second seed of each is needed to say how many would tell them apart"};
 const place = Object.fromEntries(view.columns.map((column, i) => [column.key, i]));
+const plain = text => String(text).toLowerCase().replace(/[^a-z0-9]/g, "");
 const byRun = new Map();
 for (const group of view.groups)
   group.rows.forEach((row, i) => {
     Object.assign(row, {group, i});
-    row.words = [row.label, row.status, group.name, ...row.notes].join(" ").toLowerCase();
+    row.names = [row.id, row.label, plain(row.id), plain(row.label)].join(" ").toLowerCase();
+    row.words = [row.names, row.status, group.name, ...row.notes].join(" ").toLowerCase();
     for (const run of row.runs) byRun.set(run, row);
   });
 let state = readAddress();
@@ -57,7 +60,7 @@ function set(changes) {
 
 // What has to be drawn again when no more than this changes; the table stays, and the focus in it.
 const PARTS = {run: () => drawDrawer(), format: () => drawExport(),
-  ...Object.fromEntries(["group", "x", "y", "trace"].map(k => [k, () => drawPictures(visible())]))};
+  ...Object.fromEntries(["x", "y", "trace"].map(k => [k, () => drawPictures(visible())]))};
 
 const hidden = () => new Set(state.hide.split(",").filter(Boolean));
 
@@ -71,20 +74,51 @@ function passes(row, words, unwanted) {
   if (unwanted.has(row.key) || unwanted.has(row.group.key)) return false;
   const values = {...row.group.filters, family: row.family, status: row.status};
   return Object.keys(FILTERS).every(k => !state[k] || values[k] === state[k])
-    && words.every(word => row.words.includes(word));
+    && words.every(({word, isName}) => (isName ? row.names : row.words).includes(word));
 }
 
-/** The groups that a reader sees, each with its rows in the order of the sort, ranked. */
+/** The words of the search; one that is in any method's name is looked for in names alone. */
+function searched() {
+  return state.q.toLowerCase().split(/\s+/).filter(Boolean).map(word =>
+    ({word, isName: view.groups.some(group => group.rows.some(row => row.names.includes(word)))}));
+}
+
+/** How many letters to change, add or leave out, to make one text of another. */
+function distance(a, b) {
+  let above = [...b, ""].map((_, j) => j);
+  for (const [i, letter] of [...a].entries()) {
+    const line = [i + 1];
+    for (let j = 0; j < b.length; j++)
+      line.push(Math.min(above[j] + (letter !== b[j]), above[j + 1] + 1, line[j] + 1));
+    above = line;
+  }
+  return above.at(-1);
+}
+
+/** The method whose name is nearest to a text. */
+function nearest(text) {
+  const far = name => distance(plain(text), plain(name));
+  return view.groups.flatMap(group => group.rows.map(row => row.label))
+    .reduce((best, name) => far(name) < far(best) ? name : best);
+}
+
+/** The groups that pass the filters, each with its rows in the order of the sort, ranked. */
 function visible() {
-  const words = state.q.toLowerCase().split(/\s+/).filter(Boolean), unwanted = hidden();
+  const words = searched(), unwanted = hidden();
   return view.groups
     .map(group => ({group, rows: ranked(group.rows.filter(row => passes(row, words, unwanted)))}))
     .filter(({rows}) => rows.length);
 }
 
+/** Those of the chosen tab: one, or all. */
+function inTab(groups) {
+  if (state.group === ALL) return groups;
+  return [groups.find(({group}) => group.key === state.group) ?? groups[0]].filter(Boolean);
+}
+
 /** What a row is sorted by; null where there is nothing. */
 function value(row, key) {
-  if (key === "method") return row.label;
+  if (key === "method") return row.label.toLowerCase();
   if (key === "status") return row.status;
   if (key === "collapse") return row.collapsed && row.collapsed[0] / row.collapsed[1];
   if (key === "n") return row.cells[place.autoattack][2] ?? 0;
@@ -96,9 +130,10 @@ const isRising = key =>
   ["method", "status", "collapse"].includes(key) || Boolean(view.columns[place[key]]?.rising);
 const direction = () => state.dir || (isRising(state.sort) ? "up" : "down");
 
-/** Order rows by a key; rows without a value come last in either direction. */
+/** Order rows by a key; those without a value, or with a number that earns no rank, come last. */
 function ordered(rows, key, up) {
-  return rows.map(row => [value(row, key), row]).sort(([a, x], [b, y]) => {
+  const sorted = row => key in place && row.unfit ? null : value(row, key);
+  return rows.map(row => [sorted(row), row]).sort(([a, x], [b, y]) => {
     if (a === null || b === null) return (a === null) - (b === null) || x.i - y.i;
     const order = typeof a === "string" ? (a < b ? -1 : a > b ? 1 : 0) : a - b;
     return (up ? order : -order) || x.i - y.i;
@@ -119,7 +154,7 @@ function tied(a, b, key) {
 function ranked(rows) {
   const key = rankKey();
   const best = ordered(rows, key, isRising(key))
-    .filter(row => value(row, key) !== null && row.status !== "did not learn");
+    .filter(row => value(row, key) !== null && !row.unfit);
   const ranks = new Map(), shared = new Map();
   let leader = 0;
   best.forEach((row, i) => {
@@ -188,6 +223,9 @@ function rankNote(row) {
 
 const notes = row => [...row.notes, row.reason].filter(Boolean).join("; ");
 
+const badges = row =>
+  row.badges.map(([text, bad]) => el("span", {class: bad ? "badge bad" : "badge"}, text));
+
 function line({row, rank}) {
   const bad = row.collapsed?.[0] ? "text bad" : "text";
   return el("tr", {"data-row": row.key},
@@ -196,13 +234,23 @@ function line({row, rank}) {
     el("td", {title: rankNote(row), "data-column": "rank"}, rank),
     el("th", {scope: "row"}, el("button", {type: "button", class: "link",
       onclick: () => set({run: row.runs[0]})}, row.label),
-    ...row.badges.map(([text, bad]) => el("span", {class: bad ? "badge bad" : "badge"}, text))),
+    ...badges(row)),
     el("td", {class: bad, "data-column": "collapse"}, row.collapse),
     ...view.columns.map((column, i) => cellOf(row, column, i)),
     el("td", {"data-column": "n"}, String(value(row, "n"))),
     el("td", {class: row.status === "done" ? "text" : "text bad"}, ABSENCES[row.status] ?? row.status),
+    el("td", {class: "text"}, ...paperLinks(row.method)),
     el("td", {class: "text notes", title: notes(row)},
       notes(row).length > 160 ? `${notes(row).slice(0, 159)}…` : notes(row)));
+}
+
+const away = (href, text) => el("a", {href, rel: "noopener"}, text);
+
+/** Links to a method's paper and code. */
+function paperLinks(method) {
+  const {venue, link, code} = view.papers[method] ?? {};
+  const paper = link ? away(link, venue) : venue;
+  return [paper, code && " ", code && away(code, "code")].filter(Boolean);
 }
 
 function groupLine({group, rows}, width) {
@@ -217,6 +265,7 @@ function groupLine({group, rows}, width) {
         + `${group.facts.train_images} training images, `
         + `AutoAttack on ${group.facts.attacked_images || "no"} images, ${group.facts.data}`
         + (group.official === false ? " " : " data ")),
+      group.caution ? el("div", {class: "caution"}, group.caution) : null,
       el("details", {}, el("summary", {}, "where these numbers come from"), facts))));
 }
 
@@ -232,11 +281,41 @@ function drawHead() {
       el("button", {type: "button", title: meaning, "data-sort": key,
         onclick: () => set({sort: key, dir: up === isRising(key) ? "" : up ? "up" : "down"})}, name));
     }),
-    el("th", {scope: "col", class: "text"}, "Notes"));
+    ...["Paper", "Notes"].map(name => el("th", {scope: "col", class: "text"}, name)));
 }
 
+function drawTabs(groups) {
+  const [first] = inTab(groups), chosen = state.group === ALL ? ALL : first?.group.key;
+  for (const tab of $("tabs").children) {
+    const key = tab.dataset.tab, rows = groups.find(({group}) => group.key === key)?.rows.length;
+    tab.hidden = key !== ALL && !rows;
+    tab.setAttribute("aria-selected", String(key === chosen));
+    tab.tabIndex = key === chosen ? 0 : -1;
+    tab.lastChild.textContent = key === ALL ? "" : ` ${rows}`;
+  }
+  $("tabs").hidden = view.groups.length < 2 || !groups.length;
+}
+
+/** Say what the filters left; if nothing, which name is nearest to what was looked for. */
+function drawCount(groups, drawn) {
+  const total = groups.reduce((sum, {rows}) => sum + rows.length, 0);
+  const all = view.groups.reduce((sum, group) => sum + group.rows.length, 0);
+  const name = !total && state.q && view.groups.length ? nearest(state.q) : "";
+  const shown = inTab(groups).reduce((sum, {rows}) => sum + rows.length, 0);
+  const isFiltered = Object.keys(FILTERS).some(k => state[k]);
+  $("count").textContent = !total
+    ? `Nothing found${state.q ? ` for "${state.q}"` : ""}${isFiltered ? " with these filters" : ""}.`
+    : (total < all ? `${total} of ${all} rows in ${groups.length} table${groups.length === 1 ? "" : "s"}` : "")
+      + (drawn < shown ? ` ${shown} rows, the first ${drawn} drawn` : "");
+  $("nearest").hidden = !name || plain(name) === plain(state.q);
+  $("nearest").textContent = `Search for ${name}`;
+  $("nearest").onclick = () => set({q: name});
+  $("more").hidden = drawn === shown;
+}
+
+/** Draw the tables of the tab; return how many rows that are. */
 function drawTable(groups) {
-  const width = heads().length + 2, bodies = [];
+  const width = heads().length + 3, bodies = [];
   let left = state.all ? Infinity : FIRST;
   for (const shown of groups) {
     if (left <= 0) break;
@@ -249,20 +328,18 @@ function drawTable(groups) {
   if (focus) $("heads").querySelector(`[data-sort="${CSS.escape(focus)}"]`)?.focus();
   $("table").querySelectorAll("tbody").forEach(body => body.remove());
   $("table").append(...bodies);
-  const total = groups.reduce((sum, {rows}) => sum + rows.length, 0);
-  const drawn = state.all ? total : Math.min(total, FIRST);
-  $("count").textContent = `${total} of ${view.groups.reduce((n, g) => n + g.rows.length, 0)} rows`
-    + ` in ${groups.length} table${groups.length === 1 ? "" : "s"}`
-    + (drawn < total ? `, the first ${drawn} drawn` : "");
-  $("more").hidden = drawn === total;
   $("unhide").hidden = !hidden().size;
   $("unhide").textContent = `Show what I hid (${hidden().size})`;
+  return bodies.reduce((sum, body) => sum + body.querySelectorAll("[data-row]").length, 0);
 }
 
 // What others report: filtered by what both have.
 
 const size = eps => eps.split("/").map(Number).reduce((part, whole) => part / whole);
-const plain = text => String(text).toLowerCase().replace(/[^a-z0-9]/g, "");
+
+function reported(mean, sd) {
+  return mean === null ? el("td", {class: "none"}, "not reported") : el("td", {}, number(mean, sd));
+}
 
 function drawOutside() {
   const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
@@ -274,13 +351,17 @@ function drawOutside() {
     && words.every(word => `${row.name} ${row.venue} ${row.architecture}`.toLowerCase().includes(word)));
   $("outside").hidden = !view.outside.length;
   $("outside-rows").replaceChildren(...rows.map(row => el("tr", {},
-    el("th", {scope: "row"}, row.name), ...["dataset", "architecture", "norm", "eps"].map(name =>
-      el("td", {class: "text"}, String(row[name] ?? "-"))),
-    ...["clean", "autoattack"].map(name => el("td", {class: row[name] === null ? "none" : null,
-      title: row[name] === null ? "not reported" : null},
-    row[name] === null ? "not reported" : row[name].toFixed(2))),
-    ...["source", "venue", "footnote"].map(name =>
-      el("td", {class: "text notes"}, String(row[name] ?? ""))))));
+    el("th", {scope: "row"}, row.name, ...badges(row)),
+    ...["dataset", "architecture", "norm", "eps"].map(name => el("td", {class: "text"}, row[name])),
+    reported(row.clean, row.clean_sd), reported(row.pgd10, row.pgd10_sd),
+    reported(row.autoattack, row.autoattack_sd),
+    el("td", {}, ...row.held_out_last === null ? ["-"]
+      : [`${row.held_out_best.toFixed(1)}, `, el("b", {}, row.held_out_last.toFixed(1))]),
+    el("td", {class: "text"}, row.collapse || "-"),
+    el("td", {}, row.seconds === null ? "-" : row.seconds.toFixed(0)),
+    el("td", {}, row.memory_gb === null ? "-" : row.memory_gb.toFixed(2)),
+    el("td", {class: "text notes"}, row.link ? el("a", {href: row.link}, row.source) : row.source),
+    ...["venue", "footnote"].map(name => el("td", {class: "text notes"}, row[name])))));
   $("outside-count").textContent = `${rows.length} of ${view.outside.length} rows`;
 }
 
@@ -318,6 +399,15 @@ function results(run) {
   ]);
 }
 
+/** What the row's cells hold, and what tooltips say of them, for those who cannot hover. */
+function rowFacts(row) {
+  return listed([["method", row.id], ...view.columns.map((column, i) => {
+    const cell = row.cells[i];
+    return [column.title, Array.isArray(cell) ? `${number(cell[0], cell[1])} (${cellNote(cell)})`
+      : view.reasons[cell].text];
+  }), ["collapsed", row.collapse], ["notes", notes(row)]]);
+}
+
 function provenance(run) {
   return run.stages.filter(stage => stage.origin !== undefined).map(stage => {
     const origin = details().origins[stage.origin], data = details().origins[stage.data] ?? {};
@@ -344,11 +434,13 @@ function drawDrawer() {
   const code = text => el("pre", {tabindex: 0}, text);
   $("drawer-body").replaceChildren(
     el("h2", {id: "drawer-title"}, row.label),
+    el("p", {}, ...paperLinks(row.method)),
     el("p", {class: "dim"}, `${row.group.name}; ${run.folder}${run.published ? "; published record" : ""}`),
     el("p", {}, "Seed ", ...row.runs.map(id => el("button", {type: "button",
       "aria-pressed": String(id === state.run), onclick: () => set({run: id})},
     String(details().runs[id].seed)))),
-    part("Results", results(run)),
+    part("The row, over its seeds", rowFacts(row)),
+    part("Results of this seed", results(run)),
     run.curves ? part("Training", el("div", {id: "run-curves", class: "chart"})) : "",
     part("Against the other rows", others.length
       ? el("div", {}, el("p", {class: "dim"}, "Not told apart under AutoAttack, at 95 %. How many more seeds "
@@ -356,7 +448,7 @@ function drawDrawer() {
       el("ul", {}, ...others.map(text => el("li", {}, text))))
       : el("p", {}, row.i < row.group.pair_marks.length
         ? "Told apart from every other row under AutoAttack."
-        : "It did not learn, or has no AutoAttack, and so no rank.")),
+        : `It has no rank: ${row.unfit || "no AutoAttack"}.`)),
     part("Repeat it", code(run.command), copier(run.command)),
     part("Configuration", code(JSON.stringify({...config, seed: run.seed}, null, 2))),
     part("Where it was made", ...provenance(run)),
@@ -382,7 +474,7 @@ function copier(text) {
 
 /** The view as plain texts, in the order of the heads: [group, [[rank, method, ...], ...]]. */
 function texts() {
-  return visible().map(({group, rows}) => [group, rows.map(({row, rank}) => [
+  return inTab(visible()).map(({group, rows}) => [group, rows.map(({row, rank}) => [
     rank, row.label, row.collapse,
     ...row.cells.map(cell => Array.isArray(cell) ? number(cell[0], cell[1]) : absence(view.reasons[cell].id)),
     String(value(row, "n")), row.status])]);
@@ -397,9 +489,11 @@ function csv() {
   const head = [...facts.map(name => view.titles[name]), `rank by ${rankKey()}`, "method", "family",
     ...view.columns.flatMap(({key}) => [key, `${key}_sd`, `${key}_n`, `${key}_low`, `${key}_high`]),
     "collapsed", "status", "notes"];
-  const lines = visible().flatMap(({group, rows}) => rows.map(({row, rank}) => [
-    ...facts.map(name => group.facts[name]), rank, row.label, row.family,
-    ...row.cells.flatMap(cell => Array.isArray(cell) ? cell.slice(0, 5) : [null, null, 0, null, null]),
+  const word = cell => view.reasons[cell].id === "unreadable" ? "unreadable" : null;
+  const lines = inTab(visible()).flatMap(({group, rows}) => rows.map(({row, rank}) => [
+    ...facts.map(name => group.facts[name]), rank, row.id, row.family,
+    ...row.cells.flatMap(cell => Array.isArray(cell) ? cell.slice(0, 5)
+      : [word(cell), null, 0, null, null]),
     row.collapse, row.status, notes(row)]));
   return [head, ...lines].map(fields => fields.map(quoted).join(",")).join("\n") + "\n";
 }
@@ -414,23 +508,35 @@ function markdown() {
     `|${" --- |".repeat(columnTitles().length)}`, ...rows.map(written), ""].join("\n")).join("\n");
 }
 
+const TEX = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}",
+  "±": "$\\pm$", "<": "\\textless{}", ">": "\\textgreater{}"};
+const tex = text => text.replace(/[\\~^±<>]|[&%$#_{}]/g, char => TEX[char] ?? `\\${char}`)
+  .replace(/\s+/g, " ");
+
 function latex() {
-  const special = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}",
-    "±": "$\\pm$", "<": "\\textless{}", ">": "\\textgreater{}"};
-  const safe = text => text.replace(/[\\~^±<>]|[&%$#_{}]/g, char => special[char] ?? `\\${char}`)
-    .replace(/\s+/g, " ");
-  const written = fields => `${fields.map(safe).join(" & ")} \\\\`;
+  const written = fields => `${fields.map(tex).join(" & ")} \\\\`;
   const shape = `rll${"r".repeat(view.columns.length)}rl`;
   const caption = ({name, facts}) => `${name}; ${facts.train_images} training images, data: `
     + `${facts.data}, AutoAttack on the first ${facts.attacked_images || "no"} test images; `
     + `mean ± standard deviation over n seeds; ranks by ${title(rankKey())}`;
-  return texts().map(([group, rows]) => [`\\begin{table}[t]`, `\\caption{${safe(caption(group))}}`,
+  return texts().map(([group, rows]) => [`\\begin{table}[t]`, `\\caption{${tex(caption(group))}}`,
     `\\begin{tabular}{${shape}}`, "\\toprule", written(columnTitles()), "\\midrule",
     ...rows.map(written), "\\bottomrule", "\\end{tabular}", "\\end{table}", ""].join("\n")).join("\n");
 }
 
+/** How to cite the tables in view: which they are, of which code, and when this page was made. */
+function citation() {
+  const {title, authors, version, repository, commit, rendered} = view.project;
+  return inTab(visible()).map(({group}) => [
+    `@misc{onestep_${group.key},`, `  author = {{${tex(authors)}}},`,
+    `  title = {${tex(title)}, version ${tex(version)}},`, `  year = {${rendered.slice(0, 4)}},`,
+    ...(repository ? [`  url = {${repository}},`] : []),
+    `  note = {Table ${tex(group.name)}; rendered ${rendered} at commit ${tex(commit.slice(0, 12))}, `
+      + `records made at ${tex(group.facts.commit)}}`, "}", ""].join("\n")).join("\n");
+}
+
 function bibtex() {
-  const methods = new Set(visible().flatMap(({rows}) => rows.map(({row}) => row.method)));
+  const methods = new Set(inTab(visible()).flatMap(({rows}) => rows.map(({row}) => row.method)));
   const keys = new Set([...methods].map(method => view.cite[method]).filter(Boolean));
   const without = [...methods].filter(method => !view.cite[method]).sort();
   return (without.length ? `% no entry for: ${without.join(", ").replace(/\s+/g, " ")}\n\n` : "")
@@ -438,7 +544,7 @@ function bibtex() {
 }
 
 const EXPORTS = {csv: [csv, "csv"], markdown: [markdown, "md"], latex: [latex, "tex"],
-  bibtex: [bibtex, "bib"]};
+  bibtex: [bibtex, "bib"], citation: [citation, "bib"]};
 const exported = () => (EXPORTS[state.format] ?? EXPORTS.csv)[0]();
 
 function download() {
@@ -460,10 +566,16 @@ function makeControls() {
   $("filters").append(...Object.entries(FILTERS).map(([key, name]) => el("label", {}, name,
     el("select", {"data-key": key}, el("option", {value: ""}, "all"),
       ...choices(key).map(choice => el("option", {value: choice}, choice || "not known"))))));
+  $("fold").open = Object.keys(FILTERS).some(k => state[k]);
+  makeTabs();
+  $("meanings").append(...heads().filter(([, , meaning]) => meaning).flatMap(([, name, meaning]) =>
+    [el("dt", {}, name), el("dd", {}, meaning)]));
   for (const link of document.querySelectorAll("[data-part]"))  // the address holds the state
     link.addEventListener("click", event => {
       event.preventDefault();
-      $(link.dataset.part).scrollIntoView();
+      const part = $(link.dataset.part);
+      if (part.matches("details")) part.open = true;
+      part.scrollIntoView();
     });
   for (const control of document.querySelectorAll("[data-key]"))
     control.addEventListener(control.type === "search" ? "input" : "change",
@@ -474,6 +586,11 @@ function makeControls() {
   $("download").onclick = download;
   $("download").after(" ", copier(exported));
   $("export").addEventListener("toggle", drawExport);
+  $("cite").onclick = () => {
+    $("export").open = true;
+    set({format: "citation"});
+    $("exported").focus();
+  };
   $("drawer").addEventListener("close", () => state.run && set({run: ""}));
   $("drawer-close").onclick = () => $("drawer").close();
   $("table").addEventListener("click", event => {
@@ -484,6 +601,22 @@ function makeControls() {
   addEventListener("beforeprint", () => { if (!state.all) set({all: "yes"}); });
 }
 
+function makeTabs() {
+  const names = [...view.groups.map(({key, tab}) => [key, tab]), [ALL, "All"]];
+  const tabs = names.map(([key, name]) => el("button", {type: "button", role: "tab", "data-tab": key,
+    "aria-controls": "panel", onclick: () => set({group: key})}, name, el("span", {class: "dim"})));
+  $("tabs").append(...tabs);
+  $("tabs").addEventListener("keydown", event => {
+    const shown = tabs.filter(tab => !tab.hidden), i = shown.indexOf(event.target);
+    const to = {ArrowRight: i + 1, ArrowLeft: i - 1, Home: 0, End: -1}[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    const next = shown.at(to % shown.length);
+    next.focus();
+    next.click();
+  });
+}
+
 function drawExport() {
   if ($("export").open) $("exported").value = exported();
 }
@@ -492,11 +625,18 @@ function draw() {
   for (const control of document.querySelectorAll("[data-key]"))
     if (control.value !== state[control.dataset.key]) control.value = state[control.dataset.key];
   const groups = visible();
-  drawTable(groups);
+  drawTabs(groups);
+  drawCount(groups, drawTable(inTab(groups)));
   drawOutside();
   drawExport();
   $("pictures").hidden = !groups.length;
   clearTimeout(later);
-  later = setTimeout(() => drawPictures(visible()), 100);  // not at every key of a search
+  later = setTimeout(drawAll, 100);  // not at every key of a search
   drawDrawer();
+}
+
+function drawAll() {
+  const groups = visible();
+  drawOverview(inTab(groups)[0]);
+  drawPictures(groups);
 }
