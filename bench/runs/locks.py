@@ -80,10 +80,10 @@ def is_written(folder: Path, stage: str) -> bool:
     try:
         with (folder / f".{stage}.lock").open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
     except BlockingIOError:
         return True
+    except OSError:  # no such file, or none that a job of ours could have locked
+        return False
     return False
 
 
