@@ -27,7 +27,7 @@ COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-has
 # What `make benchmark` times AutoAttack on; any folder of results/runs will do.
 RUN ?=
 
-.PHONY: help leaderboard story test coverage check format plan status benchmark report readme docs new-method check-method lock schema clean
+.PHONY: help leaderboard story test test-slurm coverage check format plan status benchmark report readme docs new-method check-method lock schema clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,9 @@ story:  ## what catastrophic overfitting is: 15 runs on MNIST, and results/story
 
 test: $(READY)  ## run all unmarked tests
 	$(BIN)/python -m pytest $(WORKERS) --durations 20
+
+test-slurm: $(READY)  ## run the suite on a SLURM cluster of this machine's own: needs root and Debian's packages
+	$(BIN)/python -m pytest -m slurm tests/test_slurm.py --durations 0
 
 coverage: $(READY)  ## run the same tests, slower, and say which lines they miss
 	$(BIN)/python -m pytest $(WORKERS) --cov --cov-report term-missing:skip-covered

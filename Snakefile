@@ -24,7 +24,8 @@ plan = Plan(
     suite,
     runs,
     data_dir=suite.data_folder,
-    cores=workflow.cores,
+    # with --jobs they run on a cluster, where this machine's cores say nothing
+    cores=None if workflow.nodes else workflow.cores,
 )
 take_over(plan, workflow)
 

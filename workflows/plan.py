@@ -26,6 +26,17 @@ from bench.runs.stage import Options, Stage, State, stages, stages_for
 from bench.runs.suite import Suite
 
 
+def mem_mb(config: Config | None, attempt: int) -> int:
+    """Return the MB of memory that a job asks a cluster for: 8,000, and twice that each next try.
+
+    Args:
+        config: the cell's; None where a data set is prepared. One rule serves all as yet.
+        attempt: from 1 on. From the fourth on it is the same, since most of a long run's retries
+            follow its time limits.
+    """
+    return 8000 * 2 ** min(attempt - 1, 3)
+
+
 class Work(NamedTuple):
     """One stage of one run of a plan."""
 
@@ -45,7 +56,7 @@ class Plan:
         runs: the suite's.
         data_dir: folder of the official files and of the prepared ones.
         results: folder that records are written below.
-        cores: CPU cores that Snakemake may use; None means one.
+        cores: CPU cores that Snakemake may use here; None if jobs run on other machines.
     """
 
     # Works without activating the environment, and in any folder, of which -P has Python take
@@ -59,7 +70,7 @@ class Plan:
         results: Path = Path("results"), cores: int | None = None,
     ) -> None:  # fmt: skip
         self.suite, self.data_dir, self.results = suite, data_dir, results
-        self.cores = cores or 1
+        self.cores = cores or 1  # what is not known is not asked for
         self.stages = stages()
         self.runs = {config.folder: config for config in runs}
         self.code = {name: method_fingerprint(name) for name in suite.methods}
@@ -252,6 +263,18 @@ class Plan:
         arguments = [text for flag in flags.items() for text in flag]
         arguments += ["--strict"] if self.suite.strict else []
         return arguments + (["--again"] if self.suite.again else [])
+
+    def mem_mb(self, wildcards: Any, attempt: int) -> int:
+        """Return the MB of memory that a job asks a cluster for."""
+        return mem_mb(self.runs.get(wildcards.get("run")), attempt)
+
+    def minutes(self, wildcards: Any, attempt: int) -> int:
+        """Return the time limit of a job on a cluster: 4 hours, 8 hours, ... 24 hours.
+
+        A try must get from one checkpoint to the next: half a minute in training; in an attack one
+        batch, 9 h at the most (imagenet100, wide_resnet28_10, at the README's rate).
+        """
+        return min(240 * attempt, 1440)
 
     def _named(self, wildcards: Any, name: str | None) -> Work:
         return Work(self.stages[name or wildcards.stage], self.runs[wildcards.run])

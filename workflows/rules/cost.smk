@@ -7,10 +7,12 @@ rule cost:
     log:
         "results/logs/{run}/cost.log",
     priority: -1  # it wants the machine to itself, which may as well be when the rest is done
-    # alone on a machine without GPU; elsewhere the lease gives it a device of its own
+    # alone on this machine if it has no GPU; with one the lease, on a cluster SLURM gives it its own
     threads: plan.alone
     resources:
         gpu=1,
+        mem_mb=plan.mem_mb,
+        runtime=plan.minutes,
     params:
         command=plan.job("cost"),
     shell:

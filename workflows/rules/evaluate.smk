@@ -9,6 +9,8 @@ rule autoattack:
     threads: plan.threads
     resources:
         gpu=1,
+        mem_mb=plan.mem_mb,
+        runtime=plan.minutes,
     params:
         command=plan.job("autoattack"),
     shell:
@@ -28,6 +30,8 @@ rule evaluate:
     threads: plan.threads
     resources:
         gpu=1,
+        mem_mb=plan.mem_mb,
+        runtime=plan.minutes,
     params:
         command=plan.job(),
     shell:

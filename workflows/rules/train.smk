@@ -9,6 +9,8 @@ rule train:
     threads: plan.threads
     resources:
         gpu=1,
+        mem_mb=plan.mem_mb,
+        runtime=plan.minutes,
     params:
         command=plan.job("train"),
     shell:
