@@ -207,6 +207,34 @@ def test_text_of_records_never_becomes_markup(opened):
         assert one.locator("#page script, dialog script").count() == 0
 
 
+def test_the_policy_allows_our_scripts_and_styles_and_no_other(window, opened, results):
+    """The other tests draw everything under it; a breach would be a message on their console."""
+    html = (results / "leaderboard.html").read_text()
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]+)"', html)
+    assert "unsafe-" not in policy
+    assert policy.startswith("default-src 'none';")
+    page = window.new_page()  # whose console may complain
+    page.goto((results / "leaderboard.html").as_uri())
+    page.evaluate("""() => {
+      window.refused = [];
+      addEventListener("securitypolicyviolation", event => refused.push(event.effectiveDirective));
+      const frame = document.createElement("div");
+      frame.innerHTML = "<img src=x onerror='window.hacked = 1'><b style='color: red'>b</b>";
+      const script = document.createElement("script");
+      script.textContent = "window.hacked = 2";
+      const link = document.createElement("a");
+      link.href = "javascript:window.hacked = 3";
+      document.body.append(frame, script, link);
+      link.click();
+      try { setTimeout("window.hacked = 4"); } catch { }
+    }""")
+    page.wait_for_function("window.refused.length >= 5")
+    kinds = {"script-src-elem", "script-src-attr", "script-src", "style-src-attr", "img-src"}
+    assert kinds <= set(page.evaluate("window.refused"))
+    assert page.evaluate("window.hacked") is None
+    page.close()
+
+
 def test_exports_hold_the_view_and_escape_it(opened):
     page = opened("#q=alert")
     page.locator("#export summary").click()
@@ -283,6 +311,16 @@ def test_the_pictures_show_front_collapse_and_state(opened):
     page.locator("#picture-x").select_option("clean")
     page.wait_for_function("document.querySelector('#scatter').innerHTML.includes('Clean')")
     assert "x=clean" in page.url
+
+
+def test_a_point_says_its_numbers_when_pointed_at(opened):
+    page = opened("#data=cifar10")
+    page.locator("#pictures").scroll_into_view_if_needed()
+    page.locator("#scatter .mark-symbol path").first.hover()
+    tooltip = page.locator("#vg-tooltip-element")
+    tooltip.wait_for()
+    assert "method" in tooltip.inner_text()
+    assert tooltip.evaluate("node => getComputedStyle(node).position") == "fixed"
 
 
 def test_without_script_the_tables_are_there(browser, results):

@@ -468,6 +468,10 @@ function makeControls() {
   for (const control of document.querySelectorAll("[data-key]"))
     control.addEventListener(control.type === "search" ? "input" : "change",
       () => set({[control.dataset.key]: control.value}));
+  document.querySelector(".skip").addEventListener("click", event => {
+    event.preventDefault();
+    $("table").focus();
+  });
   $("more").onclick = () => set({all: "yes"});
   $("unhide").onclick = () => set({hide: ""});
   $("reset").onclick = () => set({...DEFAULTS});

@@ -15,6 +15,9 @@ const CONFIG = {
   legend: {labelColor: "var(--ink)", labelFontSize: 12, orient: "top", title: null, symbolType: "stroke"},
   text: {color: "var(--ink)"},
 };
+// expressions are interpreted, because the page's policy forbids code made of text; styles are the page's
+const PLAIN = {actions: false, renderer: "svg", ast: true, defaultStyle: false,
+  tooltip: {disableDefaultStyle: true}};
 let inSight = false;  // nothing is drawn until a reader scrolls to it
 
 /** Draw; the library is a megabyte of script, which runs when the first picture is wanted. */
@@ -24,7 +27,7 @@ function embed(node, spec) {
     library.textContent = $("library").textContent;
     document.head.append(library);
   }
-  return vegaEmbed(node, {config: CONFIG, ...spec}, {actions: false, renderer: "svg"});
+  return vegaEmbed(node, {config: CONFIG, ...spec}, PLAIN);
 }
 
 /** A row's name looks the same in every picture. */
