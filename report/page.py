@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.runs.record import AUTOATTACK, COST, TRAIN, Epoch, Expense, Record, Training
 from bench.runs.stage import stages
-from report import sources
+from report import figures, sources
 from report.collect import RunRecords
 from report.groups import TITLES, Group
 from report.outside import Outside
@@ -64,24 +64,30 @@ def view(found: Sequence[Group], outside: Iterable[Outside]) -> dict[str, Any]:
         if c.key == "autoattack" or any(row.cells[c.key].n for row in rows)
     }
     methods = sorted({row.method for group in found for row in group.rows})
+    looks = figures.looks(methods)
     cited = {m: key for m in methods if (key := sources.citation_key(m))}
     entries = sources.entries()
     return {
         "columns": [
             {"key": c.key, "title": c.title, "meaning": c.meaning, "kind": c.kind,
-             "rising": c.rising}
+             "rising": c.rising, "unit": c.unit}
             for c in columns.values()
         ],
         "groups": [
             {
-                "key": group.key, "name": group.name, "facts": group.facts.texts,
+                "key": group.key, "name": group.name, "file": group.file_name,
+                "facts": group.facts.texts,
                 "official": group.facts.official, "pair_marks": group.pair_marks,
                 "filters": {short: group.facts.texts[fact] for short, fact in FILTERS.items()},
-                "rows": [_row(row, list(columns), reasons) for row in group.rows],
+                "rows": [
+                    _row(row, list(columns), reasons) | {"look": looks[row.method]}
+                    for row in group.rows
+                ],
             }
             for group in found
         ],
         "titles": TITLES,
+        "pictures": figures.described(),
         "reasons": reasons.values,
         "outside": [asdict(row) for row in outside],
         "cite": cited,

@@ -1,7 +1,7 @@
 """Render the leaderboard from the records of finished stages: python -m bench report
 
-Writes leaderboard.html, .md and .csv and a LaTeX table for each group, below results/. Runs that
-are planned, running or failed have rows too.
+Writes leaderboard.html, .md and .csv, and a LaTeX table and pictures for each group, below
+results/. Runs that are planned, running or failed have rows too.
 """
 
 import argparse
@@ -50,8 +50,10 @@ def render(results: Path) -> list[Group]:
     for old in (results / "tables").glob("*.tex"):
         old.unlink()
     for group in found:
-        name = file_name(group)
+        name = group.file_name
         write_bytes(results / "tables" / f"{name}.tex", latex(group, SHORT, name).encode())
+    shown = view(found, others), details(records.runs, results / "logs")
+    figures.draw(figures.pictures(*shown), results / "figures")
     return found
 
 
@@ -138,14 +140,6 @@ def readme(runs: list[RunRecords], text: str) -> str:
     return between_marks(text, MARK, body)
 
 
-def file_name(group: Group) -> str:
-    """Name the files of a group by its facts, without a suffix."""
-    facts = group.facts
-    parts = [facts.dataset, facts.architecture, facts.eps, facts.protocol, facts.precision]
-    parts += [f"w{facts.width}", f"n{facts.texts['train_images']}", facts.checksum[:6]]
-    return "-".join(part.replace("/", "_") for part in parts if part)
-
-
 def summary(results: Path, found: list[Group]) -> str:
     """Write the top of each table and the paths of the files, for a terminal."""
     lines = []
@@ -163,7 +157,8 @@ def summary(results: Path, found: list[Group]) -> str:
         if any(note.id == "one seed" for row in group.rows for note in row.notes):
             lines.append("  rows with one seed are indicative only")
     paths = [results / f"leaderboard.{kind}" for kind in ("html", "md", "csv")]
-    paths += [results / "tables" / f"{file_name(group)}.tex" for group in found]
+    paths += [results / "tables" / f"{group.file_name}.tex" for group in found]
+    paths.append(results / "figures")
     return "\n".join([*lines, "", *map(str, paths)])
 
 
