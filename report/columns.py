@@ -25,6 +25,7 @@ class Column:
     value: Callable[[Any], float | None]  # of the stage's body
     images: Callable[[Any], int] | None = None  # behind the number
     kind: Literal["accuracy", "cost", "other"] = "accuracy"  # decides the axes of pictures
+    unit: str = "%"  # on an axis
     optional: bool = False  # shown only where some row has it
     rising: bool = False  # the first click sorts the smallest to the top
     error: Callable[[Any], float] | None = None  # half a 95 % interval of one run's number
@@ -80,6 +81,7 @@ COLUMNS = (
         TRAIN,
         lambda training: training.best and training.best.pgd10.accuracy - training.pgd10.accuracy,
         kind="other",
+        unit="points",
         rising=True,
         absent=NO_BEST,
     ),
@@ -90,6 +92,7 @@ COLUMNS = (
         TRAIN,
         lambda training: training.curves[-1].pert_align,
         kind="other",
+        unit="cosine",
     ),
     Column(
         "time_ratio",
@@ -102,6 +105,7 @@ COLUMNS = (
             2 * expense.time_ratio * expense.update_seconds_sd / expense.update_seconds
         ),
         kind="cost",
+        unit=f"in units of {REFERENCE}'s",
         rising=True,
     ),
     Column(
@@ -115,6 +119,7 @@ COLUMNS = (
             else None
         ),
         kind="cost",
+        unit=f"in units of {REFERENCE}'s",
         rising=True,
         absent="not measured without a GPU",
     ),
@@ -125,6 +130,7 @@ COLUMNS = (
         COST,
         lambda expense: expense.forward + expense.backward,
         kind="cost",
+        unit="per image and update",
         rising=True,
     ),
     Column(
@@ -134,6 +140,7 @@ COLUMNS = (
         COST,
         lambda expense: expense.flops_per_image / 1e6,
         kind="cost",
+        unit="per image and update",
         rising=True,
     ),
 )

@@ -1,5 +1,8 @@
 """The Jinja environment that fills in the templates."""
 
+import base64
+import hashlib
+
 import jinja2
 
 
@@ -7,6 +10,7 @@ def templates() -> jinja2.Environment:
     """Make the environment of report/templates/.
 
     Text in HTML is escaped; Markdown templates escape the text of a table by the filter ``cell``.
+    The filter ``hashed`` names a script or style in the content policy of a page.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("report"),
@@ -16,6 +20,7 @@ def templates() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["cell"] = _cell
+    environment.filters["hashed"] = _hashed
     return environment
 
 
@@ -24,3 +29,8 @@ def _cell(text: str) -> str:
     for char, safe in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("\n", " ")):
         text = text.replace(char, safe)
     return text
+
+
+def _hashed(text: str) -> str:
+    """Write the source by which a content policy allows this text and no other."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

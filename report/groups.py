@@ -86,6 +86,14 @@ class Group:
         texts = self.facts.texts
         return short_hash([texts[name] for name in KEY_FACTS])
 
+    @property
+    def file_name(self) -> str:
+        """The name of its files by its facts, without a suffix."""
+        facts = self.facts
+        parts = [facts.dataset, facts.architecture, facts.eps, facts.protocol, facts.precision]
+        parts += [f"w{facts.width}", f"n{facts.texts['train_images']}", facts.checksum[:6]]
+        return "-".join(part.replace("/", "_") for part in parts if part)
+
 
 def groups(runs: Iterable[RunRecords], *, current: CurrentCode | None = None) -> list[Group]:
     """Make the tables of the leaderboard, those of the last plan first, each by AutoAttack.
@@ -120,10 +128,10 @@ def frame(group: Group) -> pd.DataFrame:
         notes = "; ".join(note.text for note in row.notes)
         line |= {"collapsed": row.collapse, "status": row.status, "notes": notes}
         lines.append(line)
-    return pd.DataFrame(lines).map(_no_formula)
+    return pd.DataFrame(lines).map(no_formula)
 
 
-def _no_formula(value: Any) -> Any:
+def no_formula(value: Any) -> Any:
     """Put a quote before text that a spreadsheet would compute."""
     computed = isinstance(value, str) and value != "-" and value.startswith(tuple("=+-@\t\r"))
     return f"'{value}" if computed else value

@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.runs.record import AUTOATTACK, COST, SWEEP, TRAIN, Epoch, Expense, Record, Training
 from bench.runs.stage import stages
-from report import sources
+from report import figures, sources
 from report.collect import RunRecords
 from report.groups import KEY_FACTS, TITLES, Group
 from report.outside import Outside
@@ -65,26 +65,32 @@ def view(found: Sequence[Group], outside: Iterable[Outside]) -> dict[str, Any]:
         if c.key == "autoattack" or any(row.cells[c.key].n for row in rows)
     }
     methods = sorted({row.method for group in found for row in group.rows})
+    looks = figures.looks(methods)
     cited = {m: key for m in methods if (key := sources.citation_key(m))}
     papers = {m: sources.paper(key) | {"code": sources.code(m)} for m, key in cited.items()}
     entries = sources.entries()
     return {
         "columns": [
             {"key": c.key, "title": c.title, "meaning": c.meaning, "kind": c.kind,
-             "rising": c.rising}
+             "rising": c.rising, "unit": c.unit}
             for c in columns.values()
         ],
         "groups": [
             {
-                "key": group.key, "tab": tab, "name": group.name, "facts": group.facts.texts,
+                "key": group.key, "tab": tab, "name": group.name, "file": group.file_name,
+                "facts": group.facts.texts,
                 "official": group.facts.official, "caution": group.caution,
                 "pair_marks": group.pair_marks,
                 "filters": {short: group.facts.texts[fact] for short, fact in FILTERS.items()},
-                "rows": [_row(row, list(columns), reasons) for row in group.rows],
+                "rows": [
+                    _row(row, list(columns), reasons) | {"look": looks[row.method]}
+                    for row in group.rows
+                ],
             }
             for group, tab in zip(found, tabs(found), strict=True)
         ],
         "titles": TITLES,
+        "pictures": figures.described(),
         "reasons": reasons.values,
         "outside": [asdict(row) for row in outside],
         "cite": cited,

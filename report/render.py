@@ -1,8 +1,8 @@
 """Render the leaderboard from the records of finished stages: python -m bench report
 
 Writes leaderboard.html, .md and .csv, what others report as leaderboard.outside.csv, a LaTeX table
-for each group, and leaderboard.txt for terminals, below results/. Runs that are planned, running or
-failed have rows too.
+and pictures for each group, and leaderboard.txt for terminals, below results/. Runs that are
+planned, running or failed have rows too.
 """
 
 import argparse
@@ -57,8 +57,10 @@ def render(results: Path) -> Ending:
     for old in (results / "tables").glob("*.tex"):
         old.unlink()
     for group in found:
-        name = file_name(group)
+        name = group.file_name
         write_bytes(results / "tables" / f"{name}.tex", latex(group, SHORT, name).encode())
+    shown = view(found, others.rows), details(records.runs, results / "logs")
+    figures.draw(figures.pictures(*shown), results / "figures")
     text = "\n".join([summary(results, found), *faults])
     write_bytes(results / "leaderboard.txt", text.encode())
     return ending(records.runs, results / "logs")
@@ -175,14 +177,6 @@ def readme(runs: list[RunRecords], text: str) -> str:
     return between_marks(text, MARK, body)
 
 
-def file_name(group: Group) -> str:
-    """Name the files of a group by its facts, without a suffix."""
-    facts = group.facts
-    parts = [facts.dataset, facts.architecture, facts.eps, facts.protocol, facts.precision]
-    parts += [f"w{facts.width}", f"n{facts.texts['train_images']}", facts.checksum[:6]]
-    return "-".join(part.replace("/", "_") for part in parts if part)
-
-
 def summary(results: Path, found: list[Group]) -> str:
     """Write the top of each table and the paths of the files, for a terminal."""
     lines = []
@@ -205,7 +199,8 @@ def summary(results: Path, found: list[Group]) -> str:
     if len(groups) > TABLES:
         lines += ["", f"and {len(groups) - TABLES} more tables, on the page"]
     paths = [results / f"leaderboard.{kind}" for kind in ("html", "md", "csv")]
-    paths += [results / "tables" / f"{file_name(group)}.tex" for group in found]
+    paths += [results / "tables" / f"{group.file_name}.tex" for group in found]
+    paths.append(results / "figures")
     return "\n".join([*lines, "", *map(str, paths)])
 
 

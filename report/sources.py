@@ -99,6 +99,13 @@ def project() -> dict[str, str]:
     }
 
 
+def year(method: str) -> int | None:
+    """Look up the year of a method's paper; None if it has none."""
+    key = citation_key(method)
+    found = re.search(r"^\s*year\s*=\s*\{?(\d{4})", entries()[key], re.MULTILINE) if key else None
+    return int(found[1]) if found else None
+
+
 @functools.cache
 def described(method: str, word: str) -> str:
     """Read what a method's docstring says behind a word; an empty text if it cannot be read."""

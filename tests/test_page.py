@@ -1,5 +1,6 @@
 """The page in a real browser, opened from disk, without network."""
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -8,7 +9,9 @@ import re
 import resource
 import shutil
 import time
+import zlib
 
+import numpy as np
 import pytest
 from made_up import HOSTILE, SEEDS, SMOKE, config, done, suite, write
 
@@ -213,6 +216,34 @@ def test_text_of_records_never_becomes_markup(opened):
         assert one.locator("#page script, dialog script").count() == 0
 
 
+def test_the_policy_allows_our_scripts_and_styles_and_no_other(window, opened, results):
+    """The other tests draw everything under it; a breach would be a message on their console."""
+    html = (results / "leaderboard.html").read_text()
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]+)"', html)
+    assert "unsafe-" not in policy
+    assert policy.startswith("default-src 'none';")
+    page = window.new_page()  # whose console may complain
+    page.goto((results / "leaderboard.html").as_uri())
+    page.evaluate("""() => {
+      window.refused = [];
+      addEventListener("securitypolicyviolation", event => refused.push(event.effectiveDirective));
+      const frame = document.createElement("div");
+      frame.innerHTML = "<img src=x onerror='window.hacked = 1'><b style='color: red'>b</b>";
+      const script = document.createElement("script");
+      script.textContent = "window.hacked = 2";
+      const link = document.createElement("a");
+      link.href = "javascript:window.hacked = 3";
+      document.body.append(frame, script, link);
+      link.click();
+      try { setTimeout("window.hacked = 4"); } catch { }
+    }""")
+    page.wait_for_function("window.refused.length >= 5")
+    kinds = {"script-src-elem", "script-src-attr", "script-src", "style-src-attr", "img-src"}
+    assert kinds <= set(page.evaluate("window.refused"))
+    assert page.evaluate("window.hacked") is None
+    page.close()
+
+
 def test_exports_hold_the_view_and_escape_it(opened):
     page = opened("#q=alert")
     page.locator("#export summary").click()
@@ -289,6 +320,75 @@ def test_the_pictures_show_front_collapse_and_state(opened):
     page.locator("#picture-x").select_option("clean")
     page.wait_for_function("document.querySelector('#scatter').innerHTML.includes('Clean')")
     assert "x=clean" in page.url
+
+
+def colours_of(pdf):
+    """The colours of lines in a PDF, in red, green and blue."""
+    streams = (pdf[found.end() :] for found in re.finditer(rb"stream\r?\n", pdf))
+    text = b""
+    for stream in streams:
+        with contextlib.suppress(zlib.error):  # of what is not compressed
+            text += zlib.decompressobj().decompress(stream)
+    return {
+        tuple(map(float, line.split()[:3]))
+        for line in re.findall(rb"[\d.]+ [\d.]+ [\d.]+ RG", text)
+    }
+
+
+def test_a_print_has_the_pictures_that_nobody_scrolled_to(opened):
+    page = opened()
+    page.set_viewport_size({"width": 390, "height": 400})
+    page.reload()
+    assert page.locator("#pictures svg").count() == 0
+    blue = tuple(int("0072B2"[i : i + 2], 16) / 255 for i in (0, 2, 4))
+    found = colours_of(page.pdf(prefer_css_page_size=True))
+    assert any(np.allclose(blue, colour, atol=0.001) for colour in found)
+    page.wait_for_function("document.querySelector('#traces svg').clientWidth < 390")  # as before
+
+
+def test_print_as_a_medium_has_the_pictures_too(opened):
+    page = opened()
+    page.set_viewport_size({"width": 390, "height": 400})
+    page.reload()
+    page.emulate_media(media="print")
+    page.wait_for_selector("#traces svg")
+    page.wait_for_selector("#scatter svg")
+    assert page.locator(".take").first.is_hidden()
+
+
+@pytest.mark.parametrize("node", ["scatter", "traces"])
+def test_a_picture_and_its_data_are_saved_as_the_files_have_them(opened, results, node):
+    page = opened("#data=cifar10")
+    page.locator("#pictures").scroll_into_view_if_needed()
+    page.wait_for_selector(f"#{node} svg")
+    saved = {}
+    for kind in ("SVG", "PNG", "CSV"):
+        with page.expect_download() as waiting:
+            page.locator(f"#{node} + .take").get_by_role("button", name=kind).click()
+        saved[waiting.value.suggested_filename] = waiting.value.path().read_bytes()
+    (group,) = (group for group in render.gather(results)[0] if group.facts.dataset == "cifar10")
+    name = f"{group.file_name}-{'accuracy' if node == 'traces' else 'autoattack-over-time_ratio'}"
+    assert list(saved) == [f"{name}.{kind}" for kind in ("svg", "png", "csv")]
+    svg, png, text = saved.values()
+    assert svg.startswith(b"<svg")
+    assert b"var(" not in svg  # the page's own colours mean nothing outside it
+    assert png.startswith(b"\x89PNG")
+    ours = list(csv.reader(io.StringIO(text.decode())))
+    theirs = list(csv.reader((results / "figures" / f"{name}.csv").read_text().splitlines()))
+    number = re.compile(r"-?[\d.]+(e-?\d+)?")
+    plain = [[float(f) if number.fullmatch(f) else f for f in line] for line in theirs]
+    assert [[float(f) if number.fullmatch(f) else f for f in line] for line in ours] == plain
+    assert len(ours) > 8
+
+
+def test_a_point_says_its_numbers_when_pointed_at(opened):
+    page = opened("#data=cifar10")
+    page.locator("#pictures").scroll_into_view_if_needed()
+    page.locator("#scatter .mark-symbol path").first.hover()
+    tooltip = page.locator("#vg-tooltip-element")
+    tooltip.wait_for()
+    assert "method" in tooltip.inner_text()
+    assert tooltip.evaluate("node => getComputedStyle(node).position") == "fixed"
 
 
 def test_without_script_the_tables_are_there(browser, results):

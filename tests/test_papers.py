@@ -1,6 +1,8 @@
 """Printed numbers beside ours: what is compared, what departs, and why a cell is empty."""
 
+import base64
 import dataclasses
+import hashlib
 import re
 import shutil
 import subprocess
@@ -330,8 +332,11 @@ def test_the_page_needs_no_network_and_no_script():
     shown = page([paper_report(paper, printed(paper.key), [run()]) for paper in papers()])
     links = re.findall(r'href="([^"]*)"', shown)
     assert links == [paper.link for paper in papers()]
-    for word in ("<script", "src=", "@import", "url("):
+    for word in ("<script", "src=", "@import", "url(", "unsafe-"):
         assert word not in shown
+    (style,) = re.findall(r"<style>(.*?)</style>", shown, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'\"" in shown
 
 
 def test_every_printed_number_is_on_the_page():

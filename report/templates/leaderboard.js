@@ -480,11 +480,16 @@ function texts() {
     String(value(row, "n")), row.status])]);
 }
 
-function csv() {
+/** Lists of fields as lines of CSV. */
+function csvText(lines) {
   // a spreadsheet would run a text that begins like a formula
   const safe = text => typeof text === "string" && /^[=+\-@\t\r]/.test(text) && text !== "-"
     ? `'${text}` : String(text ?? "");
   const quoted = text => /[",\n\r]/.test(safe(text)) ? `"${safe(text).replaceAll('"', '""')}"` : safe(text);
+  return lines.map(fields => fields.map(quoted).join(",")).join("\n") + "\n";
+}
+
+function csv() {
   const facts = Object.keys(view.groups[0]?.facts ?? {});
   const head = [...facts.map(name => view.titles[name]), `rank by ${rankKey()}`, "method", "family",
     ...view.columns.flatMap(({key}) => [key, `${key}_sd`, `${key}_n`, `${key}_low`, `${key}_high`]),
@@ -495,7 +500,7 @@ function csv() {
     ...row.cells.flatMap(cell => Array.isArray(cell) ? cell.slice(0, 5)
       : [word(cell), null, 0, null, null]),
     row.collapse, row.status, notes(row)]));
-  return [head, ...lines].map(fields => fields.map(quoted).join(",")).join("\n") + "\n";
+  return csvText([head, ...lines]);
 }
 
 const columnTitles = () => heads().map(([, name]) => name);
@@ -548,8 +553,12 @@ const EXPORTS = {csv: [csv, "csv"], markdown: [markdown, "md"], latex: [latex, "
 const exported = () => (EXPORTS[state.format] ?? EXPORTS.csv)[0]();
 
 function download() {
-  const url = URL.createObjectURL(new Blob([exported()], {type: "text/plain"}));
-  el("a", {href: url, download: `leaderboard.${(EXPORTS[state.format] ?? EXPORTS.csv)[1]}`}).click();
+  save(new Blob([exported()], {type: "text/plain"}), `leaderboard.${(EXPORTS[state.format] ?? EXPORTS.csv)[1]}`);
+}
+
+function save(blob, name) {
+  const url = URL.createObjectURL(blob);
+  el("a", {href: url, download: name}).click();
   setTimeout(() => URL.revokeObjectURL(url), 1000);
 }
 
@@ -580,6 +589,10 @@ function makeControls() {
   for (const control of document.querySelectorAll("[data-key]"))
     control.addEventListener(control.type === "search" ? "input" : "change",
       () => set({[control.dataset.key]: control.value}));
+  document.querySelector(".skip").addEventListener("click", event => {
+    event.preventDefault();
+    $("table").focus();
+  });
   $("more").onclick = () => set({all: "yes"});
   $("unhide").onclick = () => set({hide: ""});
   $("reset").onclick = () => set({...DEFAULTS});
