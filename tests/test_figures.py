@@ -57,20 +57,20 @@ def test_every_picture_has_its_files_and_its_records(results):
     assert {f"{group.file_name}-autoattack-over-time_ratio", f"{group.file_name}-loss"} < names
     assert files(results).keys() == {f"{n}.{kind}" for n in names for kind in ("svg", "pdf", "csv")}
     table = pd.read_csv(results / f"figures/{group.file_name}-autoattack-over-time_ratio.csv")
-    assert sorted(table["method"]) == ["'=1+1", "fgsm", "sora"]
-    sora = table[table["method"] == "sora"].iloc[0]
+    assert sorted(table["method"]) == ["'=1+1", "FGSM", "SORA"]
+    sora = table[table["method"] == "SORA"].iloc[0]
     assert sora["AutoAttack, %"] == 30.0
     assert sora["Time, in units of fgsm_rs's (less is better)"] == 1.02
     assert set(sora["records"].split()) == {config("sora", seed).folder for seed in (0, 1)}
     curves = pd.read_csv(results / f"figures/{group.file_name}-loss.csv")
-    assert set(curves[curves["method"] == "fgsm"]["record"]) == {config("fgsm").folder}
+    assert set(curves[curves["method"] == "FGSM"]["record"]) == {config("fgsm").folder}
 
 
 def test_git_and_make_clean_know_what_is_rendered(results):
     ignored = (catalogue.ROOT / ".gitignore").read_text().split()
     cleaned = (catalogue.ROOT / "Makefile").read_text().partition("\nclean:")[2].split()
     for path in results.iterdir():
-        name = path.name if path.is_dir() else f"{path.stem}.*"
+        name = path.name if path.is_dir() else f"{path.name.split('.')[0]}.*"
         assert {f"/results/{name}", f"/results/{name}/"} & {*ignored}, name
         assert f"results/{name}" in cleaned
 

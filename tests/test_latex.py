@@ -12,7 +12,7 @@ from report.columns import SHORT
 
 def tex(tmp_path):
     (group,) = tables(tmp_path)
-    return render.latex(group, SHORT, render.file_name(group))
+    return render.latex(group, SHORT, group.file_name)
 
 
 def test_a_latex_table_says_its_images_seeds_and_ranks(tmp_path):

@@ -87,7 +87,7 @@ def test_runs_that_collapse_are_told_with_their_numbers(page):
     assert "fgsm: 0.90 in the first epoch, 0.20 in the last (mean of 3 runs that" in words
     assert html.count("<svg") == 2 + 2 + 2
     assert "<script" not in html
-    assert "default-src 'none'; style-src 'unsafe-inline'" in html
+    assert "default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'sha256-" in html
 
 
 def test_runs_that_hold_are_not_told_as_a_collapse(page):
