@@ -137,7 +137,7 @@ def test_a_method_looks_the_same_in_the_page_and_in_files(results):
     for group in view(found, ())["groups"]:
         assert {row["method"]: row["look"] for row in group["rows"]} == looks
     picture = next(p for p in drawn(results) if "over" in p.name)
-    shown = {p["label"]: (p["colour"], p["shape"]) for p in picture.spec["data"]["values"]}
+    shown = {p["label"].lower(): (p["colour"], p["shape"]) for p in picture.spec["data"]["values"]}
     assert shown == looks
 
 
