@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from bench.runs import catalogue, fingerprints
 from bench.runs.files import between_marks, write_bytes
+from bench.runs.record import ConfigError
 from report import figures
 from report.collect import Collection, RunRecords, collect
 from report.columns import SHORT
@@ -33,14 +34,21 @@ TOP = 24  # rows of each group that a terminal is shown
 MARK = "leaderboard"  # in the README
 
 
-def render(results: Path) -> list[Group]:
+def render(results: Path, *, columns: Sequence[str] = ()) -> list[Group]:
     """Render the records below a folder; return the groups that stand on the page.
 
+    Args:
+        results: the folder.
+        columns: of the LaTeX tables, by key; none: those of SHORT.
+
     Raises:
+        ConfigError: no row has such a column.
         OSError: writing to the folder failed.
     """
     found, records = gather(results)
     others, fault = reported(results / "outside")
+    shown = view(found, others)
+    chosen = _chosen([column["key"] for column in shown["columns"]], columns)
     faults = [*records.faults, *([f"what others report: {fault}"] if fault else [])]
     html = page(found, records.runs, outside=others, faults=faults, logs=results / "logs")
     write_bytes(results / "leaderboard.html", html.encode())
@@ -50,10 +58,10 @@ def render(results: Path) -> list[Group]:
     for old in (results / "tables").glob("*.tex"):
         old.unlink()
     for group in found:
-        name = group.file_name
-        write_bytes(results / "tables" / f"{name}.tex", latex(group, SHORT, name).encode())
-    shown = view(found, others), details(records.runs, results / "logs")
-    figures.draw(figures.pictures(*shown), results / "figures")
+        name, wanted = group.file_name, [c for c in group.columns if c.key in chosen]
+        write_bytes(results / "tables" / f"{name}.tex", latex(group, wanted, name).encode())
+    drawn = figures.pictures(shown, details(records.runs, results / "logs"))
+    figures.draw(drawn, results / "figures")
     return found
 
 
@@ -107,7 +115,7 @@ def page(
         logs: the folder with this machine's logs; the page shows their ends.
     """
     done = sum(run.has("autoattack") for run in runs)
-    script = _source("leaderboard.js") + _source("pictures.js")
+    script = "".join(map(_source, ("leaderboard.js", "latex.js", "pictures.js")))
     return templates().get_template("leaderboard.html.j2").render(
         groups=found,
         papers=[report for report in paper_reports(runs) if report.compared],
@@ -122,6 +130,14 @@ def page(
         library=Markup(figures.script()),  # noqa: S704  # the drawing library
         now=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )  # fmt: skip
+
+
+def _chosen(known: Sequence[str], columns: Sequence[str]) -> Sequence[str]:
+    """Check the keys of columns against those of the page; none given: those of SHORT."""
+    for key in columns:
+        if key not in known:
+            raise ConfigError(catalogue.unknown("column", key, known))
+    return columns or [column.key for column in SHORT if column.key in known]
 
 
 def markdown(found: list[Group]) -> str:
@@ -184,6 +200,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--summary", action="store_true", help="print the top of the tables, no more"
     )
+    parser.add_argument("--columns", help="of the LaTeX tables, by key: autoattack,clean,passes")
     parser.add_argument("--readme", type=Path, help="write the published tables into this file")
     args = parser.parse_args(words)
     if args.readme:
@@ -197,4 +214,7 @@ def main(words: Sequence[str] | None = None) -> None:
         for fault in records.faults:
             print(fault, file=sys.stderr)
         return
-    render(args.results)
+    try:
+        render(args.results, columns=args.columns.split(",") if args.columns else ())
+    except ConfigError as error:
+        sys.exit(str(error))
