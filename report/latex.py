@@ -64,7 +64,7 @@ def _line(cells: Iterable[str]) -> str:
 
 def _cells(row: Row, columns: Sequence[Column]) -> Iterable[str]:
     yield escaped(row.rank_text) if row.rank else "--"
-    yield escaped(row.label)
+    yield escaped(row.title)
     for column in columns:
         cell = row.cells[column.key]
         text = escaped(cell.text) if cell.n else "--"
@@ -111,13 +111,13 @@ def _notes(rows: Sequence[Row], columns: Sequence[Column]) -> Iterable[str]:
     lines: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         for remark in remarks(row):
-            lines[remark].append(row.label)
+            lines[remark].append(row.title)
         absent: dict[str, list[str]] = defaultdict(list)
         for column in columns:
             if not row.cells[column.key].n:
                 absent[row.cells[column.key].reason].append(column.title)
         for reason, titles in absent.items():
-            lines[f"-- in {', '.join(titles)}: {shortened(reason)}"].append(row.label)
+            lines[f"-- in {', '.join(titles)}: {shortened(reason)}"].append(row.title)
     for text, labels in lines.items():
         subject = "all rows" if len(labels) == len(rows) else ", ".join(labels)
         yield f"{subject}: {text}."

@@ -93,14 +93,14 @@ def test_a_latex_table_says_its_images_seeds_and_ranks(tmp_path):
     text = tex(tmp_path)
     assert "AutoAttack on the first 40 test images" in text
     assert "100 training images, official data" in text
-    assert "in units of fgsm\\_rs's" in text
+    assert "in units of FGSM\\_rs's" in text
     rows = [line.removesuffix(r" \\").split(" & ") for line in text.splitlines() if " & " in line]
     assert (rows[0][1], rows[0][-1]) == ("Method", "$n$")
     bold = r"\textbf{{{} $\pm$ 0.00}}".format
     assert [(row[0], row[1], row[2], row[-1]) for row in rows[1:]] == [
-        ("1=", "sora", bold("50.00"), "2"),
+        ("1=", "SORA", bold("50.00"), "2"),
         ("1=", r"n\_fgsm", bold("45.00"), "2"),
-        ("3", "fgsm", r"0.00 $\pm$ 0.00", "2"),
+        ("3", "FGSM", r"0.00 $\pm$ 0.00", "2"),
     ]
     assert len({len(row) for row in rows}) == 1
     assert re.search(r"\\caption\{.*\}\n\\label\{tab:[\w.-]+\}\n", text)
@@ -113,15 +113,15 @@ def test_a_latex_table_says_what_is_absent_and_what_holds_of_some_rows(tmp_path)
     write(runs, config("sora"), "train", **body)
     fast = dataclasses.replace(attack(30.0), mode="fast")
     write(runs, config("sora"), "autoattack", attack=fast, data=copy)
-    for method in ("fgsm", "atas"):
+    for method in ("FGSM", "atas"):
         write(runs, config(method), "train", status="failed", reason="100 % of it", data=copy)
     text = tex(tmp_path)
     assert "unofficial data" in text
-    assert "sora: indicative (n = 1)." in text
-    assert "sora: AutoAttack in fast mode" in text
-    assert "sora: -- in Time: not run." in text
-    assert r"atas, fgsm: -- in Clean, FGSM, PGD-10: failed: 100 \% of it." in text
-    assert "atas, fgsm: -- in AutoAttack, Time: not run." in text
+    assert "SORA: indicative (n = 1)." in text
+    assert "SORA: AutoAttack in fast mode" in text
+    assert "SORA: -- in Time: not run." in text
+    assert r"atas, FGSM: -- in Clean, FGSM, PGD-10: failed: 100 \% of it." in text
+    assert "atas, FGSM: -- in AutoAttack, Time: not run." in text
     assert r"-- & atas & -- & -- & -- & -- & -- & -- & 0 \\" in text
     assert "in doubt" not in text
 
@@ -132,6 +132,6 @@ def test_a_latex_table_names_rows_in_doubt_and_other_numbers_of_images(tmp_path)
     fewer = attack(25.0, 8)
     write(tmp_path / "runs", config("fgsm"), "autoattack", attack=fewer)
     text = tex(tmp_path)
-    assert "sora: in doubt, see the page." in text
+    assert "SORA: in doubt, see the page." in text
     assert "AutoAttack on the first 8 or 40 test images" in text
-    assert "fgsm: AutoAttack on 8 images, other rows on others." in text
+    assert "FGSM: AutoAttack on 8 images, other rows on others." in text

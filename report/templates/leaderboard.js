@@ -517,11 +517,11 @@ function markdown() {
 function citation() {
   const {title, authors, version, repository, commit, rendered} = view.project;
   return inTab(visible()).map(({group}) => [
-    `@misc{onestep_${group.key},`, `  author = {{${tex(authors)}}},`,
-    `  title = {${tex(title)}, version ${tex(version)}},`, `  year = {${rendered.slice(0, 4)}},`,
+    `@misc{onestep_${group.key},`, `  author = {{${escaped(authors)}}},`,
+    `  title = {${escaped(title)}, version ${escaped(version)}},`, `  year = {${rendered.slice(0, 4)}},`,
     ...(repository ? [`  url = {${repository}},`] : []),
-    `  note = {Table ${tex(group.name)}; rendered ${rendered} at commit ${tex(commit.slice(0, 12))}, `
-      + `records made at ${tex(group.facts.commit)}}`, "}", ""].join("\n")).join("\n");
+    `  note = {Table ${escaped(group.name)}; rendered ${rendered} at commit ${escaped(commit.slice(0, 12))}, `
+      + `records made at ${escaped(group.facts.commit)}}`, "}", ""].join("\n")).join("\n");
 }
 
 function bibtex() {
