@@ -36,7 +36,7 @@ STATE_UNIT = "the method's own unit"
 PANELS = 24  # small pictures at once
 GAP = 15  # pixels between names
 AXES = ("time_ratio", "autoattack")  # of the picture that a page opens with, and of its file
-MOST = 60  # pictures in files: each costs a tenth of a second, and the page can save any
+MOST = 30  # pictures in files: each costs a fifth of a second, and the page can save any
 WIDTHS = {"scatter": 720, "curves": 960}  # pixels of a file
 
 CONFIG = {

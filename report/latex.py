@@ -1,4 +1,7 @@
-"""The LaTeX table of a group, with booktabs, and under it notes on its numbers."""
+"""The LaTeX table of a group, no wider than a line of text, and under it notes on its numbers.
+
+templates/latex.js writes the same of what a reader of the page sees; a test compares them.
+"""
 
 import re
 import textwrap
@@ -27,19 +30,23 @@ def latex(group: Group, columns: Sequence[Column], name: str) -> str:
     """
     label = re.sub(r"[^A-Za-z0-9_.-]", "-", name)
     head = ["Rank", "Method", *(escaped(c.title) for c in columns), "Collapsed", "$n$"]
-    lines = [_line(head), r"\midrule"]
-    lines += [_line(_cells(row, columns)) for row in group.rows]
     return "\n".join(
         [
+            r"% \usepackage{booktabs, graphicx}",
             r"\begin{table}[t]",
+            r"\centering\sloppy\footnotesize\setlength{\tabcolsep}{3pt}",
             rf"\caption{{{escaped(_caption(group, columns))}}}",
             rf"\label{{tab:{label}}}",
+            # as wide as it is, but no wider than the text
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             rf"\begin{{tabular}}{{rl{'r' * len(columns)}lr}}",
             r"\toprule",
-            *lines,
+            _line(head),
+            r"\midrule",
+            *(_line(_cells(row, columns)) for row in group.rows),
             r"\bottomrule",
-            r"\end{tabular}",
-            *(rf"\par\footnotesize {escaped(note)}" for note in _notes(group.rows, columns)),
+            r"\end{tabular}}",
+            *(rf"\par {escaped(note)}" for note in _notes(group.rows, columns)),
             r"\end{table}",
             "",
         ]
@@ -57,7 +64,7 @@ def _line(cells: Iterable[str]) -> str:
 
 def _cells(row: Row, columns: Sequence[Column]) -> Iterable[str]:
     yield escaped(row.rank_text) if row.rank else "--"
-    yield escaped(row.label)
+    yield escaped(row.title)
     for column in columns:
         cell = row.cells[column.key]
         text = escaped(cell.text) if cell.n else "--"
@@ -66,18 +73,35 @@ def _cells(row: Row, columns: Sequence[Column]) -> Iterable[str]:
     yield str(row.cells["autoattack"].n)
 
 
-def _caption(group: Group, columns: Iterable[Column]) -> str:
+def setting(group: Group) -> str:
+    """Write what a table is about, for its caption."""
     facts = group.facts
-    texts = facts.texts
-    data = "unofficial data" if facts.official is False else f"{texts['data']} data"
+    data = "unofficial data" if facts.official is False else f"{facts.texts['data']} data"
     images = " or ".join(map(str, facts.attacked_images))
     attacked = f"AutoAttack on the first {images} test images" if images else "AutoAttack not run"
     if tested := " or ".join(map(str, facts.tested_images)):
         attacked += f", other accuracies on {tested}"
+    return (
+        f"{group.name}, {facts.precision}; {facts.texts['train_images']} training images, {data}; "
+        f"{attacked}."
+    )
+
+
+def remarks(row: Row) -> list[str]:
+    """List what a table has to say of a row under it."""
+    quoted = [note.text for note in row.notes if note.id in QUOTED]
+    return [*quoted, "in doubt, see the page"] if row.doubts else quoted
+
+
+def shortened(reason: str) -> str:
+    """Shorten the reason of an empty cell."""
+    return textwrap.shorten(reason, LONGEST, placeholder=" ...")
+
+
+def _caption(group: Group, columns: Iterable[Column]) -> str:
     costs = "".join(f" {c.title}: {c.meaning}." for c in columns if c.kind == "cost")
     return (
-        f"{group.name}, {facts.precision}; {texts['train_images']} training images, {data}; "
-        f"{attacked}. Mean ± standard deviation over n seeds; ranks by AutoAttack, "
+        f"{setting(group)} Mean ± standard deviation over n seeds; ranks by AutoAttack, "
         f"= marks rows not told apart, bold the first rank.{costs}"
     )
 
@@ -86,18 +110,14 @@ def _notes(rows: Sequence[Row], columns: Sequence[Column]) -> Iterable[str]:
     """Write a line for each note and each reason of empty cells, with the rows that it is about."""
     lines: dict[str, list[str]] = defaultdict(list)
     for row in rows:
-        for note in row.notes:
-            if note.id in QUOTED:
-                lines[note.text].append(row.label)
-        if row.doubts:
-            lines["in doubt, see the page"].append(row.label)
+        for remark in remarks(row):
+            lines[remark].append(row.title)
         absent: dict[str, list[str]] = defaultdict(list)
         for column in columns:
             if not row.cells[column.key].n:
                 absent[row.cells[column.key].reason].append(column.title)
         for reason, titles in absent.items():
-            short = textwrap.shorten(reason, LONGEST, placeholder=" ...")
-            lines[f"-- in {', '.join(titles)}: {short}"].append(row.label)
+            lines[f"-- in {', '.join(titles)}: {shortened(reason)}"].append(row.title)
     for text, labels in lines.items():
         subject = "all rows" if len(labels) == len(rows) else ", ".join(labels)
         yield f"{subject}: {text}."

@@ -14,8 +14,9 @@ from typing import Any
 
 from bench.runs.record import AUTOATTACK, COST, SWEEP, TRAIN, Epoch, Expense, Record, Training
 from bench.runs.stage import stages
-from report import figures, sources
+from report import figures, latex, sources
 from report.collect import RunRecords
+from report.columns import SHORT
 from report.groups import KEY_FACTS, TITLES, Group
 from report.outside import Outside
 from report.rows import Row
@@ -72,13 +73,13 @@ def view(found: Sequence[Group], outside: Iterable[Outside]) -> dict[str, Any]:
     return {
         "columns": [
             {"key": c.key, "title": c.title, "meaning": c.meaning, "kind": c.kind,
-             "rising": c.rising, "unit": c.unit}
+             "rising": c.rising, "unit": c.unit, "short": c in SHORT}
             for c in columns.values()
         ],
         "groups": [
             {
                 "key": group.key, "tab": tab, "name": group.name, "file": group.file_name,
-                "facts": group.facts.texts,
+                "setting": latex.setting(group), "facts": group.facts.texts,
                 "official": group.facts.official, "caution": group.caution,
                 "pair_marks": group.pair_marks,
                 "filters": {short: group.facts.texts[fact] for short, fact in FILTERS.items()},
@@ -253,6 +254,7 @@ def _row(row: Row, columns: Sequence[str], reasons: Shared) -> dict[str, Any]:
         "reason": row.reason,
         "notes": [note.text for note in row.notes],
         "badges": row.badges,
+        "remarks": latex.remarks(row),
         "collapse": row.collapse,
         "collapsed": row.collapsed,
         "cells": [_cell(row.cells[key], reasons) for key in columns],
@@ -263,7 +265,9 @@ def _row(row: Row, columns: Sequence[str], reasons: Shared) -> dict[str, Any]:
 def _cell(cell: Statistic, reasons: Shared) -> Any:
     """List mean, spread, seeds, interval and images; for an empty cell, the place of its reason."""
     if cell.mean is None:
-        return reasons.place({"id": cell.absences[0].id, "text": cell.reason})
+        return reasons.place(
+            {"id": cell.absences[0].id, "text": cell.reason, "short": latex.shortened(cell.reason)}
+        )
     low, high = cell.interval or (None, None)
     return [_rounded(cell.mean, 8), _rounded(cell.spread), cell.n, _rounded(low), _rounded(high),
             *cell.images]  # fmt: skip

@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import functools
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from markupsafe import Markup
 from bench.runs import catalogue, fingerprints, git
 from bench.runs.ending import Ending, Named, shortened, title
 from bench.runs.files import between_marks, write_bytes
-from bench.runs.record import AUTOATTACK, TRAIN
+from bench.runs.record import AUTOATTACK, TRAIN, ConfigError
 from report import benchmark, figures, sources
 from report.benchmark import NOTHING, Reported
 from report.collect import NOT_RUN, Collection, RunRecords, collect
@@ -38,14 +39,21 @@ TABLES = 4  # groups that it is shown
 MARK = "leaderboard"  # in the README
 
 
-def render(results: Path) -> Ending:
+def render(results: Path, *, columns: Sequence[str] = ()) -> Ending:
     """Render the records below a folder; return what has become of this machine's runs.
 
+    Args:
+        results: the folder.
+        columns: of the LaTeX tables, by key; none: those of SHORT.
+
     Raises:
+        ConfigError: no row has such a column.
         OSError: writing to the folder failed.
     """
     found, records = gather(results)
     others, faults = reported(results / "outside")
+    shown = view(found, others.rows)
+    chosen = _chosen([column["key"] for column in shown["columns"]], columns)
     faults = [*records.faults, *(f"what others report: {fault}" for fault in faults)]
     html = page(found, records.runs, others=others, faults=faults, logs=results / "logs")
     write_bytes(results / "leaderboard.html", html.encode())
@@ -57,10 +65,10 @@ def render(results: Path) -> Ending:
     for old in (results / "tables").glob("*.tex"):
         old.unlink()
     for group in found:
-        name = group.file_name
-        write_bytes(results / "tables" / f"{name}.tex", latex(group, SHORT, name).encode())
-    shown = view(found, others.rows), details(records.runs, results / "logs")
-    figures.draw(figures.pictures(*shown), results / "figures")
+        name, wanted = group.file_name, [c for c in group.columns if c.key in chosen]
+        write_bytes(results / "tables" / f"{name}.tex", latex(group, wanted, name).encode())
+    drawn = figures.pictures(shown, details(records.runs, results / "logs"))
+    figures.draw(drawn, results / "figures")
     text = "\n".join([summary(results, found), *faults])
     write_bytes(results / "leaderboard.txt", text.encode())
     return ending(records.runs, results / "logs")
@@ -140,7 +148,7 @@ def page(
         logs: the folder with this machine's logs; the page shows their ends.
     """
     done = sum(run.has("autoattack") for run in runs)
-    script = "".join(map(_source, ("leaderboard.js", "overview.js", "pictures.js")))
+    script = "".join(map(_source, ("leaderboard.js", "overview.js", "latex.js", "pictures.js")))
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     project = sources.project() | {"commit": git.commit() or "unknown", "rendered": now}
     return templates().get_template("leaderboard.html.j2").render(
@@ -158,6 +166,14 @@ def page(
         library=Markup(figures.script()),  # noqa: S704  # the drawing library
         attack=sources.paper(sources.AUTOATTACK_KEY),
     )  # fmt: skip
+
+
+def _chosen(known: Sequence[str], columns: Sequence[str]) -> Sequence[str]:
+    """Check the keys of columns against those of the page; none given: those of SHORT."""
+    for key in columns:
+        if key not in known:
+            raise ConfigError(catalogue.unknown("column", key, known))
+    return columns or [column.key for column in SHORT if column.key in known]
 
 
 def markdown(found: list[Group], others: Reported = NOTHING) -> str:
@@ -223,6 +239,7 @@ def main(words: Sequence[str] | None = None) -> None:
         prog="python -m bench report", description="Render the leaderboard from the records."
     )
     parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--columns", help="of the LaTeX tables, by key: autoattack,clean,passes")
     parser.add_argument("--readme", type=Path, help="write the published tables into this file")
     args = parser.parse_args(words)
     if args.readme:
@@ -230,7 +247,10 @@ def main(words: Sequence[str] | None = None) -> None:
         text = readme(published.runs, args.readme.read_text(encoding="utf-8"))
         write_bytes(args.readme, text.encode())
         return
-    said = render(args.results)
+    try:
+        said = render(args.results, columns=args.columns.split(",") if args.columns else ())
+    except ConfigError as error:
+        sys.exit(str(error))
     print((args.results / "leaderboard.txt").read_text(encoding="utf-8"))
     page = args.results / "leaderboard.html"
     print(said.line(page=f"the page: {page}", retry="snakemake ... --config retry_failed=true",

@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import io
 import itertools
+import json
 import re
 import resource
 import shutil
@@ -267,6 +268,32 @@ def test_exports_hold_the_view_and_escape_it(opened):
     page.locator('select[data-key="format"]').select_option("bibtex")
     assert text.input_value().startswith("% no entry for: <script>")
     assert "@inproceedings{croce2020reliable," in text.input_value()
+
+
+def test_the_view_as_latex_is_that_of_the_files(opened, results):
+    page = opened("#format=latex")
+    page.locator("#export summary").click()
+    found, _ = render.gather(results)
+    files = [(results / f"tables/{group.file_name}.tex").read_text() for group in found]
+    assert page.locator("#exported").input_value() == "\n".join(files)
+
+
+def test_the_columns_of_the_latex_are_chosen_and_kept_in_the_address(opened):
+    page = opened("#format=latex&data=cifar10")
+    page.locator("#export summary").click()
+    boxes = page.locator("#columns").get_by_role("checkbox")
+    assert boxes.count() == len(json.loads(page.locator("#view").text_content())["columns"])
+    page.get_by_label("Passes", exact=True).check()
+    page.get_by_label("FGSM", exact=True).uncheck()
+    page.get_by_label("PGD-10", exact=True).uncheck()
+    head = "Rank & Method & AutoAttack & Clean & Time & Passes & Collapsed & $n$"
+    assert head in page.locator("#exported").input_value()
+    again = opened("#" + page.url.partition("#")[2])
+    again.locator("#export summary").click()
+    assert head in again.locator("#exported").input_value()
+    assert again.get_by_label("Passes", exact=True).is_checked()
+    again.locator('select[data-key="format"]').select_option("csv")
+    assert again.locator("#columns").is_hidden()
 
 
 def test_an_export_is_downloaded_and_copied(opened):

@@ -9,7 +9,7 @@ const FILTERS = {data: "data set", arch: "architecture", eps: "radius", norm: "n
   protocol: "protocol", family: "family", status: "status", official: "data"};
 const DEFAULTS = {q: "", ...Object.fromEntries(Object.keys(FILTERS).map(k => [k, ""])),
   sort: "autoattack", dir: "", hide: "", all: "", group: "", x: "time_ratio", y: "autoattack",
-  trace: "accuracy", format: "csv", run: ""};
+  trace: "accuracy", format: "csv", columns: "", run: ""};
 const ABSENCES = {"not run": "not run", failed: "failed", diverged: "diverged", refused: "refused",
   oom: "out of memory", skipped: "skipped", unreadable: "unreadable"};
 const PAIRS = {"-": "no verdicts image by image: by the means alone",
@@ -59,7 +59,7 @@ function set(changes) {
 }
 
 // What has to be drawn again when no more than this changes; the table stays, and the focus in it.
-const PARTS = {run: () => drawDrawer(), format: () => drawExport(),
+const PARTS = {run: () => drawDrawer(), format: () => drawExport(), columns: () => drawExport(),
   ...Object.fromEntries(["x", "y", "trace"].map(k => [k, () => drawPictures(visible())]))};
 
 const hidden = () => new Set(state.hide.split(",").filter(Boolean));
@@ -513,31 +513,15 @@ function markdown() {
     `|${" --- |".repeat(columnTitles().length)}`, ...rows.map(written), ""].join("\n")).join("\n");
 }
 
-const TEX = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}",
-  "±": "$\\pm$", "<": "\\textless{}", ">": "\\textgreater{}"};
-const tex = text => text.replace(/[\\~^±<>]|[&%$#_{}]/g, char => TEX[char] ?? `\\${char}`)
-  .replace(/\s+/g, " ");
-
-function latex() {
-  const written = fields => `${fields.map(tex).join(" & ")} \\\\`;
-  const shape = `rll${"r".repeat(view.columns.length)}rl`;
-  const caption = ({name, facts}) => `${name}; ${facts.train_images} training images, data: `
-    + `${facts.data}, AutoAttack on the first ${facts.attacked_images || "no"} test images; `
-    + `mean ± standard deviation over n seeds; ranks by ${title(rankKey())}`;
-  return texts().map(([group, rows]) => [`\\begin{table}[t]`, `\\caption{${tex(caption(group))}}`,
-    `\\begin{tabular}{${shape}}`, "\\toprule", written(columnTitles()), "\\midrule",
-    ...rows.map(written), "\\bottomrule", "\\end{tabular}", "\\end{table}", ""].join("\n")).join("\n");
-}
-
 /** How to cite the tables in view: which they are, of which code, and when this page was made. */
 function citation() {
   const {title, authors, version, repository, commit, rendered} = view.project;
   return inTab(visible()).map(({group}) => [
-    `@misc{onestep_${group.key},`, `  author = {{${tex(authors)}}},`,
-    `  title = {${tex(title)}, version ${tex(version)}},`, `  year = {${rendered.slice(0, 4)}},`,
+    `@misc{onestep_${group.key},`, `  author = {{${escaped(authors)}}},`,
+    `  title = {${escaped(title)}, version ${escaped(version)}},`, `  year = {${rendered.slice(0, 4)}},`,
     ...(repository ? [`  url = {${repository}},`] : []),
-    `  note = {Table ${tex(group.name)}; rendered ${rendered} at commit ${tex(commit.slice(0, 12))}, `
-      + `records made at ${tex(group.facts.commit)}}`, "}", ""].join("\n")).join("\n");
+    `  note = {Table ${escaped(group.name)}; rendered ${rendered} at commit ${escaped(commit.slice(0, 12))}, `
+      + `records made at ${escaped(group.facts.commit)}}`, "}", ""].join("\n")).join("\n");
 }
 
 function bibtex() {
@@ -631,6 +615,7 @@ function makeTabs() {
 }
 
 function drawExport() {
+  drawColumns();
   if ($("export").open) $("exported").value = exported();
 }
 
