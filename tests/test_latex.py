@@ -93,7 +93,7 @@ def test_a_latex_table_says_its_images_seeds_and_ranks(tmp_path):
     text = tex(tmp_path)
     assert "AutoAttack on the first 40 test images" in text
     assert "100 training images, official data" in text
-    assert "in units of FGSM\\_rs's" in text
+    assert "in units of fgsm\\_rs's" in text
     rows = [line.removesuffix(r" \\").split(" & ") for line in text.splitlines() if " & " in line]
     assert (rows[0][1], rows[0][-1]) == ("Method", "$n$")
     bold = r"\textbf{{{} $\pm$ 0.00}}".format
@@ -113,15 +113,15 @@ def test_a_latex_table_says_what_is_absent_and_what_holds_of_some_rows(tmp_path)
     write(runs, config("sora"), "train", **body)
     fast = dataclasses.replace(attack(30.0), mode="fast")
     write(runs, config("sora"), "autoattack", attack=fast, data=copy)
-    for method in ("FGSM", "atas"):
+    for method in ("fgsm", "atas"):
         write(runs, config(method), "train", status="failed", reason="100 % of it", data=copy)
     text = tex(tmp_path)
     assert "unofficial data" in text
     assert "SORA: indicative (n = 1)." in text
     assert "SORA: AutoAttack in fast mode" in text
     assert "SORA: -- in Time: not run." in text
-    assert r"atas, FGSM: -- in Clean, FGSM, PGD-10: failed: 100 \% of it." in text
-    assert "atas, FGSM: -- in AutoAttack, Time: not run." in text
+    assert r"FGSM, ATAS: -- in Clean, FGSM, PGD-10: failed: 100 \% of it." in text
+    assert "FGSM, ATAS: -- in AutoAttack, Time: not run." in text
     assert r"-- & atas & -- & -- & -- & -- & -- & -- & 0 \\" in text
     assert "in doubt" not in text
 
