@@ -99,7 +99,7 @@ def test_a_latex_table_says_its_images_seeds_and_ranks(tmp_path):
     bold = r"\textbf{{{} $\pm$ 0.00}}".format
     assert [(row[0], row[1], row[2], row[-1]) for row in rows[1:]] == [
         ("1=", "SORA", bold("50.00"), "2"),
-        ("1=", r"n\_fgsm", bold("45.00"), "2"),
+        ("1=", "N-FGSM", bold("45.00"), "2"),
         ("3", "FGSM", r"0.00 $\pm$ 0.00", "2"),
     ]
     assert len({len(row) for row in rows}) == 1
@@ -120,8 +120,8 @@ def test_a_latex_table_says_what_is_absent_and_what_holds_of_some_rows(tmp_path)
     assert "SORA: indicative (n = 1)." in text
     assert "SORA: AutoAttack in fast mode" in text
     assert "SORA: -- in Time: not run." in text
-    assert r"FGSM, ATAS: -- in Clean, FGSM, PGD-10: failed: 100 \% of it." in text
-    assert "FGSM, ATAS: -- in AutoAttack, Time: not run." in text
+    assert r"ATAS, FGSM: -- in Clean, FGSM, PGD-10: failed: 100 \% of it." in text
+    assert "ATAS, FGSM: -- in AutoAttack, Time: not run." in text
     assert r"-- & atas & -- & -- & -- & -- & -- & -- & 0 \\" in text
     assert "in doubt" not in text
 
