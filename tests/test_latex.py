@@ -122,7 +122,7 @@ def test_a_latex_table_says_what_is_absent_and_what_holds_of_some_rows(tmp_path)
     assert "SORA: -- in Time: not run." in text
     assert r"ATAS, FGSM: -- in Clean, FGSM, PGD-10: failed: 100 \% of it." in text
     assert "ATAS, FGSM: -- in AutoAttack, Time: not run." in text
-    assert r"-- & atas & -- & -- & -- & -- & -- & -- & 0 \\" in text
+    assert r"-- & ATAS & -- & -- & -- & -- & -- & -- & 0 \\" in text
     assert "in doubt" not in text
 
 
