@@ -13,7 +13,16 @@ from bench.runs.record import Record
 
 SUITES = sorted((catalogue.ROOT / "workflows/config").glob("*.yaml"))
 SUITES = [path for path in SUITES if path.stem != "schema"]
-PROJECT = ("Snakefile", "bench", "evaluation", "methods", "profiles", "report", "workflows")
+PROJECT = (
+    "CITATION.cff",
+    "Snakefile",
+    "bench",
+    "evaluation",
+    "methods",
+    "profiles",
+    "report",
+    "workflows",
+)
 SMOKE = ("--configfile", "workflows/config/smoke.yaml")
 FULL = (*SMOKE, "--config", "evaluations=[pgd50_10,eps_sweep]")
 LOUD = ("--quiet", "host")  # Snakemake says what it does
