@@ -203,6 +203,24 @@ def alignment_said(one: Told) -> str:
     return f"{one.name}: {first:.2f} in the first epoch, {last:.2f} in the last ({of})."
 
 
+def alignments_said(told: Sequence[Told]) -> str:
+    """Say whether PertAlign, in the end, tells runs that collapsed from those that did not."""
+    ends: dict[bool, list[float]] = {True: [], False: []}  # by whether the run collapsed
+    for run in (run for one in told for run in one.runs):
+        if (last := run.training.curves[-1].pert_align) is not None:
+            ends[run.collapsed].append(last)
+    if not (ends[True] and ends[False]):
+        return ""
+    fell, held = (
+        f"{min(of):.2f} to {max(of):.2f} in {counted(len(of))}" for of in (ends[True], ends[False])
+    )
+    apart = max(ends[True]) < min(ends[False])
+    found = (
+        "lower in every run that collapsed" if apart else "they overlap: alone it tells no collapse"
+    )
+    return f"Last epochs of all methods: {fell} that collapsed, {held} that did not; {found} here."
+
+
 def all_said(told: Sequence[Told]) -> str:
     """Say which of the methods collapsed, and which did not."""
     parts: dict[str, list[str]] = {"Ended in collapse": [], "Did not": [], "Nothing to tell": []}

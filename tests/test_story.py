@@ -90,6 +90,18 @@ def test_runs_that_collapse_are_told_with_their_numbers(page):
     assert "default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'sha256-" in html
 
 
+def test_pert_align_is_said_to_tell_only_what_it_tells(page, tmp_path):
+    page([True] * 3)
+    mixed = told.tell(story.runs_of(CONFIGS, tmp_path), SUITE.methods)
+    said = told.alignments_said(mixed)
+    assert "0.20 to 0.20 in 3 runs that collapsed, 0.20 to 0.20 in 3 runs that did not" in said
+    assert "they overlap: alone it tells no collapse here" in said
+    page([True] * 3, align=(0.9, 0.5, 0.1))
+    low = told.tell(story.runs_of(CONFIGS, tmp_path), SUITE.methods)
+    assert "lower in every run that collapsed here" in told.alignments_said([low[0], mixed[1]])
+    assert told.alignments_said(low[:1]) == ""
+
+
 def test_runs_that_hold_are_not_told_as_a_collapse(page):
     words, _ = page([False] * 3)
     assert "did not collapse in any of 3 runs: it reads 80 % of digits right" in words
