@@ -13,7 +13,7 @@ from report.notes import has_learned
 from report.rows import Row
 
 SUBJECT = "fgsm"  # the method whose story it is
-ERRORS = 3.0  # standard errors by which an accuracy must rise to be said to
+ERRORS = 3.0  # standard errors within which an accuracy has not fallen
 
 
 class Point(NamedTuple):
@@ -49,6 +49,11 @@ class Told:
     def name(self) -> str:
         """The method's, as the suite calls it."""
         return self.row.method
+
+    @property
+    def title(self) -> str:
+        """The method's name as the field writes it."""
+        return self.row.title
 
     @property
     def eps(self) -> str:
@@ -132,7 +137,7 @@ def foil(told: Sequence[Told]) -> Told | None:
 def headline(subject: Told) -> str:
     """Say in a sentence or two what became of the subject."""
     if not subject.runs:
-        return f"No run of {subject.name} has anything to tell yet: {subject.outcome}."
+        return f"No run of {subject.title} has anything to tell yet: {subject.outcome}."
     last = [run.training for run in subject.main]
     fgsm, pgd10 = (_mean(getattr(t, kind).accuracy for t in last) for kind in ("fgsm", "pgd10"))
     scores = (
@@ -151,11 +156,11 @@ def epochs_said(one: Told) -> str:
     """Say what became of the runs, and how accuracy on the probe images ended."""
     last = [run.training.curves[-1].probe for run in one.main]
     if not last or not all({"fgsm", "pgd10"} <= probe.keys() for probe in last):
-        return f"{one.name}: {one.outcome}; its records lack accuracies by epoch."
+        return f"{one.title}: {one.outcome}; its records lack accuracies by epoch."
     fgsm, pgd10 = (_mean(probe[kind] for probe in last) for kind in ("fgsm", "pgd10"))
     images = _images(run.training.probe_images for run in one.main)
     return (
-        f"{one.name}: {one.outcome}. After the last epoch it reads {fgsm} right under one step, "
+        f"{one.title}: {one.outcome}. After the last epoch it reads {fgsm} right under one step, "
         f"{pgd10} under ten ({_means(one, len(last))}, {images})."
     )
 
@@ -175,18 +180,17 @@ def radii_said(one: Told) -> str:
     trained = round(255 * radius(one.eps))
     smaller = [k for k in fgsm if 0 < k < trained]
     if not smaller or trained not in fgsm or fgsm.keys() != pgd10.keys():
-        return f"{one.name}: its records lack accuracies at {one.eps} and at smaller radii."
+        return f"{one.title}: its records lack accuracies at {one.eps} and at smaller radii."
     n = min(score.n for sweep in swept for score in sweep.scores.values())
-    lowest = min(smaller, key=lambda k: fgsm[k])
-    rises = fgsm[trained] - fgsm[lowest] > ERRORS * standard_error(fgsm[lowest], n)
-    at = lowest if rises else smaller[len(smaller) // 3]
+    at = smaller[len(smaller) // 3]
     said = (
-        f"{one.name}: one step of {at}/255 leaves {fgsm[at]:.0f} % right, one of {one.eps} leaves "
+        f"{one.title}: one step of {at}/255 leaves {fgsm[at]:.0f} % right, one of {one.eps} leaves "
         f"{fgsm[trained]:.0f} %; ten steps leave {pgd10[at]:.0f} % and {pgd10[trained]:.0f} % "
         f"({_means(one, len(swept))}, {_images([n])})."
     )
-    if rises:
-        said += " A longer step should do more harm, not less: the network has learnt the step."
+    noise = ERRORS * max(standard_error(fgsm[k], n) for k in (at, trained))
+    if fgsm[at] - fgsm[trained] <= noise and pgd10[trained] <= pgd10[at] / 2:
+        said += " The longer step does no more harm, ten steps do: the network has learnt the step."
     return said
 
 
@@ -197,10 +201,10 @@ def alignment_said(one: Told) -> str:
     ]
     known = [(first, last) for first, last in ends if first is not None and last is not None]
     if not known:
-        return f"{one.name}: its records lack PertAlign."
+        return f"{one.title}: its records lack PertAlign."
     first, last = (statistics.fmean(values) for values in zip(*known, strict=True))
     of = _means(one, len(known))
-    return f"{one.name}: {first:.2f} in the first epoch, {last:.2f} in the last ({of})."
+    return f"{one.title}: {first:.2f} in the first epoch, {last:.2f} in the last ({of})."
 
 
 def alignments_said(told: Sequence[Told]) -> str:
@@ -226,9 +230,9 @@ def all_said(told: Sequence[Told]) -> str:
     parts: dict[str, list[str]] = {"Ended in collapse": [], "Did not": [], "Nothing to tell": []}
     for one in told:
         if not one.runs:
-            parts["Nothing to tell"].append(f"{one.name} ({one.outcome})")
+            parts["Nothing to tell"].append(f"{one.title} ({one.outcome})")
             continue
-        share = f"{one.name} ({len(one.collapsed)} of {counted(len(one.runs))})"
+        share = f"{one.title} ({len(one.collapsed)} of {counted(len(one.runs))})"
         parts["Ended in collapse" if one.collapsed else "Did not"].append(share)
     return " ".join(f"{said}: {', '.join(names)}." for said, names in parts.items() if names)
 

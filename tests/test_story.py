@@ -75,19 +75,38 @@ def test_runs_that_collapse_are_told_with_their_numbers(page):
         "collapsed in 3 of 3 runs: it reads 98 % of digits right that were attacked in one step, "
         "and 0 % of those attacked in ten (mean of 3 runs that collapsed, 50 images each). It has"
     ) in words
-    assert "fgsm: 3 of 3 runs collapsed, from epoch 2, 2, 2 on. After the last epoch" in words
-    assert "sora: 0 of 3 runs ended in collapse. After the last epoch it reads 81 % right" in words
-    assert "Ended in collapse: fgsm (3 of 3 runs). Did not: sora (0 of 3 runs)." in words
+    assert "FGSM: 3 of 3 runs collapsed, from epoch 2, 2, 2 on. After the last epoch" in words
+    assert "SORA: 0 of 3 runs ended in collapse. After the last epoch it reads 81 % right" in words
+    assert "Ended in collapse: FGSM (3 of 3 runs). Did not: SORA (0 of 3 runs)." in words
     assert (
-        "fgsm: one step of 16/255 leaves 80 % right, one of 77/255 leaves 99 %; ten steps leave "
-        "70 % and 1 % (mean of 3 runs that collapsed, 1,000 images). A longer step should do more"
+        "FGSM: one step of 16/255 leaves 80 % right, one of 77/255 leaves 99 %; ten steps leave "
+        "70 % and 1 % (mean of 3 runs that collapsed, 1,000 images). The longer step does no more"
     ) in words
-    assert "sora: one step of 16/255 leaves 94 % right, one of 77/255 leaves 80 %" in words
-    assert words.count("A longer step should do more harm") == 1
-    assert "fgsm: 0.90 in the first epoch, 0.20 in the last (mean of 3 runs that" in words
+    assert "SORA: one step of 16/255 leaves 94 % right, one of 77/255 leaves 80 %" in words
+    assert words.count("The longer step does no more harm") == 1
+    assert "FGSM: 0.90 in the first epoch, 0.20 in the last (mean of 3 runs that" in words
     assert html.count("<svg") == 2 + 2 + 2
     assert "<script" not in html
     assert "default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'sha256-" in html
+
+
+@pytest.mark.parametrize(
+    ("fgsm", "pgd10", "learnt"),
+    [
+        ((96, 80, 85, 99, 97), (96, 70, 10, 1, 0), True),
+        ((96, 80, 80, 78, 70), (96, 70, 10, 1, 0), True),  # within the noise of 1,000 images
+        ((96, 80, 70, 60, 50), (96, 70, 10, 1, 0), False),  # one step does harm, too
+        ((96, 80, 85, 99, 97), (96, 70, 69, 68, 60), False),  # ten steps do none
+    ],
+)
+def test_a_step_is_learnt_if_it_does_no_more_harm_and_ten_do(page, tmp_path, fgsm, pgd10, learnt):
+    page([True])
+    (subject, _) = told.tell(story.runs_of(CONFIGS, tmp_path), SUITE.methods)
+    sweep = swept({"fgsm": fgsm, "pgd10": pgd10})
+    runs = [dataclasses.replace(run, sweep=sweep) for run in subject.runs]
+    said = told.radii_said(dataclasses.replace(subject, runs=runs))
+    assert f"77/255 leaves {fgsm[3]} %; ten steps leave {pgd10[1]} % and {pgd10[3]} %" in said
+    assert ("has learnt the step" in said) == learnt
 
 
 def test_pert_align_is_said_to_tell_only_what_it_tells(page, tmp_path):
@@ -107,31 +126,31 @@ def test_runs_that_hold_are_not_told_as_a_collapse(page):
     assert "did not collapse in any of 3 runs: it reads 80 % of digits right" in words
     assert "That is no catastrophic overfitting." in words
     assert "It has learnt" not in words
-    assert "A longer step should do more harm" not in words
+    assert "The longer step does no more harm" not in words
     assert "collapse began" not in words
-    assert "Did not: fgsm (0 of 3 runs), sora (0 of 3 runs)." in words
+    assert "Did not: FGSM (0 of 3 runs), SORA (0 of 3 runs)." in words
 
 
 def test_numbers_of_a_collapse_are_those_of_the_runs_that_collapsed(page):
     words, _ = page([False, True, False])
     assert "collapsed in 1 of 3 runs: it reads 98 % of digits right" in words
     assert "(1 run that collapsed, 50 images each)" in words
-    assert "fgsm: one step of 16/255 leaves 80 % right" in words
+    assert "FGSM: one step of 16/255 leaves 80 % right" in words
 
 
 def test_without_a_method_that_held_there_is_none_beside(page):
     words, html = page([True] * 3, [False, True, False])
     assert "No other method held in all of its runs" in words
-    assert "Ended in collapse: fgsm (3 of 3 runs), sora (1 of 3 runs)." in words
+    assert "Ended in collapse: FGSM (3 of 3 runs), SORA (1 of 3 runs)." in words
     assert html.count("<svg") == 1 + 2 + 2
 
 
 def test_what_is_not_there_is_said(page):
     words, html = page([], [False], sweep=False, align=(None,) * 3)
-    assert "No run of fgsm has anything to tell yet: not run." in words
-    assert "Nothing to tell: fgsm (not run)." in words
-    assert "sora: its records lack accuracies at 77/255 and at smaller radii." in words
-    assert "sora: its records lack PertAlign." in words
+    assert "No run of FGSM has anything to tell yet: not run." in words
+    assert "Nothing to tell: FGSM (not run)." in words
+    assert "SORA: its records lack accuracies at 77/255 and at smaller radii." in words
+    assert "SORA: its records lack PertAlign." in words
     assert html.count("Not in the records.") == 2
 
 
@@ -142,12 +161,12 @@ def test_a_run_that_did_not_learn_holds_nothing(page, tmp_path):
         write(tmp_path / "runs", config, "train", training=guess)
     told_again = told.tell(story.runs_of(CONFIGS, tmp_path), SUITE.methods)
     assert told.foil(told_again) is None
-    assert "sora (did not learn)" in told.all_said(told_again)
+    assert "SORA (did not learn)" in told.all_said(told_again)
 
 
 def test_a_run_that_is_missing_or_learned_nothing_is_not_passed_over(page):
     words, _ = page([True, True], [False] * 3)
-    assert "fgsm: 2 of 2 runs (1 more learned nothing or did not end) collapsed" in words
+    assert "FGSM: 2 of 2 runs (1 more learned nothing or did not end) collapsed" in words
 
 
 def test_beside_it_stands_a_method_without_any_spell_if_there_is_one(page, tmp_path):
@@ -176,4 +195,4 @@ def test_the_program_writes_the_page_and_names_it(page, tmp_path, capsys):
     page([True])
     story.main(["--results", str(tmp_path)])
     assert capsys.readouterr().out == f"{tmp_path}/story.html\n"
-    assert "pgd2 (not run)" in (tmp_path / "story.html").read_text()
+    assert "PGD-2 (not run)" in (tmp_path / "story.html").read_text()
