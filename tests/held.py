@@ -3,7 +3,7 @@
 import subprocess
 import time
 
-from projects import HANGS, SNAKEMAKE, environment, record
+from projects import HANGS, SMOKE, SNAKEMAKE, environment, record, snakemake, twin
 
 # It waits in its second step while a file called hold lies about, so that there is a middle to be
 # killed in.
@@ -34,6 +34,15 @@ class Slow(Method):
             time.sleep(0.02)
 '''
 UPDATES = 4  # 2 epochs of 2 batches
+ONE = ("--until", "autoattack", *SMOKE, "--config", "methods=[slow]")  # without costs
+
+
+def ended(smoke, folder):
+    """Make a project in which the slow method ran here, to its end."""
+    twin(smoke, folder)
+    (folder / "methods/slow.py").write_text(SLOW)
+    snakemake(folder, *ONE)
+    return folder
 
 
 def started(folder, *words):

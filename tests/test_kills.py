@@ -12,22 +12,18 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from held import SLOW, UPDATES, log_of, numbers, started, steps, until
+from held import ONE, SLOW, UPDATES, ended, log_of, numbers, started, steps, until
 from projects import (
     HANGS,
     SLURM,
-    SMOKE,
     environment,
     planned,
     record,
     snakemake,
-    twin,
 )
 
 from bench.runs.protocol import PROTOCOLS
 from bench.runs.record import Record
-
-ONE = ("--until", "autoattack", *SMOKE, "--config", "methods=[slow]")  # without costs
 
 
 def jobs_of(folder):
@@ -51,11 +47,7 @@ def jobs_of(folder):
 
 @pytest.fixture(scope="module")
 def undisturbed(smoke, tmp_path_factory):
-    """A project in which the slow method ran to its end."""
-    folder = twin(smoke, tmp_path_factory.mktemp("slow") / "project")
-    (folder / "methods/slow.py").write_text(SLOW)
-    snakemake(folder, *ONE)
-    return folder
+    return ended(smoke, tmp_path_factory.mktemp("slow") / "project")
 
 
 @pytest.fixture(autouse=True)

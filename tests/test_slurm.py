@@ -9,12 +9,11 @@ from pathlib import Path
 
 import cluster
 import pytest
-from held import SLOW, log_of, numbers, steps, until
-from projects import HANGS, SLURM, SMOKE, copy, edit, environment, planned, record, snakemake, twin
+from held import ONE, SLOW, ended, log_of, numbers, steps, until
+from projects import HANGS, SLURM, SMOKE, copy, edit, environment, planned, record
 
 pytestmark = pytest.mark.slurm
 
-ONE = ("--until", "autoattack", *SMOKE, "--config", "methods=[slow]")
 BROKEN = '''"""Broken: a method that cannot be trained."""
 
 from dataclasses import dataclass
@@ -60,11 +59,7 @@ def _cluster(request, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def undisturbed(smoke, tmp_path_factory):
-    """A project in which the slow method ran here, to its end."""
-    folder = twin(smoke, tmp_path_factory.mktemp("slow") / "project")
-    (folder / "methods/slow.py").write_text(SLOW)
-    snakemake(folder, *ONE)
-    return folder
+    return ended(smoke, tmp_path_factory.mktemp("slow") / "project")
 
 
 def submitting(folder, *words):
