@@ -55,7 +55,8 @@ def render(results: Path, *, columns: Sequence[str] = ()) -> Ending:
     shown = view(found, others.rows)
     chosen = _chosen([column["key"] for column in shown["columns"]], columns)
     faults = [*records.faults, *(f"what others report: {fault}" for fault in faults)]
-    html = page(found, records.runs, others=others, faults=faults, logs=results / "logs")
+    known = details(records.runs, results / "logs")
+    html = _filled(found, records.runs, shown, known, others, faults)
     write_bytes(results / "leaderboard.html", html.encode())
     write_bytes(results / "leaderboard.md", markdown(found, others).encode())
     outside = pd.DataFrame(others.rows).drop(columns="badges", errors="ignore")
@@ -67,8 +68,7 @@ def render(results: Path, *, columns: Sequence[str] = ()) -> Ending:
     for group in found:
         name, wanted = group.file_name, [c for c in group.columns if c.key in chosen]
         write_bytes(results / "tables" / f"{name}.tex", latex(group, wanted, name).encode())
-    drawn = figures.pictures(shown, details(records.runs, results / "logs"))
-    figures.draw(drawn, results / "figures")
+    figures.draw(figures.pictures(shown, known), results / "figures")
     text = "\n".join([summary(results, found), *faults])
     write_bytes(results / "leaderboard.txt", text.encode())
     return ending(records.runs, results / "logs")
@@ -147,6 +147,19 @@ def page(
         faults: of files that cannot be read and have no row.
         logs: the folder with this machine's logs; the page shows their ends.
     """
+    shown, known = view(found, others.rows), details(runs, logs)
+    return _filled(found, runs, shown, known, others, faults)
+
+
+def _filled(
+    found: list[Group],
+    runs: list[RunRecords],
+    shown: dict[str, Any],
+    known: dict[str, Any],
+    others: Reported,
+    faults: Sequence[str],
+) -> str:
+    """Fill in the page's template with the data of ``view`` and ``details``."""
     done = sum(run.has("autoattack") for run in runs)
     script = "".join(map(_source, ("leaderboard.js", "overview.js", "latex.js", "pictures.js")))
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -159,8 +172,8 @@ def page(
         done=done,
         total=len(runs),
         project=project,
-        view=_script_safe(view(found, others.rows) | {"project": project}),
-        details=_script_safe(details(runs, logs)),
+        view=_script_safe(shown | {"project": project}),
+        details=_script_safe(known),
         style=Markup(_source("leaderboard.css")),  # noqa: S704  # our own file
         script=Markup(script),  # noqa: S704  # our own file
         library=Markup(figures.script()),  # noqa: S704  # the drawing library

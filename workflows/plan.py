@@ -165,6 +165,8 @@ class Plan:
     def plain(self) -> "Plan":
         """Return the same plan, of a command that does nothing twice: it knows what is done."""
         keys = dict.fromkeys(("again", "retry_failed", "strict"), False)
+        if not any(getattr(self.suite, key) for key in keys):
+            return self  # with the records that it has read
         return Plan(
             self.suite.model_copy(update=keys), self.runs.values(), data_dir=self.data_dir,
             results=self.results, cores=self.cores,
