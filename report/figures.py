@@ -29,6 +29,7 @@ SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down"
 ATTACKS = {"clean": ("#56B4E9", (8, 2)), "fgsm": ("#E69F00", (5, 3)), "pgd10": ("#0072B2", (1, 0)),
            "validation": ("#009E73", (2, 2))}  # fmt: skip
 OTHER = ("#0072B2", (1, 0))  # of a curve that is no accuracy
+COLLAPSE = "#D55E00"  # of the rule where one began
 SWEEP = "radius sweep"
 UNITS = {"accuracy": "%", SWEEP: "%", "PertAlign": "cosine", "loss": "as trained",
          "reach": "in units of eps"}  # fmt: skip
@@ -132,7 +133,7 @@ CURVES = {
                            "scale": {"domain": "$kinds", "range": "$colours"}},
                  "strokeDash": {"field": "kind", "type": "nominal", "legend": "$legend",
                                 "scale": {"domain": "$kinds", "range": "$dashes"}}}},
-            {"mark": {"type": "rule", "color": "#D55E00", "strokeWidth": 2, "strokeDash": [2, 2]},
+            {"mark": {"type": "rule", "color": COLLAPSE, "strokeWidth": 2, "strokeDash": [2, 2]},
              "transform": [{"filter": "isValid(datum.onset)"},
                            {"aggregate": [{"op": "count", "as": "points"}],
                             "groupby": ["label", "seed", "onset"]}],

@@ -7,15 +7,10 @@ import vl_convert
 from markupsafe import Markup
 
 from bench.runs.record import radius
+from report.figures import ATTACKS, COLLAPSE
 from report.told import Point, Told
 
-# colour and dashes, as in templates/pictures.js
-LOOKS = {
-    "fgsm": ("#E69F00", [5, 3]),
-    "pgd10": ("#0072B2", [1, 0]),
-    "PertAlign": ("#009E73", [1, 0]),
-}
-COLLAPSE = "#D55E00"
+LOOKS = {**ATTACKS, "PertAlign": ("#009E73", (1, 0))}  # colour and dashes
 LARGE, SMALL = (340, 200), (210, 130)  # pixels, without the axes
 EMPTY = Markup('<p class="dim">Not in the records.</p>')
 CONFIG = {

@@ -66,8 +66,7 @@ def paper(key: str) -> dict[str, str]:
     """
     entry = entries()[key]
     venue = re.search(r"booktitle = \{.*\((\w+)\)\}", entry)
-    year = re.search(r"year = \{(\d+)\}", entry)
-    venues = [venue[1] if venue else "arXiv", year[1] if year else ""]
+    venues = [venue[1] if venue else "arXiv", _year(entry)]
     link = ""
     for pattern, site in (
         (r"eprint = \{([\w./-]+)\}", "https://arxiv.org/abs/"),
@@ -102,8 +101,14 @@ def project() -> dict[str, str]:
 def year(method: str) -> int | None:
     """Look up the year of a method's paper; None if it has none."""
     key = citation_key(method)
-    found = re.search(r"^\s*year\s*=\s*\{?(\d{4})", entries()[key], re.MULTILINE) if key else None
-    return int(found[1]) if found else None
+    found = _year(entries()[key]) if key else ""
+    return int(found) if found else None
+
+
+def _year(entry: str) -> str:
+    """Read the year of a BibTeX entry; an empty text if it has none."""
+    found = re.search(r"year = \{(\d+)\}", entry)
+    return found[1] if found else ""
 
 
 @functools.cache
