@@ -273,7 +273,7 @@ def _scatter(
     ]  # fmt: skip
     if not data:
         return None
-    names = min(190, 24 + 6.2 * max(len(point["label"]) for point in data))
+    names = min(190, 24 + 7.5 * max(len(point["label"]) for point in data))
     return filled(SCATTER, {
         **paper_colours(), "data": data, "limit": names - 18,
         "width": WIDTHS["scatter"] - names - 60, "height": max(320, GAP * len(data)),

@@ -62,7 +62,7 @@ const folder = id => details().runs[id].folder;
 
 function scatter(points, x, y, width) {
   const isCost = x.kind === "cost";
-  const names = Math.min(190, 24 + 6.2 * Math.max(...points.map(point => point.label.length)));
+  const names = Math.min(190, 24 + 7.5 * Math.max(...points.map(point => point.label.length)));
   return {data: points, limit: names - 18, width: Math.max(120, width - names - 60),
     height: Math.max(320, 15 * points.length),
     // room for the points, not for every interval: that of two seeds can be the whole axis
