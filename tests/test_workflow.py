@@ -74,7 +74,7 @@ def test_a_graph_is_drawn_without_our_words(project):
 
 @pytest.mark.parametrize("goal", ["leaderboard", "report"])
 def test_make_gathers_the_records_in_snakemake_alone(goal):
-    words = ["make", "--dry-run", "--old-file", ".venv/.ready", goal]
+    words = ["make", "--no-print-directory", "--dry-run", "--old-file", ".venv/.ready", goal]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
     (command,) = done.stdout.splitlines()
     assert command.startswith(".venv/bin/snakemake")
