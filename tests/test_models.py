@@ -22,6 +22,9 @@ STAGES = {  # how many, and how many blocks in each
     "senet18": (4, 2),
     "resnet10_nobn": (4, 1),
     "wide_resnet28_10": (3, 4),
+    "wide_resnet34_10": (3, 5),
+    "preact_resnet18_gradalign": (4, 2),
+    "preact_resnet18_seat": (4, 2),
 }
 
 
@@ -50,8 +53,13 @@ def kinds(layers):
     [
         ("preact_resnet18", 11_172_170),
         ("resnet18", 11_173_962),
+        ("resnet34", 21_282_122),
+        ("preact_resnet18_gradalign", 11_171_146),
+        ("preact_resnet18_seat", 11_172_170),
+        ("vgg11", 9_231_114),
         ("senet18", 11_260_354),
         ("wide_resnet28_10", 36_479_194),
+        ("wide_resnet34_10", 46_160_474),
         ("resnet10_nobn", 4_900_362),
         ("single_layer_cnn", 41_082),
         ("vit", 21_342_346),
@@ -82,21 +90,25 @@ def test_stages_begin_at_full_resolution_and_halve(arch, size):
     assert sizes == [size >> stage for stage in range(stages) for _ in range(each)]
 
 
-def test_preact_projection_takes_the_raw_input():
+@pytest.mark.parametrize("arch", ["preact_resnet18", "preact_resnet18_gradalign"])
+def test_preact_projection_takes_the_raw_input(arch):
     """With its second convolution at zero, a block is its shortcut."""
-    block, x = block_of("preact_resnet18", shrinks=True)
+    block, x = block_of(arch, shrinks=True)
     nn.init.zeros_(block.conv2.weight)
     assert torch.equal(block(x), block.shortcut(x))
 
 
-@pytest.mark.parametrize("arch", ["senet18", "wide_resnet28_10"])
+ACTIVATED = ["preact_resnet18_seat", "senet18", "wide_resnet28_10", "wide_resnet34_10"]
+
+
+@pytest.mark.parametrize("arch", ACTIVATED)
 def test_projection_takes_the_activated_input(arch):
     block, x = block_of(arch, shrinks=True)
     nn.init.zeros_(block.conv2.weight)
     assert torch.equal(block(x), block.projection(F.relu(block.bn1(x))))
 
 
-@pytest.mark.parametrize("arch", ["preact_resnet18", "senet18", "wide_resnet28_10"])
+@pytest.mark.parametrize("arch", ["preact_resnet18", *ACTIVATED])
 def test_preactivation_block_that_keeps_the_shape_passes_its_raw_input_on(arch):
     block, x = block_of(arch, shrinks=False)
     nn.init.zeros_(block.conv2.weight)
@@ -116,14 +128,18 @@ def test_resnet18_shortcut_is_convolution_and_batchnorm_where_the_shape_changes(
     assert projections == [["Conv2d", "BatchNorm2d"]] * 3
 
 
-@pytest.mark.parametrize("arch", ["preact_resnet18", "wide_resnet28_10"])
+@pytest.mark.parametrize(
+    "arch",
+    ["preact_resnet18", "preact_resnet18_seat", "wide_resnet28_10", "wide_resnet34_10"],
+)
 def test_preactivation_ends_in_batchnorm_and_relu_before_the_pooling(arch):
     end = ["Block", "BatchNorm2d", "ReLU", "AdaptiveAvgPool2d", "Flatten", "Linear"]
     assert kinds(cifar(arch, width=1).body)[-6:] == end
 
 
-def test_senet_pools_its_last_block_as_it_is():
-    assert kinds(cifar("senet18").body)[-4:] == ["Block", "AdaptiveAvgPool2d", "Flatten", "Linear"]
+@pytest.mark.parametrize("arch", ["senet18", "preact_resnet18_gradalign"])
+def test_some_pool_their_last_block_as_it_is(arch):
+    assert kinds(cifar(arch).body)[-4:] == ["Block", "AdaptiveAvgPool2d", "Flatten", "Linear"]
 
 
 def test_senet_scales_before_the_shortcut_is_added():
@@ -177,7 +193,13 @@ def test_wide_resnet_dropout_follows_the_seed_and_is_off_in_eval_mode():
 
 
 @pytest.mark.parametrize(
-    ("arch", "fan"), [("wide_resnet28_10", "out_channels"), ("resnet10_nobn", "in_channels")]
+    ("arch", "fan"),
+    [
+        ("wide_resnet28_10", "out_channels"),
+        ("wide_resnet34_10", "out_channels"),
+        ("preact_resnet18_gradalign", "out_channels"),
+        ("resnet10_nobn", "in_channels"),
+    ],
 )
 def test_convolutions_begin_as_kaiming_normal(arch, fan):
     layers = cifar(arch).modules()
@@ -342,3 +364,21 @@ def test_same_seed_gives_the_same_weights():
         torch.manual_seed(3)
         nets.append(cifar("small_cnn"))
     assert all(torch.equal(a, b) for a, b in zip(*(n.parameters() for n in nets), strict=True))
+
+
+@pytest.mark.parametrize("arch", ["preact_resnet18_gradalign", "single_layer_cnn"])
+def test_networks_of_gradalign_take_images_as_they_are(arch):
+    net, x = cifar(arch).eval(), torch.rand(2, 3, 32, 32)
+    assert torch.equal(net(x), net.body(x.contiguous(memory_format=net.layout)))
+
+
+@pytest.mark.parametrize("size", [8, 28, 32, 64])
+def test_vgg_halves_any_size_down_to_one_pixel_or_more(size):
+    net = cifar("vgg11", width=2, size=size)
+    assert net(torch.rand(2, 3, size, size)).shape == (2, 10)
+    assert sum(isinstance(layer, nn.MaxPool2d) for layer in net.body) == 5
+
+
+def test_resnet34_has_stages_of_3_4_6_and_3_blocks():
+    outputs = [block.conv2.out_channels for block in blocks("resnet34")]
+    assert outputs == [2] * 3 + [4] * 4 + [8] * 6 + [16] * 3

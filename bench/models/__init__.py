@@ -72,6 +72,8 @@ def build(
 ) -> Net:
     """Make a network with fresh weights from torch's default generator.
 
+    Images are normalised unless its file says ``NORMALISED = False``.
+
     Args:
         name: a file of bench/models/.
         shape: (C, H, W) of the images.
@@ -82,6 +84,8 @@ def build(
     """
     module = importlib.import_module(f"bench.models.{name}")
     body = module.build(shape=shape, classes=classes, width=width)
+    if not getattr(module, "NORMALISED", True):
+        mean, std = [0.0] * shape[0], [1.0] * shape[0]
     return Net(body, mean=mean, std=std, precision=precision)
 
 

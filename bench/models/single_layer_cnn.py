@@ -4,12 +4,13 @@ Source: Andriushchenko and Flammarion, NeurIPS 2020, arXiv:2007.02617, code
 tml-epfl/understanding-fast-adv-training at 95c4d86 (its `cnn`, with the paper's 4 filters): a 3x3
 convolution of stride 1, ReLU, and a linear layer on all positions, without pooling, so its size
 follows the image's. Weights begin as Kaiming normal, over the fan-out of the convolution and the
-fan-in of the linear layer, biases at zero.
+fan-in of the linear layer, biases at zero. Images in [0, 1] go in as they are.
 """
 
 from torch import nn
 
 WIDTH = 4  # filters
+NORMALISED = False
 
 
 def build(*, shape: tuple[int, int, int], classes: int, width: int) -> nn.Module:
