@@ -192,8 +192,8 @@ def _missing(tree: ast.Module) -> Iterator[tuple[int, str]]:
                 yield node.lineno, f"there is no module {module!r} to import"
             elif ours and path and name != "*" and not _file((*module.split("."), name)):
                 found = _parsed(path.read_text(encoding="utf-8"))
-                if name not in {*found.definitions, *found.imports}:
-                    offered = sorted(n for n in found.definitions if n[:1].isalpha())
+                if name not in (known := {*found.definitions, *found.imports}):
+                    offered = sorted(n for n in known if n[:1].isalpha() and resolve(path, (n,)))
                     yield node.lineno, catalogue.unknown(f"name of {module}", name, offered)
 
 
@@ -217,8 +217,8 @@ def _undefined(tree: ast.Module, top: symtable.SymbolTable) -> Iterator[tuple[in
 
 def _where(name: str) -> str:
     """Say where a method may import a name from."""
-    for module in ("bench.ops", "bench.method"):
+    for module in ("bench.method", "bench.ops"):
         path = _file(tuple(module.split(".")))
-        if path and name in _parsed(path.read_text(encoding="utf-8")).definitions:
+        if path and resolve(path, (name,)):
             return f"; write: from {module} import {name}"
     return ""
