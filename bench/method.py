@@ -85,6 +85,7 @@ class Method(ABC):
     eps: float = 8 / 255  # radius of the threat on the [0, 1] scale; set by the run
     graph: ClassVar[bool] = True  # step may be captured as one CUDA graph
     twice: ClassVar[bool] = False  # step differentiates through an input gradient of net
+    moves: ClassVar[bool] = False  # step leaves weights moved that descend did not move
     presets: ClassVar[dict[str, dict[str, Any]]] = {}  # published settings, by data set
 
     @property

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from made_up_methods import SOUND
 
 from bench import engine, trainer
 from bench.engine import choose, lacking
@@ -152,7 +153,8 @@ def test_every_method_trains_compiled_to_the_same_weights(tiny, which):
 
 def brief(tiny, which):
     """A protocol in which a method's step is replayed five times, short batches between."""
-    return dataclasses.replace(tiny.brief, epochs=4 * load(which)().replays)
+    method = load(which)() if isinstance(which, str) else which
+    return dataclasses.replace(tiny.brief, epochs=4 * method.replays)
 
 
 @pytest.fixture
@@ -176,6 +178,14 @@ def test_every_method_trains_captured_to_the_same_weights(tiny, which, gpu, monk
     replays = count_replays(monkeypatch)
     same(tiny, which, "captured", device=gpu, protocol=brief(tiny, which))
     assert len(replays) == 4 * 2 - trainer.WARM_UP
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("sound", SOUND)
+def test_every_word_of_the_contract_can_be_captured(tiny, sound, gpu, monkeypatch):
+    monkeypatch.setattr(trainer, "lacking", lambda device: "compiling needs gcc")
+    method = sound(eps=tiny.eps)
+    same(tiny, method, "captured", device=gpu, protocol=brief(tiny, method))
 
 
 @pytest.mark.gpu
@@ -252,6 +262,15 @@ class Replayed:
 
 @pytest.mark.parametrize("which", [n for n in names() if load(n).graph])
 def test_a_step_on_fixed_inputs_is_the_step(tiny, which, monkeypatch):
+    check_fixed_inputs(tiny, which, monkeypatch)
+
+
+@pytest.mark.parametrize("sound", SOUND)
+def test_every_word_of_the_contract_works_on_fixed_inputs(tiny, sound, monkeypatch):
+    check_fixed_inputs(tiny, sound(eps=tiny.eps), monkeypatch)
+
+
+def check_fixed_inputs(tiny, which, monkeypatch):
     """All of capturing but the recording itself: copies, counters on the device, short batches."""
     long = brief(tiny, which)
     plain = tiny.trainer(which, protocol=long)
@@ -264,6 +283,7 @@ def test_a_step_on_fixed_inputs_is_the_step(tiny, which, monkeypatch):
     others = captured.fit().curves
     assert Replayed.steps == 4 * 2 - trainer.WARM_UP  # two full batches an epoch
     assert torch.equal(tiny.weights(plain.net), tiny.weights(captured.net))
+    assert all(torch.equal(plain.state[k], v) for k, v in captured.state.items())
     assert curves == others
     assert captured.update == captured.updates
 

@@ -5,6 +5,7 @@ import itertools
 
 import pytest
 import torch
+from made_up_methods import SOUND
 from safetensors.torch import load_file
 
 from bench import checkpoint, meter
@@ -164,6 +165,15 @@ def test_updates_are_torchs_sgd(tiny):
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 4, 5])
 def test_a_run_killed_in_any_batch_ends_bit_for_bit_the_same(tiny, name, tmp_path, batch):
+    check_resumes(tiny, name, tmp_path, batch)
+
+
+@pytest.mark.parametrize("sound", SOUND)
+def test_whatever_a_method_keeps_survives_a_kill(tiny, sound, tmp_path):
+    check_resumes(tiny, sound(eps=tiny.eps), tmp_path, 4)
+
+
+def check_resumes(tiny, name, tmp_path, batch):
     whole = tiny.trainer(name)
     curves = whole.fit().curves
     at = min(batch * whole.method.replays, whole.updates - 1)
@@ -188,6 +198,7 @@ def test_a_run_killed_in_any_batch_ends_bit_for_bit_the_same(tiny, name, tmp_pat
     assert all(
         torch.equal(whole.net.state_dict()[k], v) for k, v in second.net.state_dict().items()
     )
+    assert all(torch.equal(whole.state[k], v) for k, v in second.state.items())
     assert outcome.curves == curves
     assert (outcome.resumed, outcome.updates) == (1, whole.updates)
     began = [segment.update for segment in outcome.segments]
