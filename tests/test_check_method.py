@@ -144,7 +144,7 @@ def test_a_file_that_no_suite_could_use_is_told_in_one_line(said, which, message
             "1 law:\n- cost is counted:\n",
             ["declared (1, 1) forward, backward; counted (2.0, 2.0)", "Write in cost how many"],
         ),
-        ("raises", "11 laws:\n", ["methods/raises.py, line 35: AttributeError: 'Tensor' object"]),
+        ("raises", "12 laws:\n", ["methods/raises.py, line 35: AttributeError: 'Tensor' object"]),
         ("numpy", "1 law:\n- imports torch and the contract alone:\n", ["it imports numpy"]),
         (
             "cite",
