@@ -13,6 +13,7 @@ from bench.batches import Batches
 from bench.method import Cost, Method
 from bench.runs.catalogue import ROOT
 from bench.runs.protocol import PROTOCOLS, Protocol
+from bench.selection import Chosen, Selection
 from bench.signals import Stopped
 from bench.steplog import Diverged
 from bench.view import Augment
@@ -212,18 +213,21 @@ def selected(tiny, folder, scores):
     best = folder / "best.safetensors"
     weights = []
 
-    def select(net):
+    def score(net):
         weights.append(tiny.weights(net).clone())
         return scores[len(trainer.outcome.curves)]
 
-    trainer = tiny.trainer("fgsm", protocol=long, select=select, best=best, folder=folder / "state")
+    trainer = tiny.trainer(
+        "fgsm", protocol=long, selection=Selection(score, best), folder=folder / "state"
+    )
     return trainer, best, weights
 
 
 def test_the_first_best_epoch_on_held_out_images_is_kept(tiny, tmp_path):
     trainer, best, weights = selected(tiny, tmp_path, [20.0, 35.0, 35.0, 10.0])
     outcome = trainer.fit()
-    assert outcome.best == 1
+    best_epoch = Chosen(score=35.0, epoch=1, update=6, network="raw")
+    assert trainer.selection.best == best_epoch
     assert [epoch.validation for epoch in outcome.curves] == [20.0, 35.0, 35.0, 10.0]
     other = tiny.net(seed=9)
     other.load_state_dict(load_file(best))
@@ -233,7 +237,8 @@ def test_the_first_best_epoch_on_held_out_images_is_kept(tiny, tmp_path):
 
 def test_an_epoch_of_no_accuracy_at_all_can_be_the_best(tiny, tmp_path):
     trainer, best, _ = selected(tiny, tmp_path, [0.0, 0.0])
-    assert trainer.fit().best == 0
+    trainer.fit()
+    assert trainer.selection.best.epoch == 0
     assert best.is_file()
 
 
@@ -252,7 +257,8 @@ def test_the_best_epoch_survives_a_kill(tiny, tmp_path):
         trainer.fit()
     again, _, _ = selected(tiny, tmp_path, [20.0, 35.0, 10.0, 30.0])
     again.resume()
-    assert again.fit().best == 1
+    again.fit()
+    assert again.selection.best.epoch == 1
     other = tiny.net(seed=9)
     other.load_state_dict(load_file(best))
     assert torch.equal(tiny.weights(other), weights[1])
