@@ -28,7 +28,8 @@ TRAIN, AUTOATTACK, COST, SWEEP = "train", "autoattack", "cost", "eps_sweep"
 Status = Literal["done", "failed", "diverged", "oom", "refused", "skipped"]
 Engine = Literal["eager", "compiled", "captured"]  # how steps are run: bench/engine.py
 Mode = Literal["exact", "fast"]  # of AutoAttack; fast: attacked in bf16, judged in fp32
-Weights = Literal["last", "best", "average", "best_on_test"]  # by what a run calls them
+Weights = Literal["last", "best", "average"]  # that may be attacked
+Kept = Weights | Literal["best_on_test"]  # all that a run may leave
 Network = Literal["raw", "average"]  # as trained, or averaged over the updates
 
 
@@ -235,7 +236,7 @@ class Training:
     answers: Positive | None = None  # classes that it names on clean images; older ones lack it
     segments: list[Segment] = field(default_factory=list)  # in order; none in older records
     # SHA-256 of the files of weights, by name, "full" and in "half" precision; none in older ones
-    weights: dict[Weights, dict[str, str]] = field(default_factory=dict)
+    weights: dict[Kept, dict[str, str]] = field(default_factory=dict)
 
     def contradictions(self) -> Iterator[str]:
         """Yield a message for every pair of numbers that cannot both be true."""

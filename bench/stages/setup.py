@@ -3,7 +3,7 @@
 import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.runs.record import TRAIN, Data, Record, Training, Weights
+from bench.runs.record import TRAIN, Data, Kept, Record, Training, Weights
 from bench.stages.faults import MethodError
 from bench.stages.job import Job, Refused, Skipped
 
@@ -14,16 +14,15 @@ if TYPE_CHECKING:
     from bench.method import Method
     from bench.models import Net
 
-WEIGHTS: dict[Weights, str] = {  # files
+WEIGHTS: dict[Kept, str] = {  # files
     "last": "model.safetensors",
     "best": "best.safetensors",
     "average": "average.safetensors",
     "best_on_test": "best_on_test.safetensors",
 }
-LACKING = {  # why a protocol leaves no such file
+LACKING = {  # why a protocol leaves no such weights
     "best": "holds no validation images out, so no epoch was chosen",
     "average": "averages no weights",
-    "best_on_test": "chooses no weights on test images",
 }
 
 

@@ -11,7 +11,7 @@ from bench import checkpoint
 from bench.runs import catalogue
 from bench.runs.fingerprints import checkpoint_fingerprint
 from bench.runs.protocol import Rule
-from bench.runs.record import TRAIN, Averaged, Best, Data, Engine, Score, Training, Weights
+from bench.runs.record import TRAIN, Averaged, Best, Data, Engine, Kept, Score, Training
 from bench.signals import held
 from bench.stages import setup
 from bench.stages.faults import MethodError
@@ -122,12 +122,12 @@ def _best(job: Job, trainer: "Trainer", x: "torch.Tensor", y: "torch.Tensor") ->
     )
 
 
-def chosen_weights(rule: Rule) -> Weights:
+def chosen_weights(rule: Rule) -> Kept:
     """Name the weights that a rule chooses; a choice on test images has a name of its own."""
     return "best_on_test" if rule == "best_on_test" else "best"
 
 
-def _weights(job: Job) -> dict[Weights, dict[str, str]]:
+def _weights(job: Job) -> dict[Kept, dict[str, str]]:
     """Compute the digests of the files of weights that the run has left."""
     paths = {name: job.folder / file for name, file in setup.WEIGHTS.items()}
     return {name: checkpoint.digests(path) for name, path in paths.items() if path.is_file()}
