@@ -10,6 +10,7 @@ from bench.ops import (
     ce,
     grad,
     in_norm,
+    labels,
     learn,
     learner,
     move,
@@ -76,13 +77,13 @@ class Remembers(Sound):
         )
 
     def step(self, net, batch, state, descend):
-        x, loss = batch.x, ce(net, batch.y)
-        start = project(state.d[batch.rows] + state.u[batch.y], x, self.eps)
+        x, y, loss = batch.x, labels(batch.y), ce(net, batch.y)
+        start = project(state.d[batch.rows] + state.u[y], x, self.eps)
         g = grad(loss, at=x + start)
         d = project(start + 0.5 * self.eps * g.sign(), x, self.eps)
         descend(loss, at=x + d, g=g)
         state.d[batch.rows] = d
-        state.u.index_add_(0, batch.y, 0.1 * d)
+        state.u.index_add_(0, y, 0.1 * d)
 
 
 class Learns(Sound):

@@ -136,6 +136,12 @@ def histories():
     return [tensor for tensor in everything if tensor.grad_fn is not None]
 
 
+def check_smoothed(tiny, method):
+    smoothing = {"smoothing": 0.4, "smoothing_form": "noisy"}
+    protocol = dataclasses.replace(tiny.brief, **smoothing)
+    check_fit(tiny, tiny.trainer(method, protocol=protocol))
+
+
 def check_mode(tiny, method):
     trainer = tiny.trainer(method)
     trainer.advance(1)
@@ -165,6 +171,12 @@ def test_learns_without_batchnorm(tiny, name):
 def test_without_a_canvas_it_trains_or_refuses_in_init(tiny, name):
     """Resized crops (ImageNet-100) have none: raise ValueError in init if run.canvas is None."""
     check_without_canvas(tiny, name)
+
+
+def test_learns_from_smoothed_labels(tiny, name):
+    """A protocol may give batch.y as (B, classes): read classes by labels(y) of bench.ops."""
+    if not load(name).smooths:
+        check_smoothed(tiny, name)
 
 
 def test_cost_is_counted(tiny, name):
@@ -278,6 +290,10 @@ def test_settings_are_readable_without_torch(name):
     read = catalogue.default_settings(name)
     assert read == fields, f"read off the file: {read}; the class has {fields}"
     assert catalogue.presets(name) == load(name).presets
+    for word in ("smooths", "averages"):
+        assert catalogue.declares(name, word) == getattr(load(name), word), (
+            f"write {word}: ClassVar[bool] = True"
+        )
 
 
 # The same laws on methods with one fault each.
@@ -387,6 +403,14 @@ class ForgetsAdam(Learns):
         state["w.mean"] = torch.zeros_like(state.w)
 
 
+class GathersLabels(Sound):
+    def step(self, net, batch, state, descend):
+        def loss(z):
+            return -net(z).log_softmax(1).gather(1, batch.y[:, None]).mean()
+
+        descend(loss, at=batch.x)
+
+
 class Freezes(Sound):
     def step(self, net, batch, state, descend):
         super().step(net, batch, state, descend)
@@ -422,6 +446,7 @@ class DescendsTwice(Sound):
 LAWS = (
     check_learns,
     check_without_canvas,
+    check_smoothed,
     check_cost,
     check_capturable,
     check_state_stays,
@@ -460,6 +485,7 @@ def test_a_method_may_refuse_to_train_without_a_canvas(tiny):
         (check_state_stays, KeepsGraph),
         (check_without_canvas, NeedsCanvas),
         (check_without_canvas, GoesBack),
+        (check_smoothed, GathersLabels),
         (check_device, StaysOnTheHost),
         (check_device, DrawsOnTheHost),
         (check_same_bits, DrawsByPython),
