@@ -21,6 +21,7 @@ def take(trainer: "Trainer", epoch: int, batch: int) -> Checkpoint:
     tensors |= {f"optimizer.{k}": v for k, v in trainer.optimizer.tensors.items()}
     if trainer.average is not None:
         tensors |= {f"average.{k}": v for k, v in trainer.average.tensors.items()}
+    tensors |= {f"traces.{k}": v for k, v in trainer.traces.tensors.items()}
     tensors["random.cpu"] = torch.get_rng_state()
     if trainer.device.type == "cuda":
         tensors["random.cuda"] = torch.cuda.get_rng_state(trainer.device)
@@ -52,6 +53,7 @@ def restore(trainer: "Trainer", found: Checkpoint) -> None:
     if trainer.average is not None:
         for name, tensor in _below("average.", tensors).items():
             trainer.average.tensors[name].copy_(tensor)
+    trainer.traces.tensors = _below("traces.", tensors)
     torch.set_rng_state(tensors["random.cpu"])
     if trainer.device.type == "cuda":
         torch.cuda.set_rng_state(tensors["random.cuda"], trainer.device)

@@ -28,6 +28,7 @@ from bench.runs.record import Engine, Epoch, Network, Segment
 from bench.selection import Selection
 from bench.signals import Asked, Stopped
 from bench.steplog import Diverged, StepLog
+from bench.traces import Traces
 
 Probe = Callable[[nn.Module, int], dict[str, float]]  # (net, epoch) -> percent by name
 
@@ -58,6 +59,7 @@ class Trainer:
         protocol: epochs, rates and what the optimiser is.
         engine: how steps are run; ``bench.engine.choose`` says what is possible.
         probe: called after every epoch, on a clock of its own.
+        traces: collects the numbers of all updates, and what else is asked for on the way.
         selection: the rule that chooses the best weights; None: the last ones alone are kept.
         folder: where checkpoints go; None for none.
         interval: least seconds between checkpoints; 0 for one after every batch.
@@ -75,6 +77,7 @@ class Trainer:
         *,
         engine: Engine = "eager",
         probe: Probe | None = None,
+        traces: Traces | None = None,
         selection: Selection | None = None,
         folder: Path | None = None,
         interval: float = 30.0,
@@ -84,7 +87,7 @@ class Trainer:
     ) -> None:
         self.net, self.method, self.batches, self.protocol = net, method, batches, protocol
         self.probe, self.folder, self.interval = probe, folder, interval
-        self.selection = selection
+        self.selection, self.traces = selection, traces or Traces()
         self.identity, self.say = identity, say
         self.device = batches.y.device
         self.epochs = math.ceil(protocol.epochs / method.replays)
@@ -156,6 +159,8 @@ class Trainer:
             ValueError: the method departs from what it declares.
         """
         self.net.train()
+        if self.update == 0:
+            self._trace(-1)
         kept = began = time.monotonic()
         pause = self.interval
         done_before = self.update
@@ -170,6 +175,9 @@ class Trainer:
                     if self.selection and self.selection.is_due(before, self.update, self.updates):
                         with self.clocks["train"].paused():
                             self._choose(epoch)
+                    if self.traces.is_due(before, self.update, self.updates):
+                        with self.clocks["train"].paused():
+                            self._trace(before)
                     now = time.monotonic()
                     if self.folder and (asked() or now - kept > pause):
                         self._keep(epoch, i + 1, asked)
@@ -284,7 +292,8 @@ class Trainer:
 
     def _close_epoch(self, epoch: int) -> None:
         """Read the epoch's log, the only wait for the device, and evaluate."""
-        means = self.log.close(epoch, self.epochs)
+        means, columns = self.log.close(epoch, self.epochs)
+        self.traces.add(columns)
         with self._beside_training():
             probe = {} if self.probe is None else self.probe(self.net, epoch)
         by_epoch = self.selection is not None and self.selection.every is None
@@ -307,6 +316,11 @@ class Trainer:
         assert self.selection is not None, "no rule to choose by"
         with self._beside_training():
             return self.selection.choose(self.net, self.average, epoch=epoch, update=self.update)
+
+    def _trace(self, before: int) -> None:
+        """Have weights kept and diagnostics read that fell due since an update."""
+        with self._beside_training():
+            self.traces.take(self.net, before, self.update, self.updates)
 
     @contextmanager
     def _beside_training(self) -> Iterator[None]:

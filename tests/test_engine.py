@@ -13,6 +13,7 @@ from bench.method import Method
 from bench.models import allow
 from bench.ops import ce, grad, learning, weight_grads
 from bench.optimizer import optimizer
+from bench.traces import Traces, Watch
 from methods import load, names
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -189,6 +190,16 @@ def test_every_word_of_the_contract_can_be_captured(tiny, sound, gpu, monkeypatc
 
 
 @pytest.mark.gpu
+def test_diagnostics_change_no_bit_of_a_captured_run(tiny, gpu):
+    given = {"device": gpu, "protocol": brief(tiny, "sora")}
+    plain, curves = ended(tiny, "sora", "captured", **given)
+    watch = Watch(4, lambda net, update: {"sum": torch.rand(9, device=gpu).sum().item()})
+    watched, others = ended(tiny, "sora", "captured", traces=Traces([watch]), **given)
+    assert torch.equal(plain, watched)
+    assert curves == others
+
+
+@pytest.mark.gpu
 @needs_compiler
 @pytest.mark.parametrize("kind", ["compiled", "captured"])
 @pytest.mark.parametrize("which", ["sora", "trades", "free_at"])
@@ -273,11 +284,15 @@ def test_every_word_of_the_contract_works_on_fixed_inputs(tiny, sound, monkeypat
 def check_fixed_inputs(tiny, which, monkeypatch):
     """All of capturing but the recording itself: copies, counters on the device, short batches."""
     long = brief(tiny, which)
-    plain = tiny.trainer(which, protocol=long)
+
+    def traces():
+        return Traces([Watch(4, lambda net, update: {"sum": torch.rand(1).item()})])
+
+    plain = tiny.trainer(which, protocol=long, traces=traces())
     curves = plain.fit().curves
     monkeypatch.setattr(trainer, "Captured", Replayed)
     monkeypatch.setattr(trainer, "lacking", lambda device: "compiling needs gcc")
-    captured = tiny.trainer(which, protocol=long, engine="captured")
+    captured = tiny.trainer(which, protocol=long, engine="captured", traces=traces())
     monkeypatch.setattr(Replayed, "owner", captured, raising=False)
     monkeypatch.setattr(Replayed, "steps", 0)
     others = captured.fit().curves
@@ -285,6 +300,9 @@ def check_fixed_inputs(tiny, which, monkeypatch):
     assert torch.equal(tiny.weights(plain.net), tiny.weights(captured.net))
     assert all(torch.equal(plain.state[k], v) for k, v in captured.state.items())
     assert curves == others
+    assert plain.traces.tensors.keys() == captured.traces.tensors.keys()
+    for name, rows in plain.traces.tensors.items():
+        assert torch.equal(rows.nan_to_num(9), captured.traces.tensors[name].nan_to_num(9))
     assert captured.update == captured.updates
 
 

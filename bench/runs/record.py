@@ -25,6 +25,8 @@ from bench.runs.typed import Amount, Count, Percent, Positive, Real, Share, buil
 
 SCHEMA = 1
 TRAIN, AUTOATTACK, COST, SWEEP = "train", "autoattack", "cost", "eps_sweep"
+TRACES = "curves.safetensors"  # numbers of every update: bench/traces.py
+WATCHED, UPDATES = "watch.{}", "watch.{}.update"  # in it: what a diagnostic found, and when
 Status = Literal["done", "failed", "diverged", "oom", "refused", "skipped"]
 Engine = Literal["eager", "compiled", "captured"]  # how steps are run: bench/engine.py
 Mode = Literal["exact", "fast"]  # of AutoAttack; fast: attacked in bf16, judged in fp32
@@ -237,6 +239,10 @@ class Training:
     segments: list[Segment] = field(default_factory=list)  # in order; none in older records
     # SHA-256 of the files of weights, by name, "full" and in "half" precision; none in older ones
     weights: dict[Kept, dict[str, str]] = field(default_factory=dict)
+
+    traces: str | None = None  # SHA-256 of curves.safetensors; older records lack it
+    # SHA-256 of the weights kept on the way, by update, "full" and in "half" precision
+    kept: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def contradictions(self) -> Iterator[str]:
         """Yield a message for every pair of numbers that cannot both be true."""

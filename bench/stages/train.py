@@ -11,7 +11,9 @@ from bench import checkpoint
 from bench.runs import catalogue
 from bench.runs.fingerprints import checkpoint_fingerprint
 from bench.runs.protocol import Rule
-from bench.runs.record import TRAIN, Averaged, Best, Data, Engine, Kept, Score, Training
+from bench.runs.record import TRACES, TRAIN, Averaged, Best, Data, Engine, Kept, Score, Training
+from bench.runs.run import check_kept
+from bench.runs.stage import numbers
 from bench.signals import held
 from bench.stages import setup
 from bench.stages.faults import MethodError
@@ -42,6 +44,7 @@ class Start(NamedTuple):
 
 def prepare(job: Job) -> Start:
     """Load the data set, make network and method, and resume from the newest checkpoint."""
+    check_kept(job.config, numbers(job.options.keep_at))
     loaded, data = setup.data(job)
     trainer = make_trainer(job, loaded)
     trainer.resume()
@@ -51,6 +54,7 @@ def prepare(job: Job) -> Start:
 def work(job: Job, start: Start) -> tuple[Data, Training]:
     """Train the network, write its weights and evaluate it."""
     from bench.models import parameters
+    from bench.traces import kept_weights
     from evaluation.clean import answers
     from evaluation.overfitting import judge
 
@@ -59,6 +63,7 @@ def work(job: Job, start: Start) -> tuple[Data, Training]:
         outcome = trainer.fit(asked)
     net = setup.exact(trainer.net)
     checkpoint.keep_weights(job.folder / setup.WEIGHTS["last"], net)
+    traces = trainer.traces.write(job.folder / TRACES)
     x, y = setup.test_images(job, loaded, job.options.test_images)
     best, on_test = _best(job, trainer, x, y), trainer.protocol.select == "best_on_test"
     training = Training(
@@ -89,6 +94,11 @@ def work(job: Job, start: Start) -> tuple[Data, Training]:
         engine=trainer.engine,
         segments=outcome.segments,
         weights=_weights(job),
+        traces=traces,
+        kept={
+            str(update): checkpoint.digests(kept_weights(job.folder, update))
+            for update in trainer.traces.keep_at
+        },
     )
     checkpoint.clear(job.folder / "state")
     return data, training
@@ -150,6 +160,7 @@ def make_trainer(
     from bench.data import split, subset
     from bench.engine import choose
     from bench.runs.protocol import Protocol
+    from bench.traces import Traces
     from bench.trainer import Trainer
 
     images, known = loaded.images, loaded.info
@@ -180,6 +191,7 @@ def make_trainer(
             protocol,
             engine=chosen,
             probe=_probe(job, loaded),
+            traces=Traces(keep_at=numbers(job.options.keep_at), folder=job.folder),
             selection=_selection(job, loaded, protocol, rows, held_out),
             folder=job.folder / "state",
             interval=job.options.checkpoint_seconds,
@@ -198,7 +210,7 @@ def _identity(job: Job, loaded: "Loaded") -> str:
     config = job.config
     code = checkpoint_fingerprint(TRAIN, config.method, config.dataset, config.architecture)
     probe = str(job.options.probe_images)  # the curves are of these
-    return " ".join((config.run_id, code, loaded.checksum, probe))
+    return " ".join((config.run_id, code, loaded.checksum, probe, job.options.keep_at or ""))
 
 
 def _probe(job: Job, loaded: "Loaded") -> "Probe":

@@ -34,7 +34,8 @@ PROVENANCE = ("device", "torch", "cuda", "python", "threads", "engine", "library
 # fields that are no results, provenance and what the stage cost, or that older records lack
 NOT_COMPARED = {*PROVENANCE, "method_source", "train_seconds", "data_seconds", "probe_seconds",
                 "attack_seconds", "peak_bytes", "state_bytes", "resumed",
-                "answers", "segments", "weights", "digest", "warnings"}  # fmt: skip
+                "answers", "segments", "weights", "digest", "warnings", "traces",
+                "kept"}  # fmt: skip
 
 
 class StageComparison(NamedTuple):
