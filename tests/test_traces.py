@@ -15,7 +15,7 @@ from bench import data, meter
 from bench.runs.catalogue import ROOT
 from bench.runs.record import TRACES, ConfigError, Record
 from bench.runs.run import expand
-from bench.runs.stage import TrainOptions, as_flags, stage
+from bench.runs.stage import TrainOptions, as_flags, as_stored, stage
 from bench.stages import running
 from bench.traces import Traces, Watch, kept_weights
 from report.traces import read
@@ -171,6 +171,7 @@ def test_weights_after_the_last_update_are_refused_when_the_runs_are_planned():
 
 def test_an_option_left_out_is_no_flag_and_more_weights_than_asked_for_will_do():
     assert "--keep-at" not in as_flags(TrainOptions())
+    assert "keep_at" not in as_stored(TrainOptions())
     asked = stage("train").options_for(made_up.digits_suite(keep_at=[3, 7]))
     assert as_flags(asked)["--keep-at"] == "3,7"
     training = dataclasses.replace(made_up.training(), kept={"3": {}, "5": {}, "7": {}})
@@ -199,6 +200,7 @@ def test_a_run_writes_its_traces_and_names_their_sum(tmp_path):
     running.main("train", [*words, "--keep-at", "0,2"])
     training = Record.read(tmp_path / "train.json").training
     assert list(training.kept) == ["0", "2"]
+    assert Record.read(tmp_path / "train.json").options["keep_at"] == "0,2"
     found = read(tmp_path, training)
     assert found.columns.keys() == {"loss", "pert_align", "reach", "g_norm", "state.c"}
     assert {len(column) for column in found.columns.values()} == {training.updates}

@@ -194,6 +194,16 @@ def as_flags(options: Options) -> dict[str, str]:
     return {_flag(name): str(value) for name, value in values.items() if value is not None}
 
 
+def as_stored(options: Options) -> dict[str, Any]:
+    """Return options as a record holds them; lists, which came later, only where they are set."""
+    fields = {field.name: field for field in dataclasses.fields(options)}
+    return {
+        name: value
+        for name, value in dataclasses.asdict(options).items()
+        if value is not None or not fields[name].metadata["several"]
+    }
+
+
 class Flag(typing.NamedTuple):
     """A flag of a stage's program, in the terms of argparse."""
 
