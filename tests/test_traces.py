@@ -14,9 +14,10 @@ from safetensors.torch import load_file
 from bench import data, meter
 from bench.runs.catalogue import ROOT
 from bench.runs.record import TRACES, ConfigError, Record
-from bench.runs.run import expand
+from bench.runs.run import expand, parse_run
 from bench.runs.stage import TrainOptions, as_flags, as_stored, stage
-from bench.stages import running
+from bench.stages import running, setup, train
+from bench.stages.job import Job
 from bench.traces import Traces, Watch, kept_weights
 from report.traces import read
 
@@ -205,6 +206,11 @@ def test_a_run_writes_its_traces_and_names_their_sum(tmp_path):
     assert found.columns.keys() == {"loss", "pert_align", "reach", "g_norm", "state.c"}
     assert {len(column) for column in found.columns.values()} == {training.updates}
     assert found.watched == {}
+    run = parse_run(json.dumps(config))
+    job = Job(stage("train"), run, TrainOptions(), tmp_path, tmp_path, torch.device("cpu"), print)
+    loaded, _ = setup.data(job)
+    asked = [job._replace(options=TrainOptions(keep_at=updates)) for updates in (None, "0,2")]
+    assert len({train._identity(one, loaded) for one in asked}) == 2, "goes on without the first"
 
 
 # Reading
