@@ -18,7 +18,7 @@ class Batch(NamedTuple):
     """What a step sees of the data."""
 
     x: Tensor  # (B, C, H, W) augmented images, float32 in [0, 1]
-    y: Tensor  # (B,) labels, int64
+    y: Tensor  # (B,) labels, int64; (B, classes) probabilities where the protocol smooths them
     rows: Tensor  # (B,) positions in the training set
     view: View  # what took x from its canvas: view(canvas) and view.inverse(patch, canvas)
     t: Tensor  # () share of the training done, in [0, 1)
@@ -38,6 +38,8 @@ class Run(NamedTuple):
     batch: tuple[int, ...]  # (B, C, H, W) of a full batch
     canvas: tuple[int, ...] | None  # (N, C, S, S): the padded training set; None without one
     epochs: int  # passes over the data
+    images: int  # N, in the training set; a batch's ``rows`` are below it, with and without canvas
+    classes: int  # a label is below it
 
 
 class State(dict[str, Tensor]):
@@ -86,6 +88,11 @@ class Method(ABC):
     norms: ClassVar[tuple[Norm, ...]] = ("Linf",)  # those that step knows
     graph: ClassVar[bool] = True  # step may be captured as one CUDA graph
     twice: ClassVar[bool] = False  # step differentiates through an input gradient of net
+    moves: ClassVar[bool] = False  # step leaves weights moved that descend did not move
+    smooths: ClassVar[bool] = False  # step smooths labels, so that no protocol may
+    # state.tau (), written in step before descend or in its loss, is the share of the past that the
+    # average of the weights keeps at each update, in place of the protocol's
+    averages: ClassVar[bool] = False
     presets: ClassVar[dict[str, dict[str, Any]]] = {}  # published settings, by data set
 
     @property

@@ -1,13 +1,13 @@
 """The words attacks are written in."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.method import Loss
+from bench.method import Loss, State
 from bench.threat import Threat
 from bench.threat import box as box
 from bench.threat import project as project
@@ -25,6 +25,67 @@ def weight_grads(net: nn.Module, loss: Loss, at: Tensor) -> list[Tensor]:
     """Return d loss(at) / d each of net.parameters(), without graph; they keep none themselves."""
     with learning(net):
         return [*torch.autograd.grad(loss(at.detach()), [*net.parameters()])]
+
+
+def in_norm(net: nn.Module, directions: Sequence[Tensor]) -> list[Tensor]:
+    """Give each direction, one for each of net.parameters(), the norm of its weights.
+
+    Those of fewer than two dimensions (biases, BatchNorm) become 0, as in AWP and LAP.
+    """
+    return [
+        v * (w.detach().norm() / (v.norm() + 1e-20)) if w.dim() > 1 else torch.zeros_like(v)
+        for w, v in zip(net.parameters(), directions, strict=True)
+    ]
+
+
+def move(net: nn.Module, by: Sequence[Tensor], *, sign: int = 1) -> None:
+    """Add to the weights, in place, one tensor for each of net.parameters()."""
+    with torch.no_grad():
+        torch._foreach_add_([*net.parameters()], [*by], alpha=sign)
+
+
+@contextmanager
+def moved(net: nn.Module, by: Sequence[Tensor]) -> Iterator[None]:
+    """Have the weights moved inside the block; at its end the same move is taken back.
+
+    An update inside stays: its gradient and its weight decay are those of the moved weights.
+    """
+    move(net, by)
+    try:
+        yield
+    finally:
+        move(net, by, sign=-1)
+
+
+def learner(**weights: Tensor) -> State:
+    """Make the state of a small learner beside the network: its weights, and Adam's of each."""
+    state = State(weights)
+    for name, w in weights.items():
+        state[f"{name}.mean"] = torch.zeros_like(w)
+        state[f"{name}.square"] = torch.zeros_like(w)
+        state[f"{name}.count"] = torch.zeros(1, device=w.device)  # a 0-dim one would be a curve
+    return state
+
+
+def learn(
+    loss: Callable[[State], Tensor], state: State, names: Iterable[str], *, lr: float | Tensor
+) -> None:
+    """Take one step of Adam (betas 0.9 and 0.999) down a loss of some weights of a learner.
+
+    Args:
+        loss: of these weights, given as ``own.a`` and ``own["a"]``; () mean over B.
+        names: of the weights, as ``learner`` made them in the state.
+        lr: learning rate; () on the device where it varies.
+    """
+    own = State({name: state[name].detach().requires_grad_() for name in names})
+    gradients = torch.autograd.grad(loss(own), [*own.values()])
+    for name, g in zip(own, gradients, strict=True):
+        mean, square, k = (state[f"{name}.{part}"] for part in ("mean", "square", "count"))
+        k += 1
+        mean.lerp_(g, 1 - 0.9)
+        square.mul_(0.999).addcmul_(g, g, value=1 - 0.999)
+        root = (square / (1 - 0.999**k)).sqrt() + 1e-8
+        state[name].sub_(lr * mean / (1 - 0.9**k) / root)
 
 
 def ce(net: nn.Module, y: Tensor) -> Loss:
@@ -52,6 +113,47 @@ def pgd(
         g = grad(loss, at=x + d)
         d = threat.project(d + step * threat.steepest(g), x)
     return d, first
+
+
+def labels(y: Tensor) -> Tensor:
+    """Return labels (B,), of labels as they are or of probabilities (B, classes)."""
+    return y if y.dim() == 1 else y.argmax(1)
+
+
+def onehot(y: Tensor, classes: int) -> Tensor:
+    """Return probabilities (B, classes), of labels (B,) or of probabilities as they are."""
+    if y.dim() > 1:
+        return y
+    return (y[:, None] == torch.arange(classes, device=y.device)).float()  # one_hot reads y back
+
+
+def smooth(y: Tensor, s: float | Tensor, classes: int) -> Tensor:
+    """Spread a share s of each target evenly over all classes, as torch does; (B, classes).
+
+    The targets y, here and below, are labels (B,) or probabilities (B, classes).
+    """
+    return (1 - s) * onehot(y, classes) + s / classes
+
+
+def soft(y: Tensor, a: float | Tensor, classes: int) -> Tensor:
+    """Put a on the label and (1 - a) / (classes - 1) on each other class; (B, classes)."""
+    p = onehot(y, classes)
+    return a * p + (1 - a) / (classes - 1) * (1 - p)
+
+
+def noisy(y: Tensor, s: float | Tensor, classes: int) -> Tensor:
+    """Put 1 - s on the label, and s on the others in random parts, new at each call; (B, classes).
+
+    The parts are draws of U(0, 1], an image, divided by their sum.
+    """
+    p = onehot(y, classes)
+    parts = (1 - p) * (1 - torch.rand_like(p))  # no draw is 0, and neither is a sum
+    return (1 - s) * p + s * parts / parts.sum(1, keepdim=True)
+
+
+def ramp(t: Tensor, share: float) -> Tensor:
+    """Return what rises from 0 to 1 in a first share of the training and stays; t as in Batch."""
+    return (t / share).clamp(max=1) if share else torch.ones_like(t)
 
 
 def per_image(values: Tensor) -> Tensor:

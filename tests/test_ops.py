@@ -5,8 +5,34 @@ from typing import get_args
 import pytest
 import torch
 
-from bench.ops import box, ce, cosine, eval_mode, grad, kl, per_image, pgd, project, uniform
+from bench.method import State
+from bench.ops import (
+    box,
+    ce,
+    cosine,
+    eval_mode,
+    grad,
+    in_norm,
+    kl,
+    labels,
+    learn,
+    learner,
+    move,
+    moved,
+    noisy,
+    onehot,
+    per_image,
+    pgd,
+    project,
+    ramp,
+    smooth,
+    soft,
+    uniform,
+)
 from bench.threat import Norm, Threat
+
+Y, K = torch.arange(10), 10  # a label of each of ten classes
+OTHERS = ~torch.eye(K, dtype=torch.bool)
 
 
 def test_uniform_fills_its_range():
@@ -57,6 +83,58 @@ def test_cosine_is_per_image_and_zero_for_a_zero_gradient():
     assert cosine(a, b).item() == pytest.approx((1 + 0 + 0.5**0.5) / 3)
 
 
+@pytest.mark.parametrize("target", [smooth(Y, 0, K), soft(Y, 1, K), noisy(Y, 0, K)])
+def test_a_target_without_smoothing_is_the_label_alone(target):
+    assert torch.equal(target, torch.eye(K))
+    assert torch.equal(target, onehot(Y, K))
+
+
+def test_smooth_is_torchs_label_smoothing():
+    logits = torch.randn(10, K)
+    ours = torch.nn.functional.cross_entropy(logits, smooth(Y, 0.4, K))
+    theirs = torch.nn.functional.cross_entropy(logits, Y, label_smoothing=0.4)
+    assert ours.item() == pytest.approx(theirs.item())
+
+
+def test_smooth_and_soft_differ_on_the_label_and_can_be_applied_in_turn():
+    assert smooth(Y, 0.4, K).diag().tolist() == pytest.approx([0.64] * K)
+    assert soft(Y, 0.6, K).diag().tolist() == pytest.approx([0.6] * K)
+    assert soft(Y, 0.6, K)[OTHERS].tolist() == pytest.approx([0.4 / 9] * 90)
+    assert smooth(soft(Y, 0.6, K), 0.4, K).diag().tolist() == pytest.approx([0.4] * K)
+
+
+def test_noisy_draws_its_parts_anew():
+    one, two = noisy(Y, 0.6, K), noisy(Y, 0.6, K)
+    assert one.diag().tolist() == pytest.approx([0.4] * K)
+    assert not torch.equal(one, two)
+    assert one[OTHERS].min() > 0
+    assert one[OTHERS].std() > 0.01
+    assert one.sum(1).tolist() == pytest.approx([1.0] * K)
+    # of two classes one is left, which takes all whatever is drawn
+    assert noisy(torch.tensor([0, 1]), 0.3, 2).flatten().tolist() == pytest.approx(
+        [0.7, 0.3, 0.3, 0.7]
+    )
+
+
+@pytest.mark.parametrize("form", [smooth, lambda y, s, k: soft(y, 1 - s, k), noisy])
+def test_labels_are_read_off_any_target(form):
+    assert labels(Y) is Y
+    assert torch.equal(labels(form(Y, 0.4, K)), Y)
+    assert form(Y, 0.4, K).sum(1).tolist() == pytest.approx([1.0] * K)
+
+
+def test_targets_are_made_where_nothing_can_be_read_back():
+    y = torch.zeros(8, dtype=torch.int64, device="meta")
+    assert noisy(smooth(y, 0.4, K), 0.4, K).shape == soft(y, 0.6, K).shape == (8, K)
+
+
+@pytest.mark.parametrize(
+    ("t", "share", "height"), [(0.0, 0.5, 0.0), (0.25, 0.5, 0.5), (0.75, 0.5, 1.0), (0.0, 0.0, 1.0)]
+)
+def test_ramp_rises_in_its_share_and_stays(t, share, height):
+    assert ramp(torch.tensor(t), share).item() == height
+
+
 def test_per_image_sums_all_but_the_batch():
     assert per_image(torch.ones(2, 3, 4, 5)).tolist() == [60.0, 60.0]
 
@@ -73,3 +151,63 @@ def test_eval_mode_returns_to_the_mode_it_found(tiny, training):
     with pytest.raises(KeyError):
         fail()
     assert all(module.training is training for module in net.modules())
+
+
+def test_in_norm_gives_directions_the_norms_of_their_weights(tiny):
+    net = tiny.net()
+    weights = [*net.parameters()]
+    found = in_norm(net, [torch.randn_like(w) for w in weights])
+    for w, v in zip(weights, found, strict=True):
+        assert v.norm().item() == pytest.approx(w.norm().item() if w.dim() > 1 else 0.0)
+    assert not any(v.any() for v in in_norm(net, [torch.zeros_like(w) for w in weights]))
+
+
+def test_a_move_is_taken_back_and_what_happens_meanwhile_stays(tiny):
+    net = tiny.net()
+    before = tiny.weights(net)
+    by = [torch.full_like(w, 0.5) for w in net.parameters()]
+    with moved(net, by):
+        assert torch.equal(tiny.weights(net), before + 0.5)
+        move(net, [torch.full_like(w, 0.25) for w in by])
+    assert torch.allclose(tiny.weights(net), before + 0.25, atol=1e-6)
+    with pytest.raises(KeyError), moved(net, by):
+        raise KeyError
+    assert torch.allclose(tiny.weights(net), before + 0.25, atol=1e-6)
+
+
+def test_a_learner_steps_as_torchs_adam():
+    torch.manual_seed(3)
+    x, y = torch.randn(32, 5), torch.randint(0, 3, (32,))
+    layer = torch.nn.Linear(5, 3)
+    state = State(other=torch.zeros(2), **learner(w=layer.weight.detach().t().clone()))
+    state |= learner(b=layer.bias.detach().clone())
+    adam = torch.optim.Adam(layer.parameters(), lr=0.05)
+
+    def loss(own):
+        return torch.nn.functional.cross_entropy(x @ own.w + own["b"], y)
+
+    first = loss(state).item()
+    for _ in range(20):
+        learn(loss, state, ("w", "b"), lr=0.05)
+        adam.zero_grad()
+        torch.nn.functional.cross_entropy(layer(x), y).backward()
+        adam.step()
+    assert loss(state).item() < first - 0.3
+    assert torch.allclose(state.w, layer.weight.t(), atol=1e-5)
+    assert torch.allclose(state.b, layer.bias, atol=1e-5)
+    assert state["w.count"].tolist() == [20]
+
+
+def test_a_network_can_be_a_learner():
+    """Its weights are named as in the module, which is called with those in hand."""
+    module = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
+    state = learner(**{k: w.detach().clone() for k, w in module.named_parameters()})
+    names, x = [*dict(module.named_parameters())], torch.rand(4, 1, 5, 5)
+    before = state["0.weight"].clone()
+
+    def loss(own):
+        return torch.func.functional_call(module, own, (x,)).square().mean()
+
+    learn(loss, state, names, lr=0.1)
+    assert not torch.equal(state["0.weight"], before)
+    assert all(w.grad is None for w in module.parameters())

@@ -50,6 +50,8 @@ def expand(suite: Suite) -> list[Config]:
     ]
     for run in runs:
         _check_last_batch(run)
+        _check_smoothing(run)
+        check_kept(run, suite.keep_at)
     return runs
 
 
@@ -76,6 +78,7 @@ def parse_run(text: str) -> Config:
     if protocol.nesterov:
         raise ConfigError("protocol.nesterov is true, and no optimiser here has it; leave it out")
     _check_last_batch(config)
+    _check_smoothing(config)
     try:
         settings = check_settings(config.method, config.settings)
     except ValueError as error:
@@ -187,13 +190,37 @@ def _check_name(protocol: Protocol) -> None:
             )
 
 
+def check_kept(config: Config, updates: Iterable[int]) -> None:
+    """Raise ConfigError if weights are to be kept after an update that a run does not reach."""
+    last = config.protocol["epochs"] * -(-_images(config) // config.protocol["batch"])
+    if beyond := [str(update) for update in updates if update > last]:
+        raise ConfigError(
+            f"keep_at asks for the weights after update {', '.join(beyond)}, and protocol "
+            f"{config.protocol['name']} ends on {config.dataset} after {last}; leave those out"
+        )
+
+
+def _images(config: Config) -> int:
+    """Count the images that a run is trained on."""
+    allowed = catalogue.training_images(config.dataset) - config.protocol.get("validation", 0)
+    return min(allowed, config.train_images or allowed)
+
+
 def _check_last_batch(config: Config) -> None:
     """Raise ConfigError if the last batch has one image, which BatchNorm cannot take."""
-    batch, held_out = config.protocol["batch"], config.protocol.get("validation", 0)
-    images = catalogue.training_images(config.dataset) - held_out
-    images = min(images, config.train_images or images)
+    batch, images = config.protocol["batch"], _images(config)
     if batch > 1 and images % batch == 1:
         raise ConfigError(
             f"{images} training images of {config.dataset} in batches of {batch} leave one image "
             "for the last batch, which BatchNorm cannot take; choose another train_images"
+        )
+
+
+def _check_smoothing(config: Config) -> None:
+    """Raise ConfigError if protocol and method would both smooth labels."""
+    smoothing = config.protocol.get("smoothing")
+    if smoothing and catalogue.declares(config.method, "smooths"):
+        raise ConfigError(
+            f"{config.method} smooths labels itself, and protocol {config.protocol['name']} "
+            f"spreads {smoothing} of them, too; choose a protocol without smoothing"
         )

@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    NonNegativeInt,
     PositiveInt,
     ValidationError,
     field_validator,
@@ -117,6 +118,13 @@ class Suite(BaseModel):
         description="First test images for clean, FGSM and PGD-10; null: all."
     )
     probe_images: PositiveInt = Field(description="First test images attacked after every epoch.")
+    keep_at: Annotated[
+        list[NonNegativeInt], BeforeValidator(_one_or_more), AfterValidator(distinct)
+    ] = Field(
+        default_factory=list,
+        description="Updates after which weights are kept, in weights-UPDATE.safetensors; 0: the "
+        "initial ones. Where a batch is several updates (Free-AT), at its end.",
+    )
     attack_images: PositiveInt | None = Field(
         description="First test images for AutoAttack; null: all."
     )
