@@ -84,6 +84,7 @@ class Method(ABC):
     graph: ClassVar[bool] = True  # step may be captured as one CUDA graph
     twice: ClassVar[bool] = False  # step differentiates through an input gradient of net
     presets: ClassVar[dict[str, dict[str, Any]]] = {}  # published settings, by data set
+    added: ClassVar[tuple[str, ...]] = ()  # settings that came later: ids leave out their defaults
 
     @property
     @abstractmethod

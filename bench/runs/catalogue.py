@@ -47,6 +47,26 @@ def default_settings(method: str) -> dict[str, Any]:
     return defaults
 
 
+def added_settings(method: str) -> dict[str, Any]:
+    """Read the defaults of those of a method's hyperparameters that its file says came later.
+
+    Configurations leave these out at their default, so that earlier runs keep their ids. A method
+    whose file is gone has none.
+
+    Raises:
+        ValueError: the file is no method's, or names what is no hyperparameter of it.
+    """
+    if method not in names("methods"):
+        return {}
+    defaults, added = default_settings(method), ()
+    for field in _fields(method):
+        if field.target.id == "added":
+            added = _literal(field, method)
+    if strange := [name for name in added if name not in defaults]:
+        raise ValueError(f"methods/{method}.py: added names {strange}, no hyperparameters of it")
+    return {name: defaults[name] for name in added}
+
+
 def annotation(method: str, setting: str) -> str:
     """Read the annotation of a method's hyperparameter, as source text."""
     return next(
