@@ -202,8 +202,7 @@ class Plan:
     def write(self) -> None:
         """Write results/plan.json, from which the page knows the runs that are still to come."""
         runs = [
-            {"folder": folder, "config": config.as_dict()}
-            for folder, config in self.listed.items()
+            {"folder": folder, "config": config.as_dict()} for folder, config in self.listed.items()
         ]
         write_json(self.results / "plan.json", {"suite": self.suite.suite, "runs": runs})
 

@@ -10,7 +10,7 @@ import difflib
 import functools
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +58,19 @@ def added_settings(method: str) -> dict[str, Any]:
     """
     if method not in names("methods"):
         return {}
-    defaults, added = default_settings(method), ()
+    defaults = default_settings(method)
+    added: tuple[str, ...] = ()
     for field in _fields(method):
         if field.target.id == "added":
             added = _literal(field, method)
     if strange := [name for name in added if name not in defaults]:
         raise ValueError(f"methods/{method}.py: added names {strange}, no hyperparameters of it")
     return {name: defaults[name] for name in added}
+
+
+def full_settings(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a configuration with those that it leaves out, added later."""
+    return added_settings(method) | {**settings}
 
 
 def annotation(method: str, setting: str) -> str:

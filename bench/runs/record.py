@@ -73,6 +73,13 @@ class Config:
             return None
         return dataclasses.replace(self, start=None, **vars(self.start))
 
+    def with_seed(self, seed: int) -> Self:
+        """Return the same run with another seed; that of its source stays as far from it."""
+        start = self.start and dataclasses.replace(
+            self.start, seed=self.start.seed - self.seed + seed
+        )
+        return dataclasses.replace(self, seed=seed, start=start)
+
     @functools.cached_property
     def run_id(self) -> str:
         """The first 12 hex digits of the SHA-256 of the configuration's sorted JSON."""

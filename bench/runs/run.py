@@ -125,7 +125,7 @@ def _config(
         protocol=protocol.as_dict(),
         precision=suite.precision,
         train_images=suite.train_images,
-        start=start and _start(start, dataset, seed),
+        start=_start(start, dataset, seed) if start else None,
     )
 
 

@@ -1,6 +1,5 @@
 """Estimate what a suite costs: GPU hours from counted operations, and the pace of a machine."""
 
-import dataclasses
 import functools
 import math
 import statistics
@@ -73,7 +72,7 @@ def hours_of_runs(runs: Iterable[Config], images: int | None) -> list[dict[str, 
     known: dict[str, dict[str, float]] = {}
     hours = []
     for run in runs:
-        configuration = dataclasses.replace(run, seed=0).run_id
+        configuration = run.with_seed(0).run_id
         if configuration not in known:
             known[configuration] = stage_hours(run, images)
         hours.append(known[configuration])
