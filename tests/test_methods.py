@@ -260,6 +260,7 @@ def test_settings_are_readable_without_torch(name):
     read = catalogue.default_settings(name)
     assert read == fields, f"read off the file: {read}; the class has {fields}"
     assert catalogue.presets(name) == load(name).presets
+    assert {*catalogue.added_settings(name)} == {*load(name).added}
 
 
 # The same laws on methods with one fault each.

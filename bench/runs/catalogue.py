@@ -58,11 +58,7 @@ def added_settings(method: str) -> dict[str, Any]:
     """
     if method not in names("methods"):
         return {}
-    defaults = default_settings(method)
-    added: tuple[str, ...] = ()
-    for field in _fields(method):
-        if field.target.id == "added":
-            added = _literal(field, method)
+    defaults, added = default_settings(method), _declared("added", method, ())
     if strange := [name for name in added if name not in defaults]:
         raise ValueError(f"methods/{method}.py: added names {strange}, no hyperparameters of it")
     return {name: defaults[name] for name in added}
@@ -124,10 +120,8 @@ def argument(path: str, name: str, keyword: str) -> Any:
 
 def presets(method: str) -> dict[str, dict[str, Any]]:
     """Read the settings that a method's paper uses on some data sets, by data set."""
-    for field in _fields(method):
-        if field.target.id == "presets":
-            return _literal(field, method)
-    return {}
+    given: dict[str, dict[str, Any]] = _declared("presets", method, {})
+    return given
 
 
 def published_width(architecture: str) -> int:
@@ -192,6 +186,21 @@ def _assigned(path: str, name: str) -> ast.expr:
 
 def _fields(method: str) -> list[Any]:
     return [field for field in _class(method).body if isinstance(field, ast.AnnAssign)]
+
+
+def _declared(word: str, method: str, default: Any) -> Any:
+    """Read what a method's class assigns to a word of the contract, with its type or without."""
+    for statement in _class(method).body:
+        targets = getattr(statement, "targets", [getattr(statement, "target", None)])
+        if any(isinstance(target, ast.Name) and target.id == word for target in targets):
+            try:
+                return ast.literal_eval(statement.value)  # type: ignore[attr-defined]
+            except (ValueError, TypeError):
+                where = f"methods/{method}.py, line {statement.lineno}"
+                raise ValueError(
+                    f"{where}: {word} must be written out, because the grid reads it without torch"
+                ) from None
+    return default
 
 
 def _class(method: str) -> ast.ClassDef:
