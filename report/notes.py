@@ -101,7 +101,7 @@ def _start(runs: Sequence[RunRecords]) -> Iterable[Note]:
     epochs = {training.source.epochs for training in trained if training and training.source}
     took = " or ".join(map(str, sorted(epochs or {found[0].protocol["epochs"]})))
     ids = ", ".join(dict.fromkeys(source.run_id for source in found))
-    yield Note("start", f"starts from {found[0].method}, {took} epochs more (run {ids})")
+    yield Note("start", f"starts from {found[0].method}, {took} epochs (run {ids})")
 
 
 def _declared_cost(runs: Iterable[RunRecords]) -> Iterable[Note]:

@@ -24,7 +24,7 @@ from bench.runs.files import between_marks, write_bytes
 from bench.runs.record import AUTOATTACK, TRAIN, ConfigError
 from report import benchmark, figures, sources
 from report.benchmark import NOTHING, Reported
-from report.collect import NOT_RUN, Collection, RunRecords, collect
+from report.collect import NOT_RUN, Collection, RunRecords, collect, listed
 from report.columns import SHORT
 from report.environment import templates
 from report.groups import Group, frame, groups
@@ -76,9 +76,10 @@ def render(results: Path, *, columns: Sequence[str] = ()) -> Ending:
 
 def ending(runs: list[RunRecords], logs: Path) -> Ending:
     """Sum up the stages of this machine's runs."""
-    said = Ending("runs here")
+    said, attacked = Ending("runs here"), {run.folder for run in listed(runs)}
     for run in [run for run in runs if not run.published]:
-        for stage in run.records.keys() | run.broken.keys() | {TRAIN, AUTOATTACK}:
+        wanted = {TRAIN, AUTOATTACK} if run.folder in attacked else {TRAIN}
+        for stage in run.records.keys() | run.broken.keys() | wanted:
             name, log = title(run.config, stage), logs / run.folder / f"{stage}.log"
             record, fault = run.records.get(stage), run.broken.get(stage)
             if record is None or fault:

@@ -27,6 +27,7 @@ from bench.stages.job import Job
 from bench.tools import campaign, estimate, reproduce
 from bench.tools.plan import summary
 from report.page import command, details, view
+from report.render import ending
 from workflows.plan import Plan
 
 FROM_STANDARD = {"fgsm": {"method": "standard", "protocol": "smoke"}}
@@ -409,8 +410,9 @@ def test_a_row_says_what_it_starts_from(results):
     root, cfg = results
     rows = rows_of(root)
     assert rows.keys() == {"fgsm", "fgsm (start=standard smoke)"}
+    assert not ending(collected(root), root).left
     (note,) = (note for note in rows["fgsm (start=standard smoke)"].notes if note.id == "start")
-    assert note.text == f"starts from standard, 2 epochs more (run {cfg.source.run_id})"
+    assert note.text == f"starts from standard, 2 epochs (run {cfg.source.run_id})"
     assert all(note.id != "start" for note in rows["fgsm"].notes)
 
 
