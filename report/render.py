@@ -161,7 +161,7 @@ def _filled(
     faults: Sequence[str],
 ) -> str:
     """Fill in the page's template with the data of ``view`` and ``details``."""
-    done = sum(run.has("autoattack") for run in runs)
+    counted = [run.has("autoattack") for run in listed(runs)]
     script = "".join(map(_source, ("leaderboard.js", "overview.js", "latex.js", "pictures.js")))
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     project = sources.project() | {"commit": git.commit() or "unknown", "rendered": now}
@@ -170,8 +170,8 @@ def _filled(
         papers=[report for report in paper_reports(runs) if report.compared],
         others=others,
         faults=faults,
-        done=done,
-        total=len(runs),
+        done=sum(counted),
+        total=len(counted),
         project=project,
         view=_script_safe(shown | {"project": project}),
         details=_script_safe(known),

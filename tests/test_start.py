@@ -104,6 +104,13 @@ def test_a_mistake_in_a_suites_start_is_told(change, message):
     assert message in str(caught.value)
 
 
+def test_a_source_whose_last_batch_has_one_image_is_refused():
+    given = {"methods": ["fgsm"], "train_images": 193, "protocol": "sora-15"}
+    assert expand(digits_suite(**given))
+    with pytest.raises(ConfigError, match="193 training images of digits in batches of 64 leave"):
+        expand(digits_suite(**given, start_for=FROM_STANDARD))
+
+
 def test_a_methods_protocol_comes_before_its_networks_and_its_data_sets():
     others = {"sora": "smoke", "small_cnn": "mnist-10", "digits": "sora-15"}
     runs = expand(digits_suite(methods=["fgsm", "sora"], protocol_for=others))
@@ -233,6 +240,14 @@ def test_the_first_step_has_the_sources_weights_and_statistics(tree, prepared):
     assert found.keys() == wanted.keys()
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
     assert any("running_mean" in name for name in wanted)
+
+
+def test_a_checkpoint_is_of_these_weights_alone_and_the_source_is_locked(tree, prepared):
+    one = job(tree, prepared)
+    digest = setup.source_weights(one, RUN.source).digest
+    assert digest in train.prepare(one).trainer.identity
+    task = running.Task(one.stage, RUN, one.options, one.folder)
+    assert task.reads == [tree / RUN.source.folder / "train.json"]
 
 
 def test_the_record_names_the_source_and_what_it_cost(tree, prepared):
