@@ -22,6 +22,7 @@ from bench.runs.record import ConfigError, Record, Source
 from bench.runs.run import expand, parse_run, sources
 from bench.runs.stage import stage
 from bench.runs.suite import parse_suite, read_yaml
+from bench.signals import Stopped
 from bench.stages import running, setup, train
 from bench.stages.job import Job
 from bench.tools import campaign, estimate, reproduce
@@ -248,6 +249,16 @@ def test_a_checkpoint_is_of_these_weights_alone_and_the_source_is_locked(tree, p
     assert digest in train.prepare(one).trainer.identity
     task = running.Task(one.stage, RUN, one.options, one.folder)
     assert task.reads == [tree / RUN.source.folder / "train.json"]
+
+
+def test_a_started_run_goes_on_from_its_checkpoint(tree, prepared):
+    whole = do(RUN, tree / RUN.folder, prepared).training
+    (tree / RUN.folder / "train.json").unlink()
+    with pytest.raises(Stopped):
+        train.prepare(job(tree, prepared)).trainer.fit(lambda: "SIGTERM")
+    after = do(RUN, tree / RUN.folder, prepared).training
+    assert (whole.resumed, after.resumed) == (0, 1)
+    assert (after.curves, after.weights) == (whole.curves, whole.weights)
 
 
 def test_the_record_names_the_source_and_what_it_cost(tree, prepared):
