@@ -179,7 +179,7 @@ def make_trainer(
         raise MethodError from error
 
 
-def _identity(job: Job, loaded: "Loaded", begin: setup.Kept | None) -> str:
+def _identity(job: Job, loaded: "Loaded", begin: setup.Kept | None = None) -> str:
     """Name the configuration, code and data of a checkpoint, which goes on only with the same."""
     config = job.config
     code = checkpoint_fingerprint(TRAIN, config.method, config.dataset, config.architecture)
