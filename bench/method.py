@@ -94,6 +94,7 @@ class Method(ABC):
     # average of the weights keeps at each update, in place of the protocol's
     averages: ClassVar[bool] = False
     presets: ClassVar[dict[str, dict[str, Any]]] = {}  # published settings, by data set
+    added: ClassVar[tuple[str, ...]] = ()  # settings that came later: ids leave out their defaults
 
     @property
     def threat(self) -> Threat:

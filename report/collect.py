@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from bench.runs.record import Config, Record, Status, radius
+from bench.runs.record import COST, TRAIN, Config, Evaluation, Record, Status, Training, radius
 from bench.runs.stage import stages
 from bench.runs.typed import parse
 
@@ -36,6 +36,14 @@ class RunRecords:
     planned: bool = False  # by the suite that Snakemake last ran
     records: dict[str, Record] = field(default_factory=dict)  # by stage
     broken: dict[str, str] = field(default_factory=dict)  # by stage: why its file is unreadable
+
+    @property
+    def sources(self) -> set[str]:
+        """Ids of other runs whose weights its stages read."""
+        bodies = (record.body for record in self.records.values())
+        read = {body.source.run for body in bodies
+                if isinstance(body, Training | Evaluation) and body.source}  # fmt: skip
+        return read | ({self.config.source.run_id} if self.config.source else set())
 
     def has(self, stage: str) -> bool:
         """Tell whether a stage is done."""
@@ -107,6 +115,17 @@ def collect(*, published: Path, runs: Path | None = None, plan: Path | None = No
             config.folder, RunRecords(config.folder, config, published=False)
         ).planned = True
     return Collection(sorted(found.values(), key=lambda run: run.folder), faults)
+
+
+def listed(runs: Iterable[RunRecords]) -> list[RunRecords]:
+    """Leave out runs that no suite lists: those trained for others to read, and never attacked."""
+    runs = list(runs)
+    read = {source for run in runs for source in run.sources}
+    return [
+        run for run in runs
+        if run.planned or run.config.run_id not in read
+        or {*run.records, *run.broken} - {TRAIN, COST}
+    ]  # fmt: skip
 
 
 def by_table(runs: Iterable[RunRecords]) -> list[list[RunRecords]]:

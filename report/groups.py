@@ -9,7 +9,7 @@ import pandas as pd
 from bench.runs.protocol import Protocol
 from bench.runs.record import Origin
 from report import sources
-from report.collect import RunRecords, by_table, is_planned
+from report.collect import RunRecords, by_table, is_planned, listed
 from report.columns import COLUMNS, Column, measured
 from report.notes import CurrentCode
 from report.rows import Row, rows, short_hash
@@ -104,7 +104,7 @@ def groups(runs: Iterable[RunRecords], *, current: CurrentCode | None = None) ->
     Args:
         current: to mark stale records; None marks none.
     """
-    runs = list(runs)
+    runs = listed(runs)
     columns = (*COLUMNS, *measured(r for run in runs for r in run.records.values()))
     return [_group(members, current, columns) for members in by_table(runs)]
 

@@ -15,7 +15,7 @@ from report.collect import RunRecords
 NoteId = (
     Literal[
         "declared cost", "one seed", "fast mode", "published", "unofficial data", "image count",
-        "other weights", "stale code", "stale method code", "no method code",
+        "other weights", "stale code", "stale method code", "no method code", "start",
     ]
     | DoubtId
 )  # fmt: skip
@@ -60,7 +60,7 @@ def notes(
         unofficial: the data differ from the published copy.
         current: to mark stale records; None marks none.
     """
-    found = [*_declared_cost(runs)]
+    found = [*_start(runs), *_declared_cost(runs)]
     if attacked == 1:
         found.append(ONE_SEED)
     attacks = [run.records[AUTOATTACK].attack for run in runs if run.has(AUTOATTACK)]
@@ -92,6 +92,18 @@ def image_count(images: Iterable[int]) -> Note:
     """Note that AutoAttack met another number of images in this row than in others of its group."""
     numbers = " or ".join(map(str, images))
     return Note("image count", f"AutoAttack on {numbers} images, other rows on others")
+
+
+def _start(runs: Sequence[RunRecords]) -> Iterable[Note]:
+    """Note whose weights the runs began with, and how many epochs these had taken."""
+    found = [source for run in runs if (source := run.config.source)]
+    if not found:
+        return
+    trained = (run.records[TRAIN].training for run in runs if run.has(TRAIN))
+    epochs = {training.source.epochs for training in trained if training and training.source}
+    took = " or ".join(map(str, sorted(epochs or {found[0].protocol["epochs"]})))
+    ids = ", ".join(dict.fromkeys(source.run_id for source in found))
+    yield Note("start", f"starts from {found[0].method}, {took} epochs (run {ids})")
 
 
 def _declared_cost(runs: Iterable[RunRecords]) -> Iterable[Note]:

@@ -18,12 +18,13 @@ from bench.runs.record import (
     SWEEP,
     TRAIN,
     Best,
+    Config,
     Epoch,
     Expense,
     Record,
     Training,
-)  # fmt: skip
-from bench.runs.stage import stages
+)
+from bench.runs.stage import as_flags, stages
 from report import figures, latex, sources
 from report.collect import RunRecords
 from report.columns import SHORT
@@ -132,11 +133,13 @@ def details(runs: Sequence[RunRecords], logs: Path) -> dict[str, Any]:
     configs, origins, codes = Shared(), Shared(), Shared()
     points = max(LEAST, min(MOST, CURVE_POINTS // max(len(runs), 1)))
     tails = _tails(runs, logs)
-    expenses = {_unseeded(run): run.records[COST].expense for run in runs if run.has(COST)}
+    expenses = {_unseeded(run.config): run.records[COST].expense for run in runs if run.has(COST)}
+    by_folder = {run.folder: run for run in runs}
     found = {}
     for run in runs:
         config = run.config.as_dict()
         seed = config.pop("seed")
+        config["settings"] = sources.settings(run.config)
         entry: dict[str, Any] = {
             "folder": run.folder,
             "config": configs.place(config),
@@ -149,12 +152,20 @@ def details(runs: Sequence[RunRecords], logs: Path) -> dict[str, Any]:
             "command": command(run),
         }
         if run.has(TRAIN) and (training := run.records[TRAIN].training):
-            entry["training"] = _training(training)
+            entry["training"] = _training(training, run.config)
             entry["source"] = codes.place(training.method_source)
             entry["curves"] = curves(training.curves, points, training.verdict.onset_epoch)
-            expense = expenses.get(_unseeded(run))  # measured for one seed
-            if expense:
-                entry["passes"] = passes(run.records[TRAIN], expense)
+            # a run that starts from another has cost what that has, too
+            chain = [config for config in (run.config.source, run.config) if config]
+            of_chain = [
+                passes(by_folder[config.folder].records[TRAIN], expense)
+                for config in chain
+                if (expense := expenses.get(_unseeded(config)))  # measured for one seed
+                and config.folder in by_folder and by_folder[config.folder].has(TRAIN)
+            ]  # fmt: skip
+            if len(of_chain) == len(chain):
+                entry["passes"] = {way: _rounded(sum(one[way] or 0.0 for one in of_chain))
+                                   for way in of_chain[0]}  # fmt: skip
         if sweep := _sweep(run):
             entry["sweep"] = sweep
         if run.folder in tails:
@@ -175,6 +186,15 @@ def command(run: RunRecords) -> str:
     """Write the shell commands that repeat the finished stages of a run, one a line."""
     config = json.dumps(run.config.as_dict(), separators=(",", ":"))
     lines = [f"python -m bench data {shlex.quote(run.config.dataset)}"]
+    if source := run.config.source:
+        record = run.records[TRAIN] if run.has(TRAIN) else None
+        options = {"--config": json.dumps(source.as_dict(), separators=(",", ":")),
+                   "--out": f"again/{source.run_id}"}  # fmt: skip
+        if record:
+            options |= _machine(record) | as_flags(stages()[TRAIN].options_of(record))
+        lines.append(
+            f"python -m bench train {shlex.join(w for pair in options.items() for w in pair)}"
+        )
     # training always, because the other stages read what it wrote
     for stage in (s for s in stages().values() if s.name == TRAIN or run.has(s.name)):
         options = {"--config": config, "--out": "again"}
@@ -249,8 +269,8 @@ def _same_data(one: Group, other: Group) -> bool:
     return one.facts.dataset == other.facts.dataset
 
 
-def _unseeded(run: RunRecords) -> str:
-    return json.dumps(run.config.as_dict() | {"seed": None}, sort_keys=True)
+def _unseeded(config: Config) -> str:
+    return config.with_seed(0).run_id
 
 
 def _row(row: Row, columns: Sequence[str], reasons: Shared) -> dict[str, Any]:
@@ -270,6 +290,7 @@ def _row(row: Row, columns: Sequence[str], reasons: Shared) -> dict[str, Any]:
         "collapsed": row.collapsed,
         "cells": [_cell(row.cells[key], reasons) for key in columns],
         "runs": [run_key(run) for run in row.runs],
+        "source": source.run_id if (source := row.runs[0].config.source) else None,
     }
 
 
@@ -313,7 +334,7 @@ def _numbers(record: Record | None) -> dict[str, Any]:
     return {}
 
 
-def _training(training: Training) -> dict[str, Any]:
+def _training(training: Training, config: Config) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "clean": training.clean.accuracy, "fgsm": training.fgsm.accuracy,
         "pgd10": training.pgd10.accuracy, "images": training.clean.n, "epochs": training.epochs,
@@ -324,6 +345,10 @@ def _training(training: Training) -> dict[str, Any]:
     }  # fmt: skip
     if training.verdict.onset_epoch is not None:
         entry["onset"] = training.verdict.onset_epoch + 1
+    if training.source and config.start:
+        source = asdict(training.source)
+        entry["source"] = source | {"method": config.start.method,
+                                    "train_seconds": _rounded(source["train_seconds"])}  # fmt: skip
     if training.best:
         entry["best"] = _chosen(training.best)
     if training.best_on_test:

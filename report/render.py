@@ -24,7 +24,7 @@ from bench.runs.files import between_marks, write_bytes
 from bench.runs.record import AUTOATTACK, TRAIN, ConfigError
 from report import benchmark, figures, sources
 from report.benchmark import NOTHING, Reported
-from report.collect import NOT_RUN, Collection, RunRecords, collect
+from report.collect import NOT_RUN, Collection, RunRecords, collect, listed
 from report.columns import SHORT
 from report.environment import templates
 from report.groups import Group, frame, groups
@@ -76,9 +76,10 @@ def render(results: Path, *, columns: Sequence[str] = ()) -> Ending:
 
 def ending(runs: list[RunRecords], logs: Path) -> Ending:
     """Sum up the stages of this machine's runs."""
-    said = Ending("runs here")
+    said, attacked = Ending("runs here"), {run.folder for run in listed(runs)}
     for run in [run for run in runs if not run.published]:
-        for stage in run.records.keys() | run.broken.keys() | {TRAIN, AUTOATTACK}:
+        wanted = {TRAIN, AUTOATTACK} if run.folder in attacked else {TRAIN}
+        for stage in run.records.keys() | run.broken.keys() | wanted:
             name, log = title(run.config, stage), logs / run.folder / f"{stage}.log"
             record, fault = run.records.get(stage), run.broken.get(stage)
             if record is None or fault:
@@ -160,7 +161,7 @@ def _filled(
     faults: Sequence[str],
 ) -> str:
     """Fill in the page's template with the data of ``view`` and ``details``."""
-    done = sum(run.has("autoattack") for run in runs)
+    counted = [run.has("autoattack") for run in listed(runs)]
     script = "".join(map(_source, ("leaderboard.js", "overview.js", "latex.js", "pictures.js")))
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     project = sources.project() | {"commit": git.commit() or "unknown", "rendered": now}
@@ -169,8 +170,8 @@ def _filled(
         papers=[report for report in paper_reports(runs) if report.compared],
         others=others,
         faults=faults,
-        done=done,
-        total=len(runs),
+        done=sum(counted),
+        total=len(counted),
         project=project,
         view=_script_safe(shown | {"project": project}),
         details=_script_safe(known),

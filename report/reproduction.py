@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from bench.runs import catalogue
 from bench.runs.record import AUTOATTACK, TRAIN, Config, Record, Score, radius
+from report import sources
 from report.collect import RunRecords
 from report.printed import Choice, Paper, Printed
 from report.statistic import confidence_interval
@@ -221,7 +222,7 @@ def _reproduction(
         return Reproduction(number, reason=reason, comparable=False)
     found: dict[str, list[RunRecords]] = defaultdict(list)
     for run in runs.get(_shared(number), ()):
-        if number.settings.items() <= run.config.settings.items():
+        if number.settings.items() <= sources.settings(run.config).items():
             found[_without(run.config, "seed")[1] + run.checksum].append(run)
     if not found:
         given = "".join(f" {key}={value}" for key, value in number.settings.items())
@@ -279,7 +280,7 @@ def _ours(paper: Paper, number: Printed, runs: list[RunRecords]) -> Ours | None:
     bounds = confidence_interval(values, [images])
     assert bounds, "accuracies have images"
     run = scores[0][0]
-    settings = run.config.settings
+    settings = sources.settings(run.config)
     left_open = [choice.field for choice in paper.choices if choice.method == number.method]
     return Ours(
         mean=statistics.fmean(values),
@@ -320,9 +321,10 @@ def _departures(
     if ATTACKS[number.attack][0] == AUTOATTACK and any(map(_is_fast, runs)):
         yield "AutoAttack in fast mode"
     stated = paper.settings.get(config.method, {}) | number.settings
+    settings = sources.settings(config)
     for key, value in stated.items():
-        if config.settings.get(key) != value:
-            yield f"{key} {config.settings.get(key)}, not {value}"
+        if settings.get(key) != value:
+            yield f"{key} {settings.get(key)}, not {value}"
 
 
 def _is_fast(run: RunRecords) -> bool:
@@ -342,7 +344,7 @@ def _reason(run: RunRecords, attack: str) -> str:
 
 def _without(config: Config, field: str) -> tuple[Any, str]:
     """Split a configuration into the value of one field and the text of all others."""
-    rest = config.as_dict()
+    rest = (config.with_seed(0) if field == "seed" else config).as_dict()
     holder = rest["settings"] if field in rest["settings"] else rest
     value = holder.pop(field, None)
     if field == "protocol":

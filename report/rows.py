@@ -1,6 +1,5 @@
 """Rows of a table: one method with one choice of settings, over all its seeds."""
 
-import dataclasses
 import hashlib
 import json
 import math
@@ -101,7 +100,7 @@ def rows(
     """
     by_row: dict[tuple[str, str], list[RunRecords]] = defaultdict(list)
     for run in runs:
-        by_row[run.config.method, json.dumps(run.config.settings, sort_keys=True)].append(run)
+        by_row[run.config.method, json.dumps(_choices(run.config), sort_keys=True)].append(run)
     made = [
         _row(
             seeds,
@@ -139,7 +138,7 @@ def _row(
     row = Row(
         method=config.method,
         label=label,
-        key=short_hash(dataclasses.replace(config, seed=0).as_dict()),
+        key=short_hash(config.with_seed(0).as_dict()),
         cells=cells,
         runs=runs,
         family=sources.family(config.method, cells["passes"].mean),
@@ -204,13 +203,21 @@ def _rank(ranked: Sequence[Row]) -> list[str]:
     return marks
 
 
+def _choices(config: Config) -> dict[str, Any]:
+    """List what tells a row from others of its method: its settings and its start."""
+    chosen, start = sources.settings(config), config.start
+    if start:
+        changed = (f"{name}={value}" for name, value in start.settings.items())
+        chosen = chosen | {"start": " ".join([start.method, *changed, start.protocol["name"]])}
+    return chosen
+
+
 def _label(config: Config, variants: Iterable[tuple[str, str]]) -> str:
     """Name a method, with those of its settings that differ among its variants."""
-    others = [json.loads(settings) for method, settings in variants if method == config.method]
+    others = [json.loads(choices) for method, choices in variants if method == config.method]
+    chosen = _choices(config)
     differing = [
-        name
-        for name in config.settings
-        if len({json.dumps(other.get(name)) for other in others}) > 1
+        name for name in chosen if len({json.dumps(other.get(name)) for other in others}) > 1
     ]
-    values = ", ".join(f"{name}={config.settings[name]}" for name in differing)
+    values = ", ".join(f"{name}={chosen[name]}" for name in differing)
     return f"{config.method} ({values})" if values else config.method

@@ -3,8 +3,10 @@
 import functools
 import re
 from pathlib import Path
+from typing import Any
 
 from bench.runs import catalogue
+from bench.runs.record import Config
 from bench.runs.suite import read_yaml
 
 # by how a method attacks in training; "regularised" adds a term to the loss at one attacked image
@@ -33,6 +35,14 @@ def title(method: str) -> str:
         return catalogue.title(method) or method
     except (OSError, ValueError, SyntaxError):
         return method
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """List a run's settings, with those that it leaves out as added later, if these are known."""
+    try:
+        return catalogue.full_settings(config.method, config.settings)
+    except (OSError, ValueError, SyntaxError):
+        return config.settings
 
 
 @functools.cache

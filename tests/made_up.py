@@ -18,6 +18,7 @@ from bench.runs.record import (
     Origin,
     Record,
     Score,
+    Source,
     Training,
     Verdict,
 )
@@ -113,7 +114,9 @@ def wanted(plan, work, **changes):
     options, name = plan.options(work), work.stage.name
     n = changes.pop("n", getattr(options, "images", 0))
     bodies = {
-        "training": lambda: dataclasses.replace(training(), probe_images=options.probe_images),
+        "training": lambda: dataclasses.replace(
+            training(), probe_images=options.probe_images, source=begun_with(plan, work)
+        ),
         "attack": lambda: dataclasses.replace(attack(50.0, n), batch=options.batch),
         "expense": lambda: dataclasses.replace(expense(1.0), repetitions=options.repetitions),
         "measure": lambda: measure(name, n),
@@ -129,6 +132,19 @@ def wanted(plan, work, **changes):
         "data": DATA, "options": dataclasses.asdict(options),
         "origin": dataclasses.replace(ORIGIN, method_code=plan.code[work.config.method]),
     } | head)  # fmt: skip
+
+
+def begun_with(plan, work):
+    """The source that a record of training names, as its record tells it; None without one."""
+    if work.config.source is None:
+        return None
+    (source,) = plan.reads(work)
+    found = plan.record(source).training
+    digest = found.weights.get("last", {"full": "0" * 64})["full"]
+    return Source(
+        run=source.config.run_id, digest=digest, epochs=found.epochs, updates=found.updates,
+        train_seconds=found.train_seconds,
+    )  # fmt: skip
 
 
 METHODS = ("fgsm", "fgsm_rs", "n_fgsm", "sora", "pgd10", "trades", "grad_align", "mine")

@@ -239,6 +239,8 @@ def test_a_stage_has_one_writer_at_a_time(tmp_path):
     with run_lock(tmp_path, "train"):
         assert taken(tmp_path, "train")
         assert taken(tmp_path, "autoattack", reads=["train"])
+        assert taken(tmp_path / "another", "train", reads=[(tmp_path, "train")])
+        assert not taken(tmp_path / "another", "train", reads=[(tmp_path / "third", "train")])
         assert not taken(tmp_path, "cost")
     assert not taken(tmp_path, "train")
 

@@ -310,6 +310,7 @@ def test_settings_are_readable_without_torch(name):
         assert catalogue.declares(name, word) == getattr(load(name), word), (
             f"write {word}: ClassVar[bool] = True"
         )
+    assert {*catalogue.added_settings(name)} == {*load(name).added}
 
 
 # The same laws on methods with one fault each.

@@ -4,13 +4,15 @@ import json
 import shutil
 
 import pytest
-from made_up import digits_suite
+from made_up import digits_suite, done
+from tables import collected, rows_of
 
 from bench.runs import catalogue
 from bench.runs.definitions import check_names
 from bench.runs.record import ConfigError
 from bench.runs.run import expand, parse_run
 from bench.runs.settings import check_settings, check_variants
+from report.page import details
 
 
 @pytest.fixture
@@ -193,6 +195,69 @@ def test_presets_are_taken_by_suites_and_by_hand(monkeypatch):
     assert parse_run(json.dumps(run.as_dict() | {"settings": {}})) == run
     (run,) = expand(digits_suite(methods=["sora"], method_args={"sora": {"tau": 0.1}}))
     assert run.settings["tau"] == 0.1
+
+
+ADDED = """alpha: float = 1.0
+    corner: bool = False
+    steps: int = 3
+    {} = ("corner", "steps")"""
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """Plan a suite of methods/mine.py, whose class has these lines."""
+    shutil.copytree(catalogue.ROOT / "bench", tmp_path / "bench")
+    (tmp_path / "methods").mkdir()
+    chosen = digits_suite(methods=["fgsm"])
+    monkeypatch.setattr(catalogue, "ROOT", tmp_path)
+
+    def plan(lines, **settings):
+        source = FIELD.replace("from bench", "from typing import ClassVar\nfrom bench")
+        (tmp_path / "methods/mine.py").write_text(source.format(lines))
+        given = {"mine": check_variants("mine", settings)}
+        return expand(chosen.model_copy(update={"methods": ["mine"], "method_args": given}))
+
+    return plan
+
+
+@pytest.mark.parametrize("word", ["added", "added: ClassVar[tuple[str, ...]]"])
+def test_a_setting_added_later_leaves_earlier_ids_alone(mine, word):
+    (before,) = mine("alpha: float = 1.0")
+    after, *others = mine(ADDED.format(word), corner=[False, True], steps=[3, 4])
+    assert after == before
+    assert after.run_id == before.run_id
+    assert len({run.run_id for run in (after, *others)}) == 4
+    assert others[-1].settings == {"alpha": 1.0, "corner": True, "steps": 4}
+    for run in (after, *others):
+        assert parse_run(json.dumps(run.as_dict())) == run
+    by_hand = after.as_dict() | {"settings": {"corner": False, "alpha": 1.0}}
+    assert parse_run(json.dumps(by_hand)) == before
+    assert catalogue.full_settings("mine", after.settings) == {
+        "alpha": 1.0, "corner": False, "steps": 3,
+    }  # fmt: skip
+
+
+def test_runs_of_before_and_after_an_added_setting_read_back_and_are_told_apart(mine, tmp_path):
+    for run in mine(ADDED.format("added"), corner=[False, True]):
+        done(tmp_path / "runs", run, aa=10.0)
+    assert {*rows_of(tmp_path)} == {"mine (corner=False)", "mine (corner=True)"}
+    shown = details(collected(tmp_path), tmp_path)["configs"]
+    assert sorted(one["settings"]["corner"] for one in shown) == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("alpha: float = 1.0\n    added = ('corner',)", "added names ['corner'], no hyperparam"),
+        ("alpha: float = 1.0\n    added = A", "line 7: added must be written out, because"),
+        (ADDED.format("added") + "\n    presets: ClassVar[dict] = {'digits': {'steps': 4}}",
+         "its preset for digits sets steps, which it says was added later"),
+    ],
+)  # fmt: skip
+def test_what_cannot_have_been_added_later_is_refused(mine, lines, message):
+    with pytest.raises(ConfigError) as caught:
+        mine(lines)
+    assert message in str(caught.value)
 
 
 def test_near_names_are_offered_and_otherwise_all():

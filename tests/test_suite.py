@@ -53,7 +53,7 @@ def test_without_a_suite_the_default_is_meant():
         ),
         (
             {"protocol_for": {"vitt": "sora-vit"}},
-            "unknown architecture or data set 'vitt': did you mean vit?",
+            "unknown method, architecture or data set 'vitt': did you mean vit?",
         ),
         ({"eps": [0.031]}, "counts in 1/255, and 0.031 is less than half of that; meant 7.9?"),
         ({"eps": [0]}, "eps.0: Input should be greater than 0, given 0"),

@@ -21,7 +21,7 @@ from bench.runs.ending import Ending, Named, title
 from bench.runs.files import write_json
 from bench.runs.fingerprints import method_fingerprint
 from bench.runs.locks import visible_gpus
-from bench.runs.record import Config, Record
+from bench.runs.record import COST, Config, Record
 from bench.runs.stage import Options, Stage, State, stages, stages_for
 from bench.runs.suite import Suite
 
@@ -52,6 +52,9 @@ class Work(NamedTuple):
 class Plan:
     """The work of a suite, and what is left of it.
 
+    Runs that its stages read, as those whose weights others begin with, are trained with it, and
+    neither attacked nor shown unless the suite lists them.
+
     Args:
         runs: the suite's.
         data_dir: folder of the official files and of the prepared ones.
@@ -72,19 +75,30 @@ class Plan:
         self.suite, self.data_dir, self.results = suite, data_dir, results
         self.cores = cores or 1  # what is not known is not asked for
         self.stages = stages()
-        self.runs = {config.folder: config for config in runs}
-        self.code = {name: method_fingerprint(name) for name in suite.methods}
+        self.listed = {config.folder: config for config in runs}
         # under strict, a run that failed before is run again, so that its error is seen now
         self.retries = suite.retry_failed or suite.strict
-        self.work = [
-            Work(stage, config) for stage in stages_for(suite) for config in self.runs.values()
+        own = [
+            Work(stage, config) for stage in stages_for(suite) for config in self.listed.values()
             if stage.per_seed or config.seed == suite.seeds[0]
         ]  # fmt: skip
+        # a run costs what its source costs, too
+        costs = [Work(work.stage, work.config.source) for work in own
+                 if work.stage.name == COST and work.config.source]  # fmt: skip
+        work = {one.name: one for first in (*own, *costs) for one in (*self.reads(first), first)}
+        self.work = sorted(work.values(), key=lambda one: [*self.stages].index(one.stage.name))
+        self.runs = {one.config.folder: one.config for one in self.work}
+        self.code = {run.method: method_fingerprint(run.method) for run in self.runs.values()}
         self._records: dict[str, tuple[int, Record | None]] = {}
 
     def file(self, work: Work, name: str | None = None) -> Path:
         """Return the path of a stage's record, or of another file in its run's folder."""
         return self.results / "runs" / work.config.folder / (name or f"{work.stage.name}.json")
+
+    def reads(self, work: Work) -> list[Work]:
+        """List the work that has to be done before, the earliest first."""
+        direct = [Work(self.stages[name], config) for config, name in work.stage.reads(work.config)]
+        return [one for source in direct for one in (*self.reads(source), source)]
 
     def record(self, work: Work) -> Record | None:
         """Read a stage's record; None if the file is missing or invalid."""
@@ -112,8 +126,10 @@ class Plan:
     def state(self, work: Work) -> State:
         """Compare a stage's record with what this suite and the code of now ask for."""
         code = self.code[work.config.method]
-        record = self.record(work)
-        return work.stage.state(record, self.options(work), code, self.attempt(work))
+        trainings = map(self.record, self.reads(work))
+        return work.stage.state(
+            self.record(work), self.options(work), code, self.attempt(work), trainings
+        )
 
     def why(self, work: Work) -> str | None:
         """Say in a word or two why a stage is still to be done; None if it is not.
@@ -128,8 +144,7 @@ class Plan:
             return "failed before"
         if state not in ("done", "failed"):
             return state
-        reads = work.stage.reads(work.config)
-        sources = [Work(self.stages[name], config) for config, name in reads]
+        sources = self.reads(work)
         if any(map(self.is_left, sources)):
             return "reads what is left"
         found = [self.record(source) for source in sources]
@@ -168,7 +183,7 @@ class Plan:
         if not any(getattr(self.suite, key) for key in keys):
             return self  # with the records that it has read
         return Plan(
-            self.suite.model_copy(update=keys), self.runs.values(), data_dir=self.data_dir,
+            self.suite.model_copy(update=keys), self.listed.values(), data_dir=self.data_dir,
             results=self.results, cores=self.cores,
         )  # fmt: skip
 
@@ -187,7 +202,7 @@ class Plan:
     def write(self) -> None:
         """Write results/plan.json, from which the page knows the runs that are still to come."""
         runs = [
-            {"folder": folder, "config": config.as_dict()} for folder, config in self.runs.items()
+            {"folder": folder, "config": config.as_dict()} for folder, config in self.listed.items()
         ]
         write_json(self.results / "plan.json", {"suite": self.suite.suite, "runs": runs})
 
@@ -206,6 +221,15 @@ class Plan:
     def prepared(self, wildcards: Any) -> str:
         """Return the path of a run's prepared data."""
         return f"{self.data_dir}/prepared/{self.runs[wildcards.run].dataset}.safetensors"
+
+    def others(self, name: str | None = None) -> Callable[[Any], list[str]]:
+        """Return an input function that names the records of other runs that a stage reads."""
+
+        def inputs(wildcards: Any) -> list[str]:
+            work = self._named(wildcards, name)
+            return [str(self.file(one)) for one in self.reads(work) if one.config != work.config]
+
+        return inputs
 
     @functools.cached_property
     def markers(self) -> list[str]:

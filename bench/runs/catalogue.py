@@ -10,7 +10,7 @@ import difflib
 import functools
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,28 @@ def default_settings(method: str) -> dict[str, Any]:
         if "ClassVar" not in ast.unparse(field.annotation) and field.value is not None:
             defaults[field.target.id] = _literal(field, method)
     return defaults
+
+
+def added_settings(method: str) -> dict[str, Any]:
+    """Read the defaults of those of a method's hyperparameters that its file says came later.
+
+    Configurations leave these out at their default, so that earlier runs keep their ids. A method
+    whose file is gone has none.
+
+    Raises:
+        ValueError: the file is no method's, or names what is no hyperparameter of it.
+    """
+    if method not in names("methods"):
+        return {}
+    defaults, added = default_settings(method), _declared("added", method, ())
+    if strange := [name for name in added if name not in defaults]:
+        raise ValueError(f"methods/{method}.py: added names {strange}, no hyperparameters of it")
+    return {name: defaults[name] for name in added}
+
+
+def full_settings(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a configuration with those that it leaves out, added later."""
+    return added_settings(method) | {**settings}
 
 
 def annotation(method: str, setting: str) -> str:
@@ -98,10 +120,8 @@ def argument(path: str, name: str, keyword: str) -> Any:
 
 def presets(method: str) -> dict[str, dict[str, Any]]:
     """Read the settings that a method's paper uses on some data sets, by data set."""
-    for field in _fields(method):
-        if field.target.id == "presets":
-            return _literal(field, method)
-    return {}
+    given: dict[str, dict[str, Any]] = _declared("presets", method, {})
+    return given
 
 
 def norms(method: str) -> tuple[str, ...]:
@@ -180,6 +200,21 @@ def _assigned(path: str, name: str) -> ast.expr:
 
 def _fields(method: str) -> list[Any]:
     return [field for field in _class(method).body if isinstance(field, ast.AnnAssign)]
+
+
+def _declared(word: str, method: str, default: Any) -> Any:
+    """Read what a method's class assigns to a word of the contract, with its type or without."""
+    for statement in _class(method).body:
+        targets = getattr(statement, "targets", [getattr(statement, "target", None)])
+        if any(isinstance(target, ast.Name) and target.id == word for target in targets):
+            try:
+                return ast.literal_eval(statement.value)  # type: ignore[attr-defined]
+            except (ValueError, TypeError):
+                where = f"methods/{method}.py, line {statement.lineno}"
+                raise ValueError(
+                    f"{where}: {word} must be written out, because the grid reads it without torch"
+                ) from None
+    return default
 
 
 def _class(method: str) -> ast.ClassDef:

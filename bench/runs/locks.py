@@ -92,7 +92,7 @@ def run_lock(
     folder: Path,
     stage: str,
     *,
-    reads: Iterable[str] = (),
+    reads: Iterable[str | tuple[Path, str]] = (),
     say: Callable[[str], None] = print,
     patience: float = PATIENCE,
 ) -> Iterator[None]:
@@ -102,7 +102,7 @@ def run_lock(
     run may be written at the same time.
 
     Args:
-        reads: names of the stages that this one reads.
+        reads: names of the stages that this one reads; those of another run with its folder.
         say: called with a line of text when the job begins to wait, and every hour after.
         patience: seconds to wait at most.
 
@@ -110,17 +110,18 @@ def run_lock(
         CannotWriteError: the folder cannot be written to.
         TimeoutError: another job kept a lock for ``patience`` seconds.
     """
-    paths = {name: folder / f".{name}.lock" for name in (stage, *reads)}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in paths.values():
-            path.touch()  # as the umask has it
-    except OSError as error:
-        raise cannot_write(folder, error) from None
+    locked = [(folder, stage)]
+    locked += [(folder, one) if isinstance(one, str) else one for one in reads]
+    for where, name in locked:
+        try:
+            where.mkdir(parents=True, exist_ok=True)
+            (where / f".{name}.lock").touch()  # as the umask has it
+        except OSError as error:
+            raise cannot_write(where, error) from None
     with ExitStack() as stack:
-        for name, path in paths.items():
-            shared = name != stage
-            busy = f"{folder}: {name} belongs to another running job; waiting for it to end"
+        for where, name in locked:
+            path, shared = where / f".{name}.lock", (where, name) != (folder, stage)
+            busy = f"{where}: {name} belongs to another running job; waiting for it to end"
             stack.enter_context(_wait(partial(try_lock, path, shared=shared), busy, say, patience))
         yield
 

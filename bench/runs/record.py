@@ -7,6 +7,7 @@ against its type and range, and what belongs together against each other.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -42,6 +43,16 @@ RADII: dict[Norm, str] = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class Start:
+    """The run whose weights another begins with, by what it has of its own."""
+
+    method: str
+    settings: dict[str, Any]
+    protocol: dict[str, Any]
+    seed: Count
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """The complete configuration of a run; its hash is the run's id."""
 
@@ -56,12 +67,30 @@ class Config:
     protocol: dict[str, Any]  # a bench.runs.protocol.Protocol
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     train_images: Positive | None = None  # a fixed random subset; None: all
+    # Fields below came later. Records leave them out where they are unset, so that earlier runs
+    # keep their ids.
+    start: Start | None = None  # whose weights it begins with; None: initial ones
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as dicts, ready for JSON."""
-        return dataclasses.asdict(self)
+        """Return the fields as dicts, ready for JSON: the later ones only where they are set."""
+        fields = dataclasses.asdict(self)
+        return {key: value for key, value in fields.items() if key != "start" or value is not None}
 
     @property
+    def source(self) -> Self | None:
+        """The run that ``start`` names: as this one in all else, and from initial weights."""
+        if self.start is None:
+            return None
+        return dataclasses.replace(self, start=None, **vars(self.start))
+
+    def with_seed(self, seed: int) -> Self:
+        """Return the same run with another seed; that of its source stays as far from it."""
+        start = self.start and dataclasses.replace(
+            self.start, seed=self.start.seed - self.seed + seed
+        )
+        return dataclasses.replace(self, seed=seed, start=start)
+
+    @functools.cached_property
     def run_id(self) -> str:
         """The first 12 hex digits of the SHA-256 of the configuration's sorted JSON."""
         text = json.dumps(self.as_dict(), sort_keys=True)
@@ -76,10 +105,14 @@ class Config:
         """Yield a message for every value that no run can have."""
         if not is_radius(self.eps, self.norm):
             yield f"eps is {self.eps!r}; {RADII[self.norm]}"
-        try:
-            yield from build(Protocol, self.protocol, "protocol").contradictions()
-        except ValueError as error:
-            yield str(error)
+        protocols = {"protocol": self.protocol}
+        if self.start is not None:
+            protocols["start.protocol"] = self.start.protocol
+        for where, protocol in protocols.items():
+            try:
+                yield from build(Protocol, protocol, where).contradictions()
+            except ValueError as error:
+                yield str(error)
 
 
 class NewerRecordError(ValueError):
@@ -221,6 +254,17 @@ class Segment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Source:
+    """Another run whose weights a stage read, and what they had cost."""
+
+    run: str  # run id
+    digest: str  # SHA-256 of the file of weights
+    epochs: Positive  # of its training
+    updates: Positive
+    train_seconds: Amount
+
+
+@dataclass(frozen=True, kw_only=True)
 class Training:
     """What training found: accuracies, curves, and the time and memory that it took."""
 
@@ -248,10 +292,18 @@ class Training:
     segments: list[Segment] = field(default_factory=list)  # in order; none in older records
     # SHA-256 of the files of weights, by name, "full" and in "half" precision; none in older ones
     weights: dict[Kept, dict[str, str]] = field(default_factory=dict)
-
     traces: str | None = None  # SHA-256 of curves.safetensors; older records lack it
     # SHA-256 of the weights kept on the way, by update, "full" and in "half" precision
     kept: dict[str, dict[str, str]] = field(default_factory=dict)
+    source: Source | None = None  # that it began with; its cost comes on top. None: initial weights
+
+    def left(self, name: Weights, digest: str) -> bool:
+        """Tell whether training left these weights, or their copy in half precision.
+
+        Records from before weights were tied to them name none, and any will do.
+        """
+        known = self.weights.get(name)
+        return known is None or digest in known.values()
 
     def contradictions(self) -> Iterator[str]:
         """Yield a message for every pair of numbers that cannot both be true."""
@@ -325,6 +377,7 @@ class Evaluation:
     scores: dict[str, Score]  # by what was measured, as "pgd50_10" or "fgsm 8/255"
     measure_seconds: Amount
     digest: str | None = None  # SHA-256 of the file of weights; older records lack it
+    source: Source | None = None  # whose weights it was made against, if another run's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -377,7 +430,7 @@ class Record:
     def write(self, folder: Path) -> Path:
         """Write <folder>/<stage>.json and return its path."""
         path = folder / f"{self.stage}.json"
-        write_json(path, dataclasses.asdict(self))
+        write_json(path, dataclasses.asdict(self) | {"config": self.config.as_dict()})
         return path
 
     def contradictions(self) -> Iterator[str]:
@@ -397,6 +450,11 @@ class Record:
             yield "status is 'done' without origin and data"
         if isinstance(self.body, Training | Attack):
             yield from self.body.contradictions()
+        if self.training:
+            wanted_run, read = self.config.source, self.training.source
+            named = wanted_run and wanted_run.run_id, read and read.run
+            if named[0] != named[1]:
+                yield f"it starts from run {named[0]}, and began with weights of {named[1]}"
 
     @classmethod
     def read(cls, path: Path) -> Self:

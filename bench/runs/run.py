@@ -12,9 +12,9 @@ from typing import Any
 
 from bench.runs import catalogue
 from bench.runs.protocol import PROTOCOLS, Protocol
-from bench.runs.record import Config, ConfigError, Norm
-from bench.runs.settings import check_settings, published_settings
-from bench.runs.suite import Suite, at_least_half_a_level, read_yaml
+from bench.runs.record import Config, ConfigError, Norm, Start
+from bench.runs.settings import check_settings, kept_settings, published_settings
+from bench.runs.suite import StartFor, Suite, at_least_half_a_level, read_yaml
 from bench.runs.typed import build
 
 
@@ -35,24 +35,31 @@ def expand(suite: Suite) -> list[Config]:
     }
     settings = {
         (method, dataset): [
-            published_settings(method, dataset) | changed
+            kept_settings(method, published_settings(method, dataset) | changed)
             for changed in _product(suite.method_args.get(method, {}))
         ]
         for method in suite.methods
         for dataset in suite.datasets
     }
-    if mistakes := [*_wrong_norms(suite.methods, suite.norms)]:
+    starting = [given.method for given in suite.start_for.values()]
+    methods = list(dict.fromkeys([*suite.methods, *starting]))
+    if mistakes := [*_wrong_norms(methods, suite.norms)]:
         raise ConfigError("\n".join(mistakes))
     runs = [
         _config(suite, settings=variant, **cell)
         for cell in _product(axes)
         for variant in settings[cell["method"], cell["dataset"]]
     ]
-    for run in runs:
+    for run in (*runs, *sources(runs)):
         _check_last_batch(run)
         _check_smoothing(run)
         check_kept(run, suite.keep_at)
     return runs
+
+
+def sources(runs: Iterable[Config]) -> list[Config]:
+    """List the runs whose weights these begin with, each once, in order."""
+    return list({run.source.folder: run.source for run in runs if run.source}.values())
 
 
 def parse_run(text: str) -> Config:
@@ -73,6 +80,18 @@ def parse_run(text: str) -> Config:
         raise ConfigError(f"the configuration is not one: {error}") from None
     if mistakes := [*config.contradictions()]:
         raise ConfigError("; ".join(mistakes))
+    whole = _checked(config)
+    if config.source is None:
+        return whole
+    source = _checked(config.source)
+    start = Start(
+        method=source.method, settings=source.settings, protocol=source.protocol, seed=source.seed
+    )
+    return dataclasses.replace(whole, start=start)
+
+
+def _checked(config: Config) -> Config:
+    """Check the protocol and the settings of a run by hand, and write them in full."""
     protocol = Protocol(**config.protocol)
     _check_name(protocol)
     if protocol.nesterov:
@@ -85,7 +104,9 @@ def parse_run(text: str) -> Config:
         raise ConfigError(str(error)) from None
     if mistakes := [*_wrong_norms([config.method], [config.norm])]:
         raise ConfigError(mistakes[0])
-    settings = published_settings(config.method, config.dataset) | settings
+    settings = kept_settings(
+        config.method, published_settings(config.method, config.dataset) | settings
+    )
     return dataclasses.replace(config, settings=settings, protocol=protocol.as_dict())
 
 
@@ -131,8 +152,9 @@ def _config(
 ) -> Config:  # fmt: skip
     """Make the configuration of one cell of a suite's grid."""
     norm, eps = threat
-    exception = suite.protocol_for.get(dataset, suite.protocol)
-    protocol = PROTOCOLS[suite.protocol_for.get(architecture, exception)]
+    exceptions = (suite.protocol_for.get(name) for name in (method, architecture, dataset))
+    protocol = PROTOCOLS[next(filter(None, exceptions), suite.protocol)]
+    start = suite.start_for.get(method)
     return Config(
         dataset=dataset,
         architecture=architecture,
@@ -145,6 +167,18 @@ def _config(
         protocol=protocol.as_dict(),
         precision=suite.precision,
         train_images=suite.train_images,
+        start=_start(start, dataset, seed) if start else None,
+    )
+
+
+def _start(given: StartFor, dataset: str, seed: int) -> Start:
+    """Make the start of one cell, whose source has the cell's seed."""
+    settings = published_settings(given.method, dataset) | given.settings
+    return Start(
+        method=given.method,
+        settings=kept_settings(given.method, settings),
+        protocol=PROTOCOLS[given.protocol].as_dict(),
+        seed=seed,
     )
 
 
@@ -153,14 +187,14 @@ def _completed(given: dict[str, Any]) -> dict[str, Any]:
     whole: dict[str, Any] = {"settings": {}, "seed": 0, "norm": "Linf"} | given
     folders = {"dataset": "bench/data", "architecture": "bench/models", "method": "methods"}
     for key, folder in folders.items():
-        if key in whole and whole[key] not in catalogue.names(folder):
-            known = catalogue.names(folder)
-            raise ConfigError(catalogue.unknown(key, str(whole[key]), known))
-    protocol, eps = whole.get("protocol"), whole.get("eps")
-    if isinstance(protocol, str):
-        if protocol not in PROTOCOLS:
-            raise ConfigError(catalogue.unknown("protocol", protocol, PROTOCOLS))
-        whole["protocol"] = PROTOCOLS[protocol].as_dict()
+        if key in whole:
+            _check_known(key, whole[key], catalogue.names(folder))
+    if isinstance(start := whole.get("start"), dict):
+        start = {"settings": {}, "seed": whole["seed"]} | start
+        if "method" in start:
+            _check_known("method", start["method"], catalogue.names("methods"))
+        whole["start"] = _with_protocol(start)
+    whole, eps = _with_protocol(whole), whole.get("eps")
     if eps is None and "dataset" in whole and whole["norm"] == "Linf":
         eps = catalogue.usual_eps(whole["dataset"])
     if isinstance(eps, int | float) and not isinstance(eps, bool):
@@ -173,6 +207,21 @@ def _completed(given: dict[str, Any]) -> dict[str, Any]:
     if "width" not in whole and "architecture" in whole:
         whole["width"] = catalogue.published_width(whole["architecture"])
     return whole
+
+
+def _check_known(kind: str, given: Any, known: Iterable[str]) -> None:
+    known = list(known)
+    if given not in known:
+        raise ConfigError(catalogue.unknown(kind, str(given), known))
+
+
+def _with_protocol(given: dict[str, Any]) -> dict[str, Any]:
+    """Write a protocol that is given by its name in full."""
+    protocol = given.get("protocol")
+    if not isinstance(protocol, str):
+        return given
+    _check_known("protocol", protocol, PROTOCOLS)
+    return given | {"protocol": PROTOCOLS[protocol].as_dict()}
 
 
 def _check_name(protocol: Protocol) -> None:

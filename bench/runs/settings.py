@@ -20,6 +20,11 @@ def published_settings(method: str, dataset: str) -> dict[str, Any]:
     try:
         defaults = catalogue.default_settings(method)
         presets = catalogue.presets(method).get(dataset, {})
+        if both := catalogue.added_settings(method).keys() & presets.keys():
+            raise ValueError(
+                f"methods/{method}.py: its preset for {dataset} sets {', '.join(sorted(both))}, "
+                "which it says was added later, so that ids leave it out; leave it out of one"
+            )
         check_names(catalogue.ROOT / f"methods/{method}.py")
     except ValueError as error:
         raise ConfigError(str(error)) from None
@@ -27,6 +32,12 @@ def published_settings(method: str, dataset: str) -> dict[str, Any]:
         return check_settings(method, defaults | presets)
     except ValueError as error:
         raise ConfigError(f"methods/{method}.py: {error}") from None
+
+
+def kept_settings(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a configuration holds: those added later only where changed."""
+    added = catalogue.added_settings(method)
+    return {k: v for k, v in settings.items() if k not in added or v != added[k]}
 
 
 def check_settings(method: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ ask ``Stage.state`` whether a record is still to be made.
 import dataclasses
 import functools
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,7 +26,7 @@ from bench.runs.record import (
 )
 from bench.runs.suite import Suite
 
-State = Literal["done", "stale code", "stale options", "failed", "missing"]
+State = Literal["done", "stale code", "stale options", "stale weights", "failed", "missing"]
 
 
 def option(
@@ -124,7 +124,14 @@ class Stage:
     per_seed: bool = True  # False: once for all seeds of a suite
     reads: Callable[[Config], list[tuple[Config, str]]] = lambda config: []  # runs and stages
 
-    def state(self, record: Record | None, wanted: Options, code: str, attempt: int = 1) -> State:
+    def state(
+        self,
+        record: Record | None,
+        wanted: Options,
+        code: str,
+        attempt: int = 1,
+        trainings: Iterable[Record | None] = (),
+    ) -> State:
         """Compare a record of this stage with what is wanted of it.
 
         Args:
@@ -132,6 +139,7 @@ class Stage:
             wanted: the options that it should be made with.
             code: the method's fingerprint now.
             attempt: smallest attempt that counts; one more than a failure's has it tried again.
+            trainings: the records that there are of what the stage reads.
 
         Returns:
             "done" or "failed" if the record is the wanted one; otherwise the first reason to make
@@ -143,12 +151,27 @@ class Stage:
             return "stale code"
         if not self._fits(record, wanted):
             return "stale options"
+        if not all(self._is_of(record, training) for training in trainings):
+            return "stale weights"
         return "done" if record.status == "done" else "failed"
 
     def flags(self, options: Options) -> dict[str, str]:
         """Return the flags with which the stage's program does this stage with some options."""
         which = {"--evaluation": self.name} if self.program == "evaluate" else {}
         return as_flags(options) | which
+
+    def _is_of(self, record: Record, read: Record | None) -> bool:
+        """Say whether a record was made with the weights that a training left last."""
+        if read is None or read.training is None or record.body is None:
+            return True  # it has to run, or has no weights, or is no result of any
+        epoch: Weights = "last"
+        if read.run == record.run:
+            epoch = getattr(self.options_of(record), "weights", epoch)
+            digest = getattr(record.body, "digest", None)
+        else:
+            source = getattr(record.body, "source", None)
+            digest = source and source.digest
+        return digest is None or read.training.left(epoch, digest)
 
     def _fits(self, record: Record, wanted: Options) -> bool:
         """Say whether a record was made with the options that are wanted."""
@@ -245,6 +268,10 @@ def _reads_training(config: Config) -> list[tuple[Config, str]]:
     return [(config, TRAIN)]
 
 
+def _reads_source(config: Config) -> list[tuple[Config, str]]:
+    return [(config.source, TRAIN)] if config.source else []
+
+
 def _train_options(record: Record) -> Options:
     training = record.training
     assert training, "a training that is done has numbers"
@@ -304,6 +331,7 @@ _FIXED = (
             keep_at=",".join(map(str, suite.keep_at)) or None,
         ),
         options_of=_train_options,
+        reads=_reads_source,
     ),
     Stage(
         name=AUTOATTACK,

@@ -18,6 +18,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveInt,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -25,7 +26,7 @@ from pydantic import (
 from bench.runs import catalogue
 from bench.runs.protocol import PROTOCOLS
 from bench.runs.record import MOST_L2, ConfigError, Mode, Norm
-from bench.runs.settings import as_list, check_variants, distinct
+from bench.runs.settings import as_list, check_settings, check_variants, distinct
 from bench.runs.typed import explained
 
 
@@ -83,6 +84,24 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 _List = [BeforeValidator(_one_or_more), AfterValidator(distinct), Field(min_length=1)]
 
 
+class StartFor(BaseModel):
+    """The run whose weights a method begins with; it begins with initial ones itself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: MethodName = Field(description="A file of methods/.")
+    protocol: ProtocolName = Field(description="How it trains.")
+    settings: dict[str, Any] = Field(
+        default_factory=dict, description="Its hyperparameters other than published."
+    )
+
+    @field_validator("settings")
+    @classmethod
+    def _known_settings(cls, given: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        method = info.data.get("method")  # None if it is unknown, which is told already
+        return check_settings(method, given) if method else given
+
+
 class Suite(BaseModel):
     """A whole suite: the axes of its grid, and what all its runs share."""
 
@@ -109,7 +128,13 @@ class Suite(BaseModel):
     )
     protocol_for: dict[str, ProtocolName] = Field(
         default_factory=dict,
-        description="Other protocols for some architectures or data sets; an architecture's first.",
+        description="Other protocols for some methods, architectures or data sets; a method's "
+        "first, then an architecture's.",
+    )
+    start_for: dict[MethodName, StartFor] = Field(
+        default_factory=dict,
+        description="The runs whose weights some methods begin with, of the same seed; they are "
+        "trained first.",
     )
     precision: Literal["fp32", "tf32", "bf16"] = Field(description="Of the network in training.")
     width: PositiveInt | None = Field(description="Channels of the first layer; null: published.")
@@ -186,9 +211,10 @@ class Suite(BaseModel):
     @field_validator("protocol_for")
     @classmethod
     def _known_exceptions(cls, given: dict[str, str]) -> dict[str, str]:
-        allowed = [*catalogue.names("bench/models"), *catalogue.names("bench/data")]
+        kinds = ("methods", "bench/models", "bench/data")
+        allowed = [name for kind in kinds for name in catalogue.names(kind)]
         mistakes = [
-            catalogue.unknown("architecture or data set", name, allowed)
+            catalogue.unknown("method, architecture or data set", name, allowed)
             for name in given
             if name not in allowed
         ]

@@ -30,7 +30,7 @@ def work(job: Job, trained: Trained) -> tuple[Data, Attack]:
     """Attack the network on the first test images."""
     from evaluation.autoattack import LIBRARY, autoattack
 
-    loaded, data, net, digest = trained
+    loaded, data, net, digest, _ = trained
     x, y = setup.test_images(job, loaded, job.options.images)
     options = job.options
     # what the kept verdicts depend on

@@ -38,3 +38,23 @@ class Job(NamedTuple):
         from bench.threat import Threat
 
         return Threat(self.config.norm, radius(self.config.eps))
+
+    def of(self, config: Config) -> "Job":
+        """Return the job as if it were another run's, in that run's folder."""
+        return self._replace(config=config, folder=folder_of(config, self.config, self.folder))
+
+
+def folder_of(other: Config, config: Config, folder: Path) -> Path:
+    """Name the folder of another run, which a run reads.
+
+    In a tree of runs, as results/runs/, it has its place. A run that lies elsewhere has the others
+    inside its own folder, by run id.
+
+    Args:
+        config: the reading run's.
+        folder: the reading run's.
+    """
+    depth = len(Path(config.folder).parts)
+    if folder.parts[-depth:] == Path(config.folder).parts:
+        return folder.parents[depth - 1] / other.folder
+    return folder / other.run_id

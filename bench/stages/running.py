@@ -31,7 +31,7 @@ from bench.runs.run import parse_run
 from bench.runs.stage import Flag, Options, Stage, as_stored, flags_of, stage, stages
 from bench.stages import faults, machine
 from bench.stages.faults import MachineError, MethodError
-from bench.stages.job import Job, Refused, Skipped
+from bench.stages.job import Job, Refused, Skipped, folder_of
 
 AGAIN = "put it right and give the same command again"
 
@@ -56,6 +56,15 @@ class Task(NamedTuple):
     def record(self) -> Path:
         """The path of the stage's record."""
         return self.folder / f"{self.stage.name}.json"
+
+    @property
+    def reads(self) -> list[Path]:
+        """The paths of the records that it reads, of this run and of others."""
+        return [
+            (self.folder if config == self.config else folder_of(config, self.config, self.folder))
+            / f"{name}.json"
+            for config, name in self.stage.reads(self.config)
+        ]
 
 
 class Place(NamedTuple):
@@ -88,7 +97,7 @@ def execute(task: Task, place: Place) -> Record:
                 f"methods/{task.config.method}.py was edited after this run was planned; give the "
                 "same command again"
             )
-        reads = [name for _, name in task.stage.reads(task.config)]
+        reads = [(path.parent, path.stem) for path in task.reads]
         with (
             run_lock(task.folder, task.stage.name, reads=reads, say=warn),
             lease(0 if place.device == "cpu" else 1, os.environ, say=warn),
@@ -317,7 +326,8 @@ def _finished(task: Task, code: str, say: Callable[[str], None]) -> Record | Non
         raise ValueError(
             f"{task.folder} holds run {record.run}, of another configuration; choose another --out"
         )
-    state = task.stage.state(record, task.options, code, task.attempt)
+    trainings = [Record.read(path) for path in task.reads if path.is_file()]
+    state = task.stage.state(record, task.options, code, task.attempt, trainings)
     return record if state == "done" else None
 
 

@@ -1,9 +1,12 @@
 """What stages prepare in the same way: data, network, method, trained weights, test images."""
 
 import hashlib
+import json
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.runs.record import TRAIN, Data, Kept, Record, Training, Weights
+from bench.runs.record import TRAIN, Config, Data, Kept, Record, Source, Training, Weights
 from bench.stages.faults import MethodError
 from bench.stages.job import Job, Refused, Skipped
 
@@ -26,6 +29,32 @@ LACKING = {  # why a protocol leaves no such weights
 }
 
 
+class Untrained(ValueError):
+    """A run has no record of training."""
+
+
+class TrainedWeights(NamedTuple):
+    """The weights that a training left, checked by their sum."""
+
+    job: Job  # of the run that was trained
+    path: Path
+    tensors: "dict[str, torch.Tensor]"
+    digest: str  # SHA-256 of the file
+    training: Training
+
+    @property
+    def source(self) -> Source:
+        """What the record of a stage of another run says of them."""
+        training = self.training
+        return Source(
+            run=self.job.config.run_id,
+            digest=self.digest,
+            epochs=training.epochs,
+            updates=training.updates,
+            train_seconds=training.train_seconds,
+        )
+
+
 class Trained(NamedTuple):
     """A trained network and its data set."""
 
@@ -33,6 +62,7 @@ class Trained(NamedTuple):
     data: Data
     net: "Net"  # in eval mode and fp32, weights frozen
     digest: str  # SHA-256 of the file of weights
+    source: Source  # the same, and what they cost, for the record of another run's stage
 
 
 def data(job: Job) -> "tuple[Loaded, Data]":
@@ -100,57 +130,105 @@ def trained(job: Job) -> Trained:
         Refused: weights are asked for that the protocol does not make.
         ValueError: a file is missing or damaged; the message says what to do.
     """
+    return _trained(job, weights(job, job.options.weights))
+
+
+def trained_source(job: Job, config: Config) -> Trained:
+    """Load the network of another run's last epoch, and the data set, as ``trained`` does.
+
+    The stage has to name that run among its ``reads``, so that it is trained before.
+
+    Raises:
+        Skipped: that run's training is not done.
+        ValueError: a file is missing or damaged; the message says what to do.
+    """
+    other = job.of(config)
+    return _trained(other, source_weights(job, config))
+
+
+def source_weights(job: Job, config: Config) -> TrainedWeights:
+    """Read the weights of another run's last epoch.
+
+    Raises:
+        Skipped: that run's training is not done.
+        ValueError: a file is missing or damaged; the message says what to do.
+    """
+    other, said = job.of(config), f"{config.method} seed {config.seed} (run {config.run_id})"
+    try:
+        return weights(other, "last")
+    except Skipped as error:
+        raise Skipped(f"of {said}, which this run reads: {error}") from None
+    except Untrained as error:
+        command = ["train", "--config", json.dumps(config.as_dict()), "--out", str(other.folder)]
+        raise ValueError(
+            f"this run reads weights of {said}: {error}: python -m bench {shlex.join(command)}"
+        ) from None
+
+
+def weights(job: Job, name: Weights) -> TrainedWeights:
+    """Read the weights that the run's training left, and check them by their sum.
+
+    Raises:
+        Skipped: training is not done.
+        Refused: weights are asked for that the protocol does not make.
+        Untrained: there is no record of training.
+        ValueError: a file is missing or damaged; the message says what to do.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    training = upstream(job)
-    if training.status != "done":
-        raise Skipped(f"training {training.status}: {training.reason}")
-    path = job.folder / WEIGHTS[job.options.weights]
-    if job.options.weights in LACKING and not path.is_file():
-        name = job.config.protocol["name"]
-        raise Refused(f"protocol {name} {LACKING[job.options.weights]}")
-    loaded, seen = data(job)
-    net = exact(network(job, loaded))
+    trained = job.folder / f"{TRAIN}.json"
+    if not trained.is_file():
+        raise Untrained(f"{trained} is missing; train the run first")
+    record = Record.read(trained)
+    if record.config != job.config:
+        raise ValueError(f"{job.folder} holds run {record.run}, not {job.config.run_id}")
+    if record.status != "done":
+        raise Skipped(f"training {record.status}: {record.reason}")
+    assert record.training, "a training that is done has numbers"
+    path = job.folder / WEIGHTS[name]
+    if name in LACKING and not path.is_file():
+        raise Refused(f"protocol {job.config.protocol['name']} {LACKING[name]}")
     try:
         content = path.read_bytes()
-        net.load_state_dict(load(content))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise ValueError(
-            f"{path} cannot be read as this run's weights ({str(error).splitlines()[0]}); remove "
-            f"{job.folder} and train the run again"
-        ) from None
+        tensors = load(content)
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(path, error) from None
     digest = hashlib.sha256(content).hexdigest()
-    assert training.training, "a training that is done has numbers"
-    if not is_tied(training.training, job.options.weights, digest):
+    if not record.training.left(name, digest):
         raise ValueError(
             f"{path} holds other weights than {TRAIN}.json names (SHA-256 {digest[:12]}); put the "
             f"trained ones back, or remove {job.folder} and train the run again"
         )
-    # without weight gradients FAB takes a quarter less time, with the same output
-    net.requires_grad_(requires_grad=False)
-    return Trained(loaded, seen, net, digest)
+    return TrainedWeights(job, path, tensors, digest, record.training)
 
 
-def is_tied(training: Training, name: Weights, digest: str) -> bool:
-    """Tell whether training left these weights, or their copy in half precision.
-
-    Records from before weights were tied to them name none, and any will do.
-    """
-    known = training.weights.get(name)
-    return known is None or digest in known.values()
-
-
-def upstream(job: Job) -> Record:
-    """Read the record of the run's training.
+def put(found: TrainedWeights, net: "torch.nn.Module") -> None:
+    """Write trained weights, with the statistics of BatchNorm, into a network in place.
 
     Raises:
-        ValueError: the record is missing or invalid.
+        ValueError: they are of another network.
     """
-    path = job.folder / f"{TRAIN}.json"
-    if not path.is_file():
-        raise ValueError(f"{path} is missing; train the run first")
-    return Record.read(path)
+    try:
+        net.load_state_dict(found.tensors)
+    except RuntimeError as error:
+        raise _unreadable(found.path, error) from None
+
+
+def _trained(job: Job, found: TrainedWeights) -> Trained:
+    loaded, seen = data(job)
+    net = exact(network(job, loaded))
+    put(found, net)
+    # without weight gradients FAB takes a quarter less time, with the same output
+    net.requires_grad_(requires_grad=False)
+    return Trained(loaded, seen, net, found.digest, found.source)
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"{path} cannot be read as this run's weights ({str(error).splitlines()[0]}); remove "
+        f"{path.parent} and train the run again"
+    )
 
 
 def exact(net: "torch.nn.Module") -> "Net":

@@ -11,7 +11,18 @@ from bench import checkpoint
 from bench.runs import catalogue
 from bench.runs.fingerprints import checkpoint_fingerprint
 from bench.runs.protocol import Rule
-from bench.runs.record import TRACES, TRAIN, Averaged, Best, Data, Engine, Kept, Score, Training
+from bench.runs.record import (
+    TRACES,
+    TRAIN,
+    Averaged,
+    Best,
+    Data,
+    Engine,
+    Kept,
+    Score,
+    Source,
+    Training,
+)
 from bench.runs.run import check_kept
 from bench.runs.stage import numbers
 from bench.signals import held
@@ -41,15 +52,18 @@ class Start(NamedTuple):
     loaded: "Loaded"
     data: Data
     trainer: "Trainer"
+    source: Source | None
 
 
 def prepare(job: Job) -> Start:
     """Load the data set, make network and method, and resume from the newest checkpoint."""
     check_kept(job.config, numbers(job.options.keep_at))
+    other = job.config.source
+    weights = setup.source_weights(job, other) if other else None
     loaded, data = setup.data(job)
-    trainer = make_trainer(job, loaded)
+    trainer = make_trainer(job, loaded, weights)
     trainer.resume()
-    return Start(loaded, data, trainer)
+    return Start(loaded, data, trainer, weights and weights.source)
 
 
 def work(job: Job, start: Start) -> tuple[Data, Training]:
@@ -59,7 +73,7 @@ def work(job: Job, start: Start) -> tuple[Data, Training]:
     from evaluation.clean import answers
     from evaluation.overfitting import judge
 
-    loaded, data, trainer = start
+    loaded, data, trainer, source = start
     with held() as asked:  # a cluster grants a job half a minute between SIGTERM and SIGKILL
         outcome = trainer.fit(asked)
     net = setup.exact(trainer.net)
@@ -100,6 +114,7 @@ def work(job: Job, start: Start) -> tuple[Data, Training]:
             str(update): checkpoint.digests(kept_weights(job.folder, update))
             for update in trainer.traces.keep_at
         },
+        source=source,
     )
     checkpoint.clear(job.folder / "state")
     return data, training
@@ -145,11 +160,17 @@ def _weights(job: Job) -> dict[Kept, dict[str, str]]:
 
 
 def make_trainer(
-    job: Job, loaded: "Loaded", *, quiet: bool = False, engine: Engine | None = None
+    job: Job,
+    loaded: "Loaded",
+    begin: setup.TrainedWeights | None = None,
+    *,
+    quiet: bool = False,
+    engine: Engine | None = None,
 ) -> "Trainer":
     """Make the trainer of a run: its network, method and batches.
 
     Args:
+        begin: weights to begin with; None for initial ones.
         quiet: True for a trainer that only takes steps, without probe and checkpoints.
         engine: None for the one that the job asks for.
 
@@ -181,6 +202,8 @@ def make_trainer(
         shapes=images.train_size,
     )
     net, method = setup.network(job, loaded), setup.method(job)
+    if begin is not None:
+        setup.put(begin, net)
     chosen = choose(engine or job.options.engine, method, job.device)
     if quiet:
         return Trainer(net, method, batches, protocol, engine=chosen)
@@ -196,7 +219,7 @@ def make_trainer(
             selection=_selection(job, loaded, protocol, rows, held_out),
             folder=job.folder / "state",
             interval=job.options.checkpoint_seconds,
-            identity=_identity(job, loaded),
+            identity=_identity(job, loaded, begin),
             device_name=device_name(job.device),
             say=job.say,
         )
@@ -206,12 +229,15 @@ def make_trainer(
         raise MethodError from error
 
 
-def _identity(job: Job, loaded: "Loaded") -> str:
+def _identity(job: Job, loaded: "Loaded", begin: setup.TrainedWeights | None = None) -> str:
     """Name the configuration, code and data of a checkpoint, which goes on only with the same."""
     config = job.config
     code = checkpoint_fingerprint(TRAIN, config.method, config.dataset, config.architecture)
     probe = str(job.options.probe_images)  # the curves are of these
-    return " ".join((config.run_id, code, loaded.checksum, probe, job.options.keep_at or ""))
+    source = [begin.digest] if begin else []
+    return " ".join(
+        (config.run_id, code, loaded.checksum, probe, job.options.keep_at or "", *source)
+    )
 
 
 def _probe(job: Job, loaded: "Loaded") -> "Probe":

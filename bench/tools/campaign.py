@@ -25,7 +25,7 @@ from typing import NamedTuple, get_args
 from bench.runs.catalogue import ROOT, folder
 from bench.runs.ending import together
 from bench.runs.files import CannotWriteError, write_bytes
-from bench.runs.record import AUTOATTACK, ConfigError, Engine
+from bench.runs.record import AUTOATTACK, TRAIN, ConfigError, Engine
 from bench.runs.run import expand
 from bench.runs.stage import CostOptions, TrainOptions
 from bench.runs.suite import parse_suite, read_yaml
@@ -60,16 +60,18 @@ class Piece(NamedTuple):
 def order(plans: Sequence[Plan]) -> list[Piece]:
     """List the work of suites, the most informative first: all first seeds before any second."""
     seeds = max(len(plan.suite.seeds) for plan in plans)
-    return [piece for i in range(seeds) for plan in plans for piece in _with_seed(plan, i)]
+    pieces = (piece for i in range(seeds) for plan in plans for piece in _with_seed(plan, i))
+    return list({(id(piece.plan), piece.work.name): piece for piece in pieces}.values())
 
 
 def _with_seed(plan: Plan, i: int) -> Iterator[Piece]:
-    """List a suite's work with its i-th seed, run by run."""
+    """List a suite's work with its i-th seed, run by run, each after what it reads."""
     for seed in plan.suite.seeds[i : i + 1]:
         of_seed = [work for work in plan.work if work.config.seed == seed]
         for run in dict.fromkeys(work.config.folder for work in of_seed):
-            for work in (work for work in of_seed if work.config.folder == run):
-                yield Piece(plan, work, estimate.work_hours(work, plan.suite))
+            for last in (work for work in of_seed if work.config.folder == run):
+                for work in (*plan.reads(last), last):
+                    yield Piece(plan, work, estimate.work_hours(work, plan.suite))
 
 
 def left(pieces: Iterable[Piece]) -> list[Piece]:
@@ -101,8 +103,7 @@ def campaign(
     for piece in left(pieces):
         plan, work = piece.plan, piece.work
         name = f"{work.config.folder}, {piece.stage}"
-        if any(not plan.file(work, f"{source}.json").is_file()
-               for _, source in work.stage.reads(work.config)):  # fmt: skip
+        if not all(plan.file(source).is_file() for source in plan.reads(work)):
             continue  # its training did not fit
         hours = piece.hours or 1.0  # without an estimate, as long as the last seen
         expected = pace.get(piece.stage, 0.0) * hours
@@ -130,15 +131,19 @@ def archive(plans: Sequence[Plan], path: Path) -> None:
 
 
 def archive_weights(plans: Sequence[Plan], path: Path) -> list[Path]:
-    """Pack half-precision weights of runs still to be attacked, WEIGHTS_BYTES at most.
+    """Pack half-precision weights of runs still to be read, WEIGHTS_BYTES at most.
 
     Returns:
         Parts of at most PART_BYTES: PATH.000 and so on; none if there are no such weights.
     """
     from bench.checkpoint import half
 
-    waiting = [piece for piece in left(order(plans)) if piece.stage == AUTOATTACK]
-    files = dict.fromkeys(piece.plan.file(piece.work, WEIGHTS["last"]) for piece in waiting)
+    waiting = [piece for piece in left(order(plans)) if piece.stage in (TRAIN, AUTOATTACK)]
+    files = dict.fromkeys(
+        piece.plan.file(source, WEIGHTS["last"])
+        for piece in waiting
+        for source in piece.plan.reads(piece.work)
+    )
     entries, size = [], 0
     for file in files:
         if file.is_file():

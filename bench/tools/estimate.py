@@ -1,6 +1,5 @@
 """Estimate what a suite costs: GPU hours from counted operations, and the pace of a machine."""
 
-import dataclasses
 import functools
 import math
 import statistics
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench.runs.catalogue import ROOT
 from bench.runs.record import AUTOATTACK, TRAIN, Config, Record
+from bench.runs.run import sources
 from bench.runs.suite import Suite
 from bench.stages.faults import MethodError, described, place_in
 from workflows.plan import Plan, Work
@@ -42,16 +42,23 @@ class Pace(NamedTuple):
 
 
 def estimates(suite: Suite, runs: Iterable[Config]) -> list[Estimate]:
-    """Estimate each pair of data set and architecture, in the order of the suite."""
+    """Estimate each pair of data set and architecture, in the order of the suite.
+
+    Training has the hours of the runs whose weights these begin with, each counted once.
+    """
     by_pair: dict[tuple[str, str], list[tuple[Config, dict[str, float]]]] = {}
     runs = list(runs)
+    before: dict[tuple[str, str], float] = {}
+    for source in sources(runs):
+        pair = source.dataset, source.architecture
+        before[pair] = before.get(pair, 0.0) + train_hours(source)
     for run, hours in zip(runs, hours_of_runs(runs, suite.attack_images), strict=True):
         if hours:
             by_pair.setdefault((run.dataset, run.architecture), []).append((run, hours))
     return [
         Estimate(
             *pair,
-            train_hours=sum(hours[TRAIN] for _, hours in of_runs),
+            train_hours=sum(hours[TRAIN] for _, hours in of_runs) + before.get(pair, 0.0),
             attack_hours=sum(hours[AUTOATTACK] for _, hours in of_runs),
             runs=len(of_runs),
             example=of_runs[0][0],
@@ -65,7 +72,7 @@ def hours_of_runs(runs: Iterable[Config], images: int | None) -> list[dict[str, 
     known: dict[str, dict[str, float]] = {}
     hours = []
     for run in runs:
-        configuration = dataclasses.replace(run, seed=0).run_id
+        configuration = run.with_seed(0).run_id
         if configuration not in known:
             known[configuration] = stage_hours(run, images)
         hours.append(known[configuration])

@@ -3,7 +3,6 @@
 Torch is imported by the functions that count, so that a plan may import this without it.
 """
 
-import dataclasses
 import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
@@ -71,7 +70,7 @@ def lacking(runs: Iterable[Config], gigabytes: float) -> list[Lack]:
     """List the runs that do not fit a GPU, by data set and architecture."""
     room = USABLE * 1e9 * gigabytes
     found: dict[tuple[str, str], dict[str, int]] = {}
-    distinct = {dataclasses.replace(run, seed=0).run_id: run for run in runs}
+    distinct = {run.with_seed(0).run_id: run for run in runs}
     for run in distinct.values():
         kept, cost = pass_bytes(run), method(run).cost
         # no method keeps less than a pass, or more than it makes; counting takes a second

@@ -101,21 +101,26 @@ def summary(plan: Plan, device: str) -> str:
         device: name of this machine's device, as records have it.
     """
     suite = plan.suite
-    hours = dict(
-        zip(plan.runs, hours_of_runs(plan.runs.values(), suite.attack_images), strict=True)
-    )
+    asked = {(work.config.folder, work.stage.name) for work in plan.work}
+    estimated = hours_of_runs(plan.runs.values(), suite.attack_images)
+    hours = {
+        run: {stage: h for stage, h in by_stage.items() if (run, stage) in asked}
+        for run, by_stage in zip(plan.runs, estimated, strict=True)
+    }
     here = pace(plan, hours, device)
     left = plan.left
     rest: dict[str, dict[str, float]] = {}
     for work in left:
-        estimated = hours[work.config.folder].get(work.stage.name, 0.0)
-        rest.setdefault(work.config.folder, {})[work.stage.name] = estimated
+        needed = hours[work.config.folder].get(work.stage.name, 0.0)
+        rest.setdefault(work.config.folder, {})[work.stage.name] = needed
     pairs = {_pair(run) for run in plan.runs.values()} - {_pair(work.config) for work in left}
     finished = f"; finished: {', '.join(sorted(pairs))}" if pairs and left else ""
     download = download_bytes(suite.datasets)
     why = f"\nwhy: {plan.reasons()}" if left else ""
+    others = len(plan.runs) - len(plan.listed)
+    starts = f", {others} of them for others to read" if others else ""
     return (
-        f"left: {len(rest)} of {len(plan.runs)} runs ({_counted(left)}), "
+        f"left: {len(rest)} of {len(plan.runs)} runs{starts} ({_counted(left)}), "
         f"{_takes(rest.values(), here)}; from nothing: {_takes(hours.values(), here)}"
         f"{why}\n"
         f"{_basis(here.trainings, device)}\n"
@@ -220,7 +225,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--readme", type=Path, help="write the table into this file")
     args = parser.parse_args(words)
     plan = planned(args)
-    suite, runs = plan.suite, list(plan.runs.values())
+    suite, runs = plan.suite, list(plan.listed.values())
     try:
         if args.readme:
             body = readme(suite, runs)
@@ -230,7 +235,7 @@ def main(words: Sequence[str] | None = None) -> None:
             print(table(suite, estimates(suite, runs)))
         else:
             print(summary(plan, _device()), flush=True)
-            print(too_large(suite, runs), end="")
+            print(too_large(suite, plan.runs.values()), end="")
             chosen = f" --configfile {args.configfile}" if args.configfile else ""
             chosen += f" --config {shlex.join(args.config)}" if args.config else ""
             print(plan.ending().line(

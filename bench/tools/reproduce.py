@@ -23,6 +23,7 @@ from bench.runs import catalogue
 from bench.runs.record import AUTOATTACK, TRAIN, ConfigError, Engine, Record, Score
 from bench.runs.run import parse_run
 from bench.runs.stage import TrainOptions, stage
+from bench.stages.job import folder_of
 from bench.stages.machine import DeviceKind
 from bench.stages.running import Place, Task, execute, positive
 from evaluation.binomial import wilson
@@ -114,6 +115,8 @@ def rerun(record: Record, folder: Path, environment: Environment) -> Record:
         options = dataclasses.replace(options, engine=environment.engine)
     log = folder / f"{record.stage}.log"
     place = Place(environment.data_dir, environment.device, environment.threads, log)
+    if record.stage == TRAIN and (source := record.config.source):  # whose weights it begins with
+        execute(Task(one, source, options, folder_of(source, record.config, folder)), place)
     result = execute(Task(one, record.config, options, folder), place)
     if result.status not in ("done", "diverged"):
         raise ValueError(f"{result.stage} is {result.status} here: {result.reason}; see {log}")

@@ -104,6 +104,8 @@ def leaderboard_row(
     paper = ARXIV.search(method_source)
     protocol = config.protocol["name"]
     notes = [f"Trained by onestep: {config.method}, {protocol}, seed {config.seed}."]
+    if start := config.start:
+        notes.append(f"It began with the weights of {start.method}, {start.protocol['name']}.")
     notes.append(f"The network's first layer has {config.width} channels.")
     if attack.n < data.test_images:
         notes.append(f"Evaluated on the first {attack.n} of {data.test_images} test images.")

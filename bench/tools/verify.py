@@ -127,7 +127,7 @@ def _check_heads(trained: Record, attacked: Record) -> Iterator[Check]:
 def _check_numbers(training: Training, attack: Attack, data: Data) -> Iterator[Check]:
     """Check the numbers of one record against those of the other, and against the data."""
     n, names = attack.n, [*attack.robust]
-    tied = attack.digest is None or setup.is_tied(training, attack.weights, attack.digest)
+    tied = attack.digest is None or training.left(attack.weights, attack.digest)
     yield Check("the attack was of the trained weights", tied, f"{attack.digest}"[:12])
     standard = attack.version == "standard" and names == ["clean", *ATTACKS]
     yield Check("the attack is AutoAttack standard", standard, f"{attack.version!r}: {names}")

@@ -241,6 +241,7 @@ function line({row, rank}) {
     el("td", {class: row.status === "done" ? "text" : "text bad"}, ABSENCES[row.status] ?? row.status),
     el("td", {class: "text"}, ...paperLinks(row.method)),
     el("td", {class: "text notes", title: notes(row)},
+      ...byRun.has(row.source) ? [openRun(row.source, "its start"), " "] : [],
       notes(row).length > 160 ? `${notes(row).slice(0, 159)}…` : notes(row)));
 }
 
@@ -367,9 +368,27 @@ function drawOutside() {
 
 // The drawer of one run.
 
+function openRun(id, text) {
+  return el("button", {type: "button", class: "link", onclick: () => set({run: id})}, text);
+}
+
 function listed(pairs) {
   return el("dl", {}, ...pairs.filter(([, text]) => text !== undefined && text !== null && text !== "")
-    .flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, String(text))]));
+    .flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text instanceof Node ? text : String(text))]));
+}
+
+/** What the runs took that a run started from, added to what it took itself. */
+function withStart({source, ...training}, name, digits) {
+  const own = training[name], before = source?.[name];
+  return before === undefined ? own
+    : `${(own + before).toFixed(digits)}: ${own}, and ${before} of the run it starts from`;
+}
+
+/** The run whose weights another began with; a link to it if it has a row. */
+function startOf(source) {
+  if (!source) return undefined;
+  const text = `${source.method}, ${source.epochs} epochs (run ${source.run}, weights ${source.digest.slice(0, 12)})`;
+  return byRun.has(source.run) ? openRun(source.run, text) : text;
 }
 
 const percent = share => share === undefined ? undefined : `${share.toFixed(2)} %`;
@@ -391,11 +410,12 @@ function results(run) {
     ["AutoAttack warned", attack && Object.entries(attack.warnings).map(([text, times]) =>
       `${text} (${times} times)`).join("; ")],
     ["weights attacked", attack && (attack.weights ?? "not tied to the record of training")],
-    ["on the first test images", attack?.images], ["epochs", training.epochs],
-    ["updates", training.updates], ["parameters", training.parameters],
-    ["seconds of training", training.train_seconds], ["peak device bytes", training.peak_bytes],
+    ["on the first test images", attack?.images], ["starts from", startOf(training.source)],
+    ["epochs", withStart(training, "epochs", 0)],
+    ["updates", withStart(training, "updates", 0)], ["parameters", training.parameters],
+    ["seconds of training", withStart(training, "train_seconds", 1)], ["peak device bytes", training.peak_bytes],
     ["passes over all training images", run.passes && `${run.passes.forward} forward, `
-      + `${run.passes.backward} backward`],
+      + `${run.passes.backward} backward${training.source ? ", with those of the run it starts from" : ""}`],
     ["resumed", training.segments?.slice(1).map(segment =>
       `at update ${segment.update}: ${segment.engine}, ${segment.device}, threads ${segment.threads}`)
       .join("; ") || training.resumed],

@@ -20,6 +20,7 @@ rule autoattack:
 rule evaluate:
     input:
         "results/runs/{run}/train.json",
+        plan.others(),
         plan.stale(),
     output:
         update("results/runs/{run}/{stage}.json"),

@@ -30,7 +30,7 @@ rule leaderboard:
     resources:
         gpu=0,
     params:
-        runs=list(plan.runs),
+        runs=list(plan.listed),
     shell:
         "{plan.render} > {log:q} 2>&1"
 

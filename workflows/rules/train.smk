@@ -1,6 +1,7 @@
 rule train:
     input:
         ancient(plan.prepared),
+        plan.others("train"),
         plan.stale("train"),
     output:
         update("results/runs/{run}/train.json"),
