@@ -178,7 +178,7 @@ def test_a_broken_file_is_told_once_whatever_the_suite_sets(write):
 
 def test_a_setting_may_be_none(tmp_path, monkeypatch):
     monkeypatch.setattr(catalogue, "annotation", lambda *_: "int | None")
-    monkeypatch.setattr(catalogue, "default_settings", lambda method: {"n": None})
+    monkeypatch.setattr(catalogue, "default_settings", lambda *_: {"n": None})
     assert check_settings("mine", {"n": None}) == {"n": None}
     assert check_settings("mine", {"n": "3"}) == {"n": 3}
 

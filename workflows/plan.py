@@ -22,7 +22,7 @@ from bench.runs.files import write_json
 from bench.runs.fingerprints import method_fingerprint
 from bench.runs.locks import visible_gpus
 from bench.runs.record import Config, Record
-from bench.runs.stage import Options, Stage, State, stages, stages_for
+from bench.runs.stage import Options, Stage, State, stage, stages_for
 from bench.runs.suite import Suite
 
 
@@ -71,7 +71,6 @@ class Plan:
     ) -> None:  # fmt: skip
         self.suite, self.data_dir, self.results = suite, data_dir, results
         self.cores = cores or 1  # what is not known is not asked for
-        self.stages = stages()
         self.runs = {config.folder: config for config in runs}
         self.code = {name: method_fingerprint(name) for name in suite.methods}
         # under strict, a run that failed before is run again, so that its error is seen now
@@ -129,7 +128,7 @@ class Plan:
         if state not in ("done", "failed"):
             return state
         reads = work.stage.reads(work.config)
-        sources = [Work(self.stages[name], config) for config, name in reads]
+        sources = [Work(stage(name), config) for config, name in reads]
         if any(map(self.is_left, sources)):
             return "reads what is left"
         found = [self.record(source) for source in sources]
@@ -279,7 +278,7 @@ class Plan:
         return min(240 * attempt, 1440)
 
     def _named(self, wildcards: Any, name: str | None) -> Work:
-        return Work(self.stages[name or wildcards.stage], self.runs[wildcards.run])
+        return Work(stage(name or wildcards.stage), self.runs[wildcards.run])
 
     @functools.cached_property
     def threads(self) -> int:

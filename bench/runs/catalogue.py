@@ -1,4 +1,4 @@
-"""The catalogue: methods, data sets, networks and evaluations, each known by its file's name.
+"""The catalogue: methods, data sets, networks, attacks and diagnostics, by their files' names.
 
 It reads constants off syntax trees instead of importing the files, and uses the standard library
 only, because Snakemake reads it before every run and, on clusters, in every job.
@@ -14,14 +14,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bench.runs.methodfile import method_class
+from bench.runs.methodfile import class_in
 
 ROOT = Path(__file__).parents[2]
-EVALUATIONS = "evaluation/attacks"  # the optional ones
+METHODS = "methods"
+EVALUATIONS = {"attack": "evaluation/attacks", "diagnostic": "evaluation/diagnostics"}
 
 
 def names(kind: str) -> list[str]:
-    """List the names in ``methods``, ``bench/data``, ``bench/models`` or EVALUATIONS, sorted."""
+    """List the names in ``methods``, ``bench/data``, ``evaluation/attacks`` or the like, sorted."""
     return sorted(path.stem for path in (ROOT / kind).glob("[!_]*.py"))
 
 
@@ -33,39 +34,53 @@ def unknown(what: str, given: str, allowed: Iterable[str]) -> str:
     return f"unknown {what} {given!r}: {hint}"
 
 
-def default_settings(method: str) -> dict[str, Any]:
-    """Read the defaults of a method's hyperparameters, by name.
+def default_settings(name: str, kind: str = METHODS) -> dict[str, Any]:
+    """Read the defaults of the settings of a method, or of a file of another folder, by name.
 
     Raises:
         ValueError: the file is no method's, or a default is no literal, so that only Python with
             torch could know its value.
     """
     defaults: dict[str, Any] = {}
-    for field in _fields(method):
+    for field in _fields(name, kind):
         if "ClassVar" not in ast.unparse(field.annotation) and field.value is not None:
-            defaults[field.target.id] = _literal(field, method)
+            defaults[field.target.id] = _literal(field.target.id, field, f"{kind}/{name}.py")
     return defaults
 
 
-def annotation(method: str, setting: str) -> str:
-    """Read the annotation of a method's hyperparameter, as source text."""
+def annotation(name: str, setting: str, kind: str = METHODS) -> str:
+    """Read the annotation of a setting, as source text."""
     return next(
-        ast.unparse(field.annotation) for field in _fields(method) if field.target.id == setting
+        ast.unparse(field.annotation) for field in _fields(name, kind) if field.target.id == setting
     )
 
 
-def described(method: str, word: str) -> str:
-    """Read what a method's docstring says behind a word, as "Family"; an empty text if nothing.
+def described(name: str, word: str, kind: str = METHODS) -> str:
+    """Read what a class's docstring says behind a word, as "Family"; an empty text if nothing.
 
     Raises:
         ValueError: the file is no method's.
     """
-    return _behind(word, ast.get_docstring(_class(method)))
+    return _behind(word, ast.get_docstring(_class(name, kind)))
 
 
-def title(method: str) -> str:
+def class_constant(name: str, constant: str, kind: str) -> Any:
+    """Read a constant of the class in a file; None if the class says nothing of it."""
+    for statement in _class(name, kind).body:
+        if isinstance(statement, ast.Assign):
+            target = statement.targets[0]
+        elif isinstance(statement, ast.AnnAssign):
+            target = statement.target
+        else:
+            continue
+        if statement.value is not None and ast.unparse(target) == constant:
+            return _literal(constant, statement, f"{kind}/{name}.py")
+    return None
+
+
+def title(name: str, kind: str = METHODS) -> str:
     """Read how the field writes a method's name: the file's first words, up to a colon."""
-    found = re.match(r"[^:\n]{1,40}(?=: )", _docstring(f"methods/{method}.py") or "")
+    found = re.match(r"[^:\n]{1,40}(?=: )", _docstring(f"{kind}/{name}.py") or "")
     return found[0] if found else ""
 
 
@@ -98,10 +113,7 @@ def argument(path: str, name: str, keyword: str) -> Any:
 
 def presets(method: str) -> dict[str, dict[str, Any]]:
     """Read the settings that a method's paper uses on some data sets, by data set."""
-    for field in _fields(method):
-        if field.target.id == "presets":
-            return _literal(field, method)
-    return {}
+    return class_constant(method, "presets", METHODS) or {}
 
 
 def published_width(architecture: str) -> int:
@@ -164,21 +176,21 @@ def _assigned(path: str, name: str) -> ast.expr:
     raise LookupError(f"{path} defines no constant {name}")
 
 
-def _fields(method: str) -> list[Any]:
-    return [field for field in _class(method).body if isinstance(field, ast.AnnAssign)]
+def _fields(name: str, kind: str) -> list[Any]:
+    return [field for field in _class(name, kind).body if isinstance(field, ast.AnnAssign)]
 
 
-def _class(method: str) -> ast.ClassDef:
-    name = f"methods/{method}.py"
-    return method_class(name, (ROOT / name).read_bytes())
+def _class(name: str, kind: str) -> ast.ClassDef:
+    path = f"{kind}/{name}.py"
+    return class_in(path, (ROOT / path).read_bytes())
 
 
-def _literal(field: Any, method: str) -> Any:
+def _literal(name: str, statement: Any, path: str) -> Any:
     try:
-        return ast.literal_eval(field.value)
+        return ast.literal_eval(statement.value)
     except ValueError:
-        where = f"methods/{method}.py, line {field.lineno}"
         raise ValueError(
-            f"{where}: {field.target.id} = {ast.unparse(field.value)}; a hyperparameter's default "
-            "must be a plain number, string or bool, because the grid reads it without torch"
+            f"{path}, line {statement.lineno}: {name} = {ast.unparse(statement.value)}; a "
+            "hyperparameter's default must be a plain number, string or bool, because the grid "
+            "reads it without torch"
         ) from None

@@ -18,7 +18,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
-from bench.runs import catalogue
 from bench.runs.files import write_json
 from bench.runs.protocol import Protocol
 from bench.runs.typed import Amount, Count, Percent, Positive, Real, Share, build, parse
@@ -29,6 +28,7 @@ Status = Literal["done", "failed", "diverged", "oom", "refused", "skipped"]
 Engine = Literal["eager", "compiled", "captured"]  # how steps are run: bench/engine.py
 Mode = Literal["exact", "fast"]  # of AutoAttack; fast: attacked in bf16, judged in fp32
 Weights = Literal["last", "best"]  # of which epoch
+Norm = Literal["Linf", "L2"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,13 +81,13 @@ class ConfigError(ValueError):
 
 
 def radius(eps: str) -> float:
-    """Convert a radius from text, as "8/255", to a number on the [0, 1] scale.
+    """Convert a radius from text, as "8/255" or "0.5", to a number on the [0, 1] scale.
 
     Raises:
-        ValueError: the text is no fraction.
+        ValueError: the text is no fraction and no number.
     """
-    numerator, denominator = eps.split("/")
-    return float(numerator) / float(denominator)
+    numerator, _, denominator = eps.partition("/")
+    return float(numerator) / float(denominator or 1)
 
 
 def is_radius(eps: str) -> bool:
@@ -283,13 +283,32 @@ def _is_mask(mask: str, n: int) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Value:
+    """A measured number that is no accuracy, and the number of images that it is of."""
+
+    value: Real | None  # None: not a number, or infinite
+    unit: str  # "cosine", "%", "L2 distance", ...
+    n: Count
+
+    @property
+    def text(self) -> str:
+        """The number with its unit and its images, for people."""
+        shown = "not a number" if self.value is None else f"{self.value:.4g}"
+        return f"{shown} {self.unit} of {self.n}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """What an optional evaluation found."""
 
-    settings: dict[str, Any]  # steps, restarts, step size in units of eps, seed
+    settings: dict[str, Any]  # of the attack or diagnostic; seed; norm and eps where not the run's
     scores: dict[str, Score]  # by what was measured, as "pgd50_10" or "fgsm 8/255"
     measure_seconds: Amount
     digest: str | None = None  # SHA-256 of the file of weights; older records lack it
+    values: dict[str, Value] = field(default_factory=dict)  # by what was measured
+    # file beside the record and its SHA-256, of what is more than a number; none in older records
+    arrays: dict[str, str] = field(default_factory=dict)
+    images: Positive | None = None  # first test images; None in older records: as many as scored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,7 +338,7 @@ class Expense:
 class Record:
     """The record of one stage: the head that all stages share, and the body of this one."""
 
-    stage: str  # train, autoattack, cost, or a file of evaluation/attacks
+    stage: str  # train, autoattack, cost, or the name of an evaluation
     run: str  # run id
     config: Config
     status: Status
@@ -350,8 +369,8 @@ class Record:
         yield from self.config.contradictions()
         if self.run != self.config.run_id:
             yield f"run is {self.run!r}, the hash of its configuration {self.config.run_id!r}"
-        if self.stage not in (known := stage_names()):
-            yield f"stage is {self.stage!r}, not one of {known}"
+        if not is_stage(self.stage):
+            yield f"stage is {self.stage!r}, not one of {stage_names()}"
         wanted = {TRAIN: "training", AUTOATTACK: "attack", COST: "expense"}
         bodies = [name for name in ("training", "attack", "expense", "measure")
                   if getattr(self, name) is not None]  # fmt: skip
@@ -401,5 +420,20 @@ def _newer(content: bytes) -> str | None:
 
 
 def stage_names() -> list[str]:
-    """List the names of all stages, in the order in which a run does them."""
-    return [TRAIN, AUTOATTACK, *catalogue.names(catalogue.EVALUATIONS), COST]
+    """List the names of all stages, in the order in which a run does them.
+
+    Of an evaluation this is the name that it has with its file's own settings.
+    """
+    from bench.runs import evaluations  # at the top this would be circular
+
+    return [TRAIN, AUTOATTACK, *evaluations.known(), COST]
+
+
+def is_stage(name: str) -> bool:
+    """Tell whether a stage has this name; an evaluation has one for each of its settings."""
+    from bench.runs import evaluations
+
+    try:
+        return name in (TRAIN, AUTOATTACK, COST) or evaluations.read(name).name == name
+    except ValueError:
+        return False

@@ -1,4 +1,4 @@
-"""Settings: checks of a method's hyperparameters against the fields of its class. No torch."""
+"""Settings: checks of a method's, an attack's or a diagnostic's against its fields. No torch."""
 
 import ast
 from collections.abc import Mapping
@@ -29,18 +29,20 @@ def published_settings(method: str, dataset: str) -> dict[str, Any]:
         raise ConfigError(f"methods/{method}.py: {error}") from None
 
 
-def check_settings(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert hyperparameters, by name, to the types of the method's fields.
+def check_settings(
+    method: str, given: Mapping[str, Any], kind: str = catalogue.METHODS
+) -> dict[str, Any]:
+    """Convert settings, by name, to the types of the fields of a method or of another kind of file.
 
     Raises:
         ValueError: lists every unknown name and every wrong value.
     """
-    known, checked, mistakes = catalogue.default_settings(method), {}, []
+    known, checked, mistakes = catalogue.default_settings(method, kind), {}, []
     for name, value in given.items():
         if name not in known:
             mistakes.append(catalogue.unknown(f"setting of {method}", name, known))
             continue
-        annotation = catalogue.annotation(method, name)
+        annotation = catalogue.annotation(method, name, kind)
         try:
             # not strict: Snakemake's command line hands over every number as text
             checked[name] = TypeAdapter(_type(annotation)).validate_python(value)
