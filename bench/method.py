@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from bench.threat import Norm, Threat
 from bench.view import View
 
 Loss = Callable[[Tensor], Tensor]  # images (B, C, H, W) -> () mean over B
@@ -81,9 +82,16 @@ class Method(ABC):
     """The fields are the hyperparameters; step is the algorithm box."""
 
     eps: float = 8 / 255  # radius of the threat on the [0, 1] scale; set by the run
+    norm: Norm = "Linf"  # of the threat; set by the run
+    norms: ClassVar[tuple[Norm, ...]] = ("Linf",)  # those that step knows
     graph: ClassVar[bool] = True  # step may be captured as one CUDA graph
     twice: ClassVar[bool] = False  # step differentiates through an input gradient of net
     presets: ClassVar[dict[str, dict[str, Any]]] = {}  # published settings, by data set
+
+    @property
+    def threat(self) -> Threat:
+        """How far an attack may go, and the words for it."""
+        return Threat(self.norm, self.eps)
 
     @property
     @abstractmethod
@@ -92,7 +100,7 @@ class Method(ABC):
 
     @property
     def reach(self) -> float:
-        """Largest |at - x| handed to descend, in units of eps."""
+        """Largest |at - x| handed to descend, in the norm and in units of eps."""
         return 1.0
 
     @property

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.method import Loss
+from bench.threat import Threat
 from bench.threat import box as box
 from bench.threat import project as project
 from bench.threat import uniform as uniform
@@ -37,18 +38,19 @@ def kl(p: Tensor, q: Tensor) -> Tensor:
 
 
 def pgd(
-    loss: Loss, x: Tensor, d: Tensor, *, alpha: float, eps: float, steps: int
+    loss: Loss, x: Tensor, d: Tensor, *, threat: Threat, alpha: float, steps: int
 ) -> tuple[Tensor, Tensor]:
-    """Climb loss from x + d by signed steps of alpha inside the eps-ball.
+    """Climb loss from x + d inside the ball, by steepest steps of alpha in units of eps.
 
     Returns:
         The last d and the gradient at the start, both (B, C, H, W).
     """
+    step = alpha * threat.eps
     first = g = grad(loss, at=x + d)
-    d = project(d + alpha * g.sign(), x, eps)
+    d = threat.project(d + step * threat.steepest(g), x)
     for _ in range(steps - 1):
         g = grad(loss, at=x + d)
-        d = project(d + alpha * g.sign(), x, eps)
+        d = threat.project(d + step * threat.steepest(g), x)
     return d, first
 
 

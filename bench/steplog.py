@@ -6,10 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bench.method import Method, State
+from bench.method import Method, Run, State
 from bench.ops import cosine
 
-TOLERANCE = 1e-5  # of bounds on images, in [0, 1]: rounding of x + d in float32
+TOLERANCE = 1e-5  # of bounds on a pixel, in [0, 1]: rounding of x + d in float32
 COLUMNS = ("loss", "pert_align", "reach", "low", "high")
 
 
@@ -22,7 +22,7 @@ class Means(NamedTuple):
 
     loss: float
     pert_align: float | None  # cosine of attack gradient and training gradient; None: no attack
-    reach: float  # the largest |at - x|, in units of eps
+    reach: float  # the largest |at - x|, in the norm and in units of eps
     state: dict[str, float]  # the method's 0-dim state
 
 
@@ -31,16 +31,18 @@ class StepLog:
 
     Args:
         rows: updates of an epoch.
-        method: whose eps, reach, boxed and replays are checked.
+        method: whose threat, reach, boxed and replays are checked.
         state: the method's; its 0-dim tensors are logged.
-        device: where the updates are.
+        run: whose device the updates are on, and the shape of whose images.
     """
 
-    def __init__(self, rows: int, method: Method, state: State, device: torch.device) -> None:
+    def __init__(self, rows: int, method: Method, state: State, run: Run) -> None:
         self.method, self.state = method, state
         self.scalars = sorted(name for name, tensor in state.items() if tensor.dim() == 0)
         table = torch.full((rows, len(COLUMNS) + len(self.scalars)), math.nan)
-        self.table = table.to(device)
+        self.table = table.to(run.device)
+        each = torch.full((1, *run.batch[1:]), TOLERANCE)
+        self.slack = method.threat.length(each).item()  # L2 adds up the rounding of all pixels
         self.row = 0  # that comes next, as the host counts; the device has a counter of its own
 
     def write(
@@ -66,7 +68,7 @@ class StepLog:
             )
         low, high = at.aminmax()
         align = torch.full_like(loss, math.nan) if g is None else cosine(g, h)
-        reach = (at - x).abs().max() / self.method.eps
+        reach = self.method.threat.length(at - x).max() / self.method.eps
         state = (self.state[name].float() for name in self.scalars)
         values = torch.stack([loss, align, reach, low, high, *state])
         self.table.index_copy_(0, row, values[None])
@@ -107,7 +109,7 @@ class StepLog:
                 f"{self._name} gave descend pixels in [{low}, {high}], outside [0, 1]; cut the "
                 "images by box, or declare boxed = False"
             )
-        if not reach * self.method.eps <= self.method.reach * self.method.eps + TOLERANCE:
+        if not reach * self.method.eps <= self.method.reach * self.method.eps + self.slack:
             raise ValueError(
                 f"{self._name} gave descend images {reach} eps away, and declares reach = "
                 f"{self.method.reach}"

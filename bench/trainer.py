@@ -94,7 +94,7 @@ class Trainer:
         run = Run(self.device, batches.shape, batches.canvas, self.epochs)
         self.state: State = method.init(run)
         self.optimizer = optimizer(protocol, net)
-        self.log = StepLog(len(batches) * method.replays, method, self.state, self.device)
+        self.log = StepLog(len(batches) * method.replays, method, self.state, run)
         # what changes from update to update is on the device, where a captured step finds it
         rates = [(protocol.lr(k, self.updates), protocol.momentum(k, self.updates))
                  for k in range(self.updates)]  # fmt: skip

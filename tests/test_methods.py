@@ -9,7 +9,7 @@ import dataclasses
 import gc
 import random
 import re
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import pytest
 import torch
@@ -19,9 +19,13 @@ from bench.meter import Passes
 from bench.method import Cost, Method, State
 from bench.ops import ce, grad, project, uniform, weight_grads
 from bench.runs import catalogue
+from bench.threat import Norm
 from bench.view import Augment
 from methods import load
 from report.sources import FAMILIES, entries
+
+NORMS = get_args(Norm)
+RADIUS = {"Linf": 8 / 255, "L2": 0.5}
 
 
 class Capturable(TorchDispatchMode):
@@ -149,6 +153,16 @@ def test_learns_without_batchnorm(tiny, name):
     check_learns(tiny, name, norm=False)
 
 
+def test_keeps_its_word_in_every_other_norm_that_it_names(tiny, name):
+    """Write the attack in the words of self.threat, or leave norms out."""
+    for norm in {*load(name).norms} - {"Linf"}:  # of which all other laws are
+        method = load(name)(norm=norm, eps=RADIUS[norm])
+        check_learns(tiny, method)
+        if method.graph:
+            check_capturable(tiny, method)
+            check_device(tiny, method)
+
+
 def test_without_a_canvas_it_trains_or_refuses_in_init(tiny, name):
     """Resized crops (ImageNet-100) have none: raise ValueError in init if run.canvas is None."""
     check_without_canvas(tiny, name)
@@ -256,10 +270,12 @@ def test_cited_paper_is_in_the_bibliography_and_is_the_source(name):
 def test_settings_are_readable_without_torch(name):
     """Give each hyperparameter a type and a plain value: alpha: float = 1.25."""
     fields = {field.name: field.default for field in dataclasses.fields(load(name))}
-    del fields["eps"]
+    del fields["eps"], fields["norm"]
     read = catalogue.default_settings(name)
     assert read == fields, f"read off the file: {read}; the class has {fields}"
     assert catalogue.presets(name) == load(name).presets
+    assert catalogue.norms(name) == load(name).norms
+    assert set(load(name).norms) <= set(NORMS), f"norms are {', '.join(NORMS)}"
 
 
 # The same laws on methods with one fault each.
@@ -412,6 +428,15 @@ class Oversteps(Sound):
         return (batch.x + 3 * d).clamp(0, 1) - batch.x, g
 
 
+class NamesANormItDoesNotKnow(Sound):
+    norms = ("Linf", "L2")
+
+    def step(self, net, batch, state, descend):
+        # a step of FGSM in Linf, sqrt(d) too long in L2
+        g = grad(ce(net, batch.y), at=batch.x)
+        descend(ce(net, batch.y), at=batch.x + project(self.eps * g.sign(), batch.x, self.eps), g=g)
+
+
 class LeavesTheBox(Sound):
     def attack(self, net, batch):
         return uniform(batch.x, self.eps), None
@@ -482,6 +507,12 @@ def test_a_method_may_refuse_to_train_without_a_canvas(tiny):
 def test_laws_catch(tiny, law, fault):
     with pytest.raises((AssertionError, ValueError, TypeError, RuntimeError)):
         law(tiny, fault(eps=tiny.eps))
+
+
+def test_a_step_of_another_norm_is_caught_by_its_reach(tiny):
+    check_learns(tiny, NamesANormItDoesNotKnow(eps=tiny.eps))
+    with pytest.raises(ValueError, match="declares reach"):
+        check_learns(tiny, NamesANormItDoesNotKnow(eps=tiny.eps, norm="L2"))
 
 
 def test_state_refuses_to_be_rebound_by_attribute():

@@ -1,9 +1,12 @@
 """The words attacks are written in."""
 
+from typing import get_args
+
 import pytest
 import torch
 
 from bench.ops import box, ce, cosine, eval_mode, grad, kl, per_image, pgd, project, uniform
+from bench.threat import Norm, Threat
 
 
 def test_uniform_fills_its_range():
@@ -32,13 +35,14 @@ def test_grad_is_the_gradient_and_touches_no_weight(tiny):
     assert all(p.grad is None for p in net.parameters())
 
 
-def test_pgd_returns_the_first_gradient_and_climbs(tiny):
+@pytest.mark.parametrize("norm", get_args(Norm))
+def test_pgd_returns_the_first_gradient_and_climbs(tiny, norm):
     net, (x, y) = tiny.net().eval(), tiny.data()
     x, start = x.float() / 255, torch.zeros_like(x, dtype=torch.float32)
-    d, g = pgd(ce(net, y), x, start, alpha=0.01, eps=0.03, steps=5)
+    d, g = pgd(ce(net, y), x, start, threat=Threat(norm, 0.03), alpha=0.3, steps=5)
     assert torch.equal(g, grad(ce(net, y), at=x))
     assert ce(net, y)(x + d) > ce(net, y)(x)
-    assert d.abs().max() <= 0.03 + 1e-6
+    assert Threat(norm, 0.03).length(d).max() <= 0.03 + 1e-6
 
 
 def test_kl_is_the_sum_over_classes_and_the_mean_over_images():

@@ -228,6 +228,7 @@ from pathlib import Path
 import torch
 import pyautoattack
 from bench import data
+from bench.threat import Threat
 from bench.tools import robustbench as ours
 from evaluation.autoattack import autoattack
 
@@ -254,7 +255,7 @@ x, y = images.test_x[:16].float() / 255, images.test_y[:16]
 theirs.load_clean_dataset = lambda dataset, n, folder, prepare: (x[:n], y[:n])
 found = robustbench.benchmark(net, n_examples=16, eps=26 / 255, batch_size=16)
 attack = autoattack(
-    net.requires_grad_(False), x, y, eps=26 / 255, classes=10, seed=0, batch=16
+    net.requires_grad_(False), x, y, threat=Threat("Linf", 26 / 255), classes=10, seed=0, batch=16
 )
 print(json.dumps([[100 * share for share in found], [attack.after["clean"], attack.accuracy]]))
 """

@@ -20,6 +20,13 @@ SORA = expand(digits_suite(methods=["sora"]))[0]
         ({"protocol": PROTOCOLS["digits-60"].as_dict() | {"epochs": 2}},
          "protocol 'digits-60' has epochs 60, not 2; give what is changed a name of its own"),
         ({"eps": 0.031}, "eps counts in 1/255"),
+        ({"eps": "0.5"}, "eps is '0.5'; a radius in Linf is a text in"),
+        ({"norm": "L2", "eps": "51/255"}, "eps is '51/255'; a radius in L2 is a text of a number"),
+        ({"norm": "L2", "eps": "0.50"}, "eps is '0.50'"),
+        ({"norm": "L2", "eps": 128}, r"eps is '128'; .* in \(0, 16\)"),
+        ({"norm": "L2", "eps": 0}, "eps is '0'"),
+        ({"norm": "L2", "eps": 1, "method": "elle", "settings": {}}, "elle cannot train in L2, on"),
+        ({"norm": "L1"}, "run.norm: Input should be 'Linf' or 'L2', given 'L1'"),
         ({"width": 0}, "run.width: Input should be greater than or equal to 1, given 0"),
         ({"seed": -1, "train_images": 0}, r"run\.seed: .* given -1; run\.train_images: .* given 0"),
         ({"protocol": MINE | {"epochs": 0}}, r"protocol\.epochs: .* equal to 1, given 0"),
@@ -59,6 +66,13 @@ def test_a_configuration_by_hand_is_completed_and_checked():
         assert parse_run(json.dumps(given)).eps == "51/255"
     with pytest.raises(ConfigError, match=r"there is no file nowhere\.yaml"):
         parse_run("nowhere.yaml")
+
+
+def test_a_run_by_hand_has_its_norm_and_a_radius_in_it():
+    for eps in (0.5, "0.5"):
+        run = parse_run(json.dumps(SORA.as_dict() | {"norm": "L2", "eps": eps}))
+        assert (run.norm, run.eps) == ("L2", "0.5")
+    assert parse_run(json.dumps(run.as_dict())) == run
 
 
 def test_a_suite_whose_last_batch_has_one_image_is_refused():

@@ -116,6 +116,11 @@ def presets(method: str) -> dict[str, dict[str, Any]]:
     return class_constant(method, "presets", METHODS) or {}
 
 
+def norms(name: str, kind: str = METHODS) -> tuple[str, ...]:
+    """Read the norms that a method can train in, or that an evaluation is defined for."""
+    return class_constant(name, "norms", kind) or ("Linf",)  # as in the contracts
+
+
 def published_width(architecture: str) -> int:
     """Read the channels of an architecture's first layer as published."""
     return int(constant(f"bench/models/{architecture}.py", "WIDTH"))

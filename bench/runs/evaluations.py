@@ -180,7 +180,8 @@ def _entry(kind: Any, file: str, given: Mapping[str, Any]) -> Entry:
         if str(norm).lower() not in _norms():
             raise ValueError(catalogue.unknown("norm", str(norm), get_args(Norm)))
         norm = _norms()[str(norm).lower()]
-        _check_norm(kind, file, norm)
+        if norm not in (allowed := catalogue.norms(file, EVALUATIONS[kind])):
+            raise ValueError(f"{kind} {file} has no {norm} form, only {', '.join(allowed)}")
     weights = words.get("weights", _weights(kind, file))
     if weights not in get_args(Weights):
         raise ValueError(catalogue.unknown("weights", str(weights), get_args(Weights)))
@@ -195,17 +196,6 @@ def _entry(kind: Any, file: str, given: Mapping[str, Any]) -> Entry:
     return Entry(
         kind=kind, file=file, settings=checked, norm=norm, eps=eps, weights=weights, every=every
     )
-
-
-def _check_norm(kind: str, file: str, norm: str) -> None:
-    allowed = norms(kind, file)
-    if norm not in allowed:
-        raise ValueError(f"{kind} {file} has no {norm} form, only {', '.join(allowed)}")
-
-
-def norms(kind: str, file: str) -> tuple[str, ...]:
-    """List the norms that a file's evaluation is defined for."""
-    return catalogue.class_constant(file, "norms", EVALUATIONS[kind]) or ("Linf",)
 
 
 def _radius(given: Any, norm: str | None) -> str:

@@ -30,7 +30,7 @@ class Contract(NamedTuple):
 
 _ENTRY = dict.fromkeys(("attack", "diagnostic", "eps", "norm", "every", "seed"), "the suite")
 CONTRACTS = {
-    "methods": Contract("Method", "bench/method.py", {"eps": "the run"}),
+    "methods": Contract("Method", "bench/method.py", dict.fromkeys(("eps", "norm"), "the run")),
     "evaluation/attacks": Contract("Attack", "evaluation/attack.py", _ENTRY),
     "evaluation/diagnostics": Contract("Diagnostic", "evaluation/diagnostic.py", _ENTRY),
 }
@@ -105,6 +105,11 @@ def _of_untyped(statement: ast.Assign, contract: Contract) -> Iterator[str]:
     if isinstance(value, ast.Constant) and type(value.value) in TYPES:
         kind, default = type(value.value).__name__, ast.unparse(value)
     for node in (node for target in statement.targets for node in ast.walk(target)):
+        if isinstance(node, ast.Name) and node.id == "norms" and not _are_names(value):
+            yield (
+                f"norms = {ast.unparse(value)}; it must name them, as ('Linf', 'L2'), because the "
+                "grid reads it without torch"
+            )
         if isinstance(node, ast.Name) and node.id not in _words(contract):
             yield (
                 f"{node.id} = {ast.unparse(value)} has no type, so no suite can set it; write "
@@ -123,6 +128,12 @@ def _of_typed(name: str, statement: ast.AnnAssign, contract: Contract) -> Iterat
         yield f"{name} is a word of the contract, no hyperparameter; leave out its type, {kind}"
     elif statement.value is None:
         yield f"{name} has no default; give it the published value: {name}: {kind} = ..."
+
+
+def _are_names(value: ast.expr) -> bool:
+    return isinstance(value, ast.Tuple) and all(
+        isinstance(one, ast.Constant) and isinstance(one.value, str) for one in value.elts
+    )
 
 
 def _freezes(decorator: ast.expr) -> bool:

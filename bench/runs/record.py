@@ -24,11 +24,16 @@ from bench.runs.typed import Amount, Count, Percent, Positive, Real, Share, buil
 
 SCHEMA = 1
 TRAIN, AUTOATTACK, COST, SWEEP = "train", "autoattack", "cost", "eps_sweep"
+Norm = Literal["Linf", "L2"]
 Status = Literal["done", "failed", "diverged", "oom", "refused", "skipped"]
 Engine = Literal["eager", "compiled", "captured"]  # how steps are run: bench/engine.py
 Mode = Literal["exact", "fast"]  # of AutoAttack; fast: attacked in bf16, judged in fp32
 Weights = Literal["last", "best"]  # of which epoch
-Norm = Literal["Linf", "L2"]
+MOST_L2 = 16  # as far as an L2 radius may be; papers stay below 6, and 128 was meant in 1/255
+RADII: dict[Norm, str] = {
+    "Linf": "a radius in Linf is a text in (0, 1), like '8/255'",
+    "L2": f"a radius in L2 is a text of a number in (0, {MOST_L2}), like '0.5'",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +45,8 @@ class Config:
     width: Positive  # channels of the first layer
     method: str
     settings: dict[str, Any]  # every hyperparameter of the method
-    norm: Literal["Linf"] = "Linf"
-    eps: str  # "8/255", on the [0, 1] scale
+    norm: Norm = "Linf"
+    eps: str  # on the [0, 1] scale: "8/255" in Linf, "0.5" in L2
     seed: Count
     protocol: dict[str, Any]  # a bench.runs.protocol.Protocol
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
@@ -64,8 +69,8 @@ class Config:
 
     def contradictions(self) -> Iterator[str]:
         """Yield a message for every value that no run can have."""
-        if not is_radius(self.eps):
-            yield f"eps is {self.eps!r}; a radius is a text in (0, 1), like '8/255'"
+        if not is_radius(self.eps, self.norm):
+            yield f"eps is {self.eps!r}; {RADII[self.norm]}"
         try:
             build(Protocol, self.protocol, "protocol")
         except ValueError as error:
@@ -84,18 +89,21 @@ def radius(eps: str) -> float:
     """Convert a radius from text, as "8/255" or "0.5", to a number on the [0, 1] scale.
 
     Raises:
-        ValueError: the text is no fraction and no number.
+        ValueError: the text is neither fraction nor number.
     """
     numerator, _, denominator = eps.partition("/")
     return float(numerator) / float(denominator or 1)
 
 
-def is_radius(eps: str) -> bool:
-    """Tell whether a text is a radius that leaves something of an image."""
+def is_radius(eps: str, norm: Norm) -> bool:
+    """Tell whether a text is a radius of this norm, written in the one way that run ids know."""
     try:
-        return 0 < radius(eps) < 1
+        size = radius(eps)
     except (ValueError, ZeroDivisionError):
         return False
+    if norm == "Linf":
+        return "/" in eps and 0 < size < 1
+    return 0 < size < MOST_L2 and eps == f"{size:g}"
 
 
 @dataclass(frozen=True, kw_only=True)

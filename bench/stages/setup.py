@@ -77,7 +77,8 @@ def method(job: Job) -> "Method":
 
     torch.manual_seed(stream(job.config.seed, NOISE))
     try:
-        return load(job.config.method)(eps=job.eps, **job.config.settings)
+        kind, threat = load(job.config.method), job.threat
+        return kind(norm=threat.norm, eps=threat.eps, **job.config.settings)
     except Exception as error:
         raise MethodError from error
 

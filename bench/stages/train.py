@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     import torch
 
     from bench.data import Loaded
+    from bench.threat import Threat
     from bench.trainer import Outcome, Probe, Select, Trainer
 
 STEPS = 10  # of PGD
-EVALUATION_BATCH = 512  # images; verdicts do not depend on it
+EVALUATION_BATCH = 512  # images; in Linf, verdicts do not depend on it
 EVALUATION_SEED = 0  # of PGD's random start, the same for every run
 
 
@@ -66,7 +67,7 @@ def work(job: Job, start: Start) -> tuple[Data, Training]:
         state_bytes=outcome.state_bytes,
         probe_images=min(job.options.probe_images, len(loaded.images.test_y)),
         resumed=outcome.resumed,
-        **_scores(net, x, y, eps=job.eps),
+        **_scores(net, x, y, threat=job.threat),
         answers=answers(net, x, batch=EVALUATION_BATCH),
         verdict=judge(
             [epoch.probe for epoch in outcome.curves],
@@ -97,7 +98,7 @@ def _best(
     validation = outcome.curves[outcome.best].validation
     assert validation is not None, "a best epoch without a validation score"
     net.load_state_dict(load((job.folder / setup.WEIGHTS["best"]).read_bytes()))
-    scores = _scores(net, x, y, eps=job.eps)
+    scores = _scores(net, x, y, threat=job.threat)
     return Best(epoch=outcome.best, validation=validation, **scores)
 
 
@@ -180,7 +181,7 @@ def _probe(job: Job, loaded: "Loaded") -> "Probe":
     x, y = setup.test_images(job, loaded, job.options.probe_images)
 
     def probe(net: "torch.nn.Module", epoch: int) -> dict[str, float]:
-        scores = _scores(net.eval(), x, y, eps=job.eps)
+        scores = _scores(net.eval(), x, y, threat=job.threat)
         return {name: score.accuracy for name, score in scores.items()}
 
     return probe
@@ -193,7 +194,7 @@ def _select(job: Job, loaded: "Loaded", held_out: "torch.Tensor") -> "Select":
     x, y = setup.held_out_images(job, loaded, held_out)
 
     def select(net: "torch.nn.Module") -> float:
-        score = pgd(net.eval(), x, y, eps=job.eps, batch=EVALUATION_BATCH, steps=STEPS,
+        score = pgd(net.eval(), x, y, threat=job.threat, batch=EVALUATION_BATCH, steps=STEPS,
                     seed=EVALUATION_SEED)  # fmt: skip
         return score.accuracy
 
@@ -201,7 +202,7 @@ def _select(job: Job, loaded: "Loaded", held_out: "torch.Tensor") -> "Select":
 
 
 def _scores(
-    net: "torch.nn.Module", x: "torch.Tensor", y: "torch.Tensor", *, eps: float
+    net: "torch.nn.Module", x: "torch.Tensor", y: "torch.Tensor", *, threat: "Threat"
 ) -> dict[str, Score]:
     """Measure accuracy on clean images and under FGSM and PGD-10; net is in eval mode."""
     from evaluation.clean import clean
@@ -210,6 +211,6 @@ def _scores(
     batch = EVALUATION_BATCH
     return {
         "clean": clean(net, x, y, batch=batch),
-        "fgsm": fgsm(net, x, y, eps=eps, batch=batch),
-        "pgd10": pgd(net, x, y, eps=eps, batch=batch, steps=STEPS, seed=EVALUATION_SEED),
+        "fgsm": fgsm(net, x, y, threat=threat, batch=batch),
+        "pgd10": pgd(net, x, y, threat=threat, batch=batch, steps=STEPS, seed=EVALUATION_SEED),
     }

@@ -1,7 +1,6 @@
 """best AutoAttack: AutoAttack of the epoch that was best on the images held out from training."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from bench.method import Cost
 from bench.runs.record import Score
@@ -21,8 +20,8 @@ class AutoAttackBest(Attack):
     Differs: as evaluation/autoattack.py says.
     """
 
-    weights: ClassVar = "best"
-    autoattack: ClassVar = True
+    weights = "best"
+    autoattack = True
 
     cost = Cost(7000, 2000)
 
@@ -30,7 +29,7 @@ class AutoAttackBest(Attack):
         """Attack with AutoAttack's own batches."""
         assert task.batch, "an evaluation by AutoAttack without its batch"
         attack = autoattack(
-            task.net, task.x, task.y, eps=task.threat.eps, classes=task.classes, seed=task.seed,
+            task.net, task.x, task.y, threat=task.threat, classes=task.classes, seed=task.seed,
             batch=task.batch, fast=task.fast, before=task.before, keep=task.keep, say=task.say,
         )  # fmt: skip
         score = Score(accuracy=attack.accuracy, n=attack.n)

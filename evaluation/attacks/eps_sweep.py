@@ -4,7 +4,7 @@ A network that overfitted to its training attack shows FGSM accuracy that rises 
 training radius while PGD's falls to 0.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.method import Cost
 from evaluation.attack import Attack, Found
@@ -29,10 +29,10 @@ class EpsSweep(Attack):
         """Attack at the radii of the task, or at the usual ones."""
         scores, batch = {}, self.batch
         for k in task.radii or radii(task.threat.eps):
-            eps, net, x, y = k / 255, task.net, task.x, task.y
-            scores[f"fgsm {k}/255"] = fgsm(net, x, y, eps=eps, batch=batch)
+            threat, net, x, y = replace(task.threat, eps=k / 255), task.net, task.x, task.y
+            scores[f"fgsm {k}/255"] = fgsm(net, x, y, threat=threat, batch=batch)
             scores[f"pgd10 {k}/255"] = pgd(
-                net, x, y, eps=eps, batch=batch, steps=10, seed=task.seed
+                net, x, y, threat=threat, batch=batch, steps=10, seed=task.seed
             )
         return Found(scores=scores, settings={"alpha": STEP, "alpha_unit": "eps"})
 

@@ -1,7 +1,6 @@
 """FGSM: one step of the sign of the gradient, from the clean image."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from bench.method import Cost
 from bench.ops import ce, grad
@@ -23,7 +22,7 @@ class FGSM(Attack):
     Differs: nothing.
     """
 
-    norms: ClassVar = ("Linf", "L2")
+    norms = ("Linf", "L2")
 
     cost = Cost(1, 1)
 

@@ -1,10 +1,9 @@
 """PGD: projected gradient ascent on the loss, from random starts."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from bench.method import Cost
-from bench.ops import box, ce, grad
+from bench.ops import box, ce, pgd
 from evaluation.attack import Attack
 
 
@@ -25,8 +24,8 @@ class PGD(Attack):
         N-FGSM keep the start of the largest loss instead, which is no stricter.
     """
 
-    norms: ClassVar = ("Linf", "L2")
-    names: ClassVar = {
+    norms = ("Linf", "L2")
+    names = {
         "pgd{steps}": "PGD-{steps}",
         "pgd{steps}_{restarts}": "PGD-{steps}-{restarts}",
     }
@@ -40,8 +39,6 @@ class PGD(Attack):
         return Cost(self.steps, self.steps)
 
     def perturb(self, net, x, y, threat, draw):
-        d = box(draw(threat.uniform, x), x)
-        for _ in range(self.steps):
-            g = grad(ce(net, y), at=x + d)
-            d = threat.project(d + self.alpha * threat.eps * threat.steepest(g), x)
+        start = box(draw(threat.uniform, x), x)
+        d, _ = pgd(ce(net, y), x, start, threat=threat, alpha=self.alpha, steps=self.steps)
         return x + d

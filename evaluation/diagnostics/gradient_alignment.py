@@ -1,7 +1,6 @@
 """gradient alignment: how much the gradients at two points of the ball point the same way."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -27,8 +26,8 @@ class GradientAlignment(Diagnostic):
     Differs: nothing; as in its code, pixels that clamp cuts have no gradient, and 0/0 counts as 1.
     """
 
-    norms: ClassVar = ("Linf", "L2")
-    values: ClassVar = {"gradient_alignment": ("cosine", -1, 1)}
+    norms = ("Linf", "L2")
+    values = {"gradient_alignment": ("cosine", -1, 1)}
 
     cost = Cost(2, 2)
 
