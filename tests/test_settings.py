@@ -187,7 +187,7 @@ def test_a_setting_may_be_none(tmp_path, monkeypatch):
 
 
 def test_presets_are_taken_by_suites_and_by_hand(monkeypatch):
-    monkeypatch.setattr(catalogue, "presets", lambda method: {"digits": {"tau": 0.5}})
+    monkeypatch.setattr(catalogue, "presets", lambda *_: {"digits": {"tau": 0.5}})
     (run,) = expand(digits_suite(methods=["sora"]))
     assert run.settings["tau"] == 0.5
     assert parse_run(json.dumps(run.as_dict() | {"settings": {}})) == run

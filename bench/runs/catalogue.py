@@ -111,9 +111,9 @@ def argument(path: str, name: str, keyword: str) -> Any:
     raise LookupError(f"{name} of {path} has no argument {keyword}")
 
 
-def presets(method: str) -> dict[str, dict[str, Any]]:
+def presets(method: str, kind: str = METHODS) -> dict[str, dict[str, Any]]:
     """Read the settings that a method's paper uses on some data sets, by data set."""
-    return class_constant(method, "presets", METHODS) or {}
+    return class_constant(method, "presets", kind) or {}
 
 
 def norms(name: str, kind: str = METHODS) -> tuple[str, ...]:

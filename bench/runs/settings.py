@@ -11,22 +11,25 @@ from bench.runs.definitions import check_names
 from bench.runs.record import ConfigError
 
 
-def published_settings(method: str, dataset: str) -> dict[str, Any]:
+def published_settings(method: str, dataset: str, kind: str = catalogue.METHODS) -> dict[str, Any]:
     """Read a method's hyperparameters on a data set as published: its defaults and its preset.
+
+    Args:
+        method: or another name in the folder ``kind``.
 
     Raises:
         ConfigError: the method's file cannot be read, or gives a default of the wrong type.
     """
     try:
-        defaults = catalogue.default_settings(method)
-        presets = catalogue.presets(method).get(dataset, {})
-        check_names(catalogue.ROOT / f"methods/{method}.py")
+        defaults = catalogue.default_settings(method, kind)
+        presets = catalogue.presets(method, kind).get(dataset, {})
+        check_names(catalogue.ROOT / f"{kind}/{method}.py")
     except ValueError as error:
         raise ConfigError(str(error)) from None
     try:
-        return check_settings(method, defaults | presets)
+        return check_settings(method, defaults | presets, kind)
     except ValueError as error:
-        raise ConfigError(f"methods/{method}.py: {error}") from None
+        raise ConfigError(f"{kind}/{method}.py: {error}") from None
 
 
 def check_settings(
