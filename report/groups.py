@@ -90,7 +90,8 @@ class Group:
     def file_name(self) -> str:
         """The name of its files by its facts, without a suffix."""
         facts = self.facts
-        parts = [facts.dataset, facts.architecture, facts.eps, facts.protocol, facts.precision]
+        threat = facts.eps if facts.norm == "Linf" else f"{facts.norm}_{facts.eps}"
+        parts = [facts.dataset, facts.architecture, threat, facts.protocol, facts.precision]
         parts += [f"w{facts.width}", f"n{facts.texts['train_images']}", facts.checksum[:6]]
         return "-".join(part.replace("/", "_") for part in parts if part)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 
@@ -169,6 +170,18 @@ def test_the_row_is_in_their_format_and_reads_back(exported):
     assert "first 16 of 360 test images" in raw["footnote"]
     (row,) = read(folder / "model_info")
     assert (row.name, row.dataset, row.clean, row.autoattack) == ("Ours", "digits", 93.75, 43.75)
+
+
+def test_an_l2_run_is_exported_as_one(run, tmp_path):
+    for stage in ("train", "autoattack"):
+        record = Record.read(run / f"{stage}.json")
+        config = dataclasses.replace(record.config, norm="L2", eps="0.5")
+        dataclasses.replace(record, config=config, run=config.run_id).write(tmp_path / "run")
+    shutil.copy(run / "model.safetensors", tmp_path / "run")
+    name = export(tmp_path / "run", tmp_path / "out")
+    (row,) = read(tmp_path / "out/model_info")
+    assert (row.norm, row.eps, row.autoattack) == ("L2", "0.5", 43.75)
+    assert "[ThreatModel.L2]" in (tmp_path / f"out/models/digits/L2/{name}.py").read_text()
 
 
 def test_the_exported_network_is_the_trained_one_with_normalisation_inside(exported, run):

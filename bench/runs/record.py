@@ -91,8 +91,8 @@ def radius(eps: str) -> float:
     Raises:
         ValueError: the text is neither fraction nor number.
     """
-    numerator, _, denominator = eps.partition("/")
-    return float(numerator) / float(denominator or 1)
+    numerator, slash, denominator = eps.partition("/")
+    return float(numerator) / float(denominator if slash else 1)
 
 
 def is_radius(eps: str, norm: Norm) -> bool:

@@ -6,7 +6,7 @@ A run by hand is checked here; a suite's values were checked when the suite was 
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ def _product(axes: Mapping[str, Iterable[Any]]) -> Iterator[dict[str, Any]]:
 def _threats(suite: Suite) -> Iterator[tuple[Norm, float | None]]:
     """Yield norm and radius of every threat of a suite; None is a data set's usual L-inf radius."""
     for norm in suite.norms:
-        radii = suite.eps_l2 if norm == "L2" else suite.eps or [None]
+        radii: Sequence[float | None] = suite.eps_l2 if norm == "L2" else suite.eps or [None]
         yield from ((norm, eps) for eps in radii)
 
 

@@ -97,10 +97,10 @@ class Suite(BaseModel):
         description="L-inf radii, in 1/255; null: each data set's usual one."
     )
     norms: Annotated[list[Norm], *_List] = Field(
-        default_factory=lambda: ["Linf"], description="Of the threats: Linf, L2, or both."
+        default=["Linf"], description="Of the threats: Linf, L2, or both."
     )
     eps_l2: Annotated[list[L2Radius], *_List] = Field(
-        default_factory=lambda: [0.5], description="L2 radii, where the range of a pixel is 1."
+        default=[0.5], description="L2 radii, where the range of a pixel is 1."
     )
     seeds: Annotated[list[Seed], *_List] = Field(description="One run each.")
     protocol: ProtocolName = Field(
