@@ -39,8 +39,9 @@ def pytest_addoption(parser):
 
 
 def pytest_generate_tests(metafunc):
+    own = str([mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")])
     for fixture, one in FILES.items():
-        if fixture in metafunc.fixturenames:
+        if fixture in metafunc.fixturenames and repr(fixture) not in own:
             chosen = metafunc.config.getoption(f"--{one}")
             all_ = catalogue.names(catalogue.EVALUATIONS.get(one, catalogue.METHODS))
             metafunc.parametrize(fixture, [chosen] if chosen else all_)
