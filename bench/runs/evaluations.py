@@ -124,6 +124,15 @@ def read(given: str | Mapping[str, Any]) -> Entry:
     return _entry(kind, file, rest)
 
 
+def lacking(entry: Entry, norm: str) -> str | None:
+    """Say that an evaluation is not defined for runs of a norm; None if it is."""
+    room = EVALUATIONS[entry.kind]
+    if entry.norm or norm in catalogue.norms(entry.file, room):
+        return None
+    able = [name for name in catalogue.names(room) if norm in catalogue.norms(name, room)]
+    return f"{entry.kind} {entry.file} has no {norm} form, only {', '.join(able)} have"
+
+
 def known() -> list[str]:
     """List the names of all files' evaluations, with the files' own settings."""
     return [_entry(kind, file, {}).name for kind, file in _files()]

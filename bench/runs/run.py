@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.runs import catalogue
+from bench.runs import catalogue, evaluations
 from bench.runs.protocol import PROTOCOLS, Protocol
 from bench.runs.record import Config, ConfigError, Norm
 from bench.runs.settings import check_settings, published_settings
@@ -41,7 +41,10 @@ def expand(suite: Suite) -> list[Config]:
         for method in suite.methods
         for dataset in suite.datasets
     }
-    if mistakes := [*_wrong_norms(suite.methods, suite.norms)]:
+    pairs = itertools.product(map(evaluations.read, suite.evaluations), suite.norms)
+    mistakes = [*_wrong_norms(suite.methods, suite.norms)]
+    mistakes += filter(None, itertools.starmap(evaluations.lacking, pairs))
+    if mistakes:
         raise ConfigError("\n".join(mistakes))
     runs = [
         _config(suite, settings=variant, **cell)

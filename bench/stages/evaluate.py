@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 def prepare(job: Job) -> Trained:
     """Load the data set and the trained network, after a check of the radii."""
     _radii(job)
+    if lacks := evaluations.lacking(evaluations.read(job.stage.name), job.config.norm):
+        raise ValueError(lacks)
     return setup.trained(job)
 
 

@@ -20,6 +20,7 @@ class AutoAttackBest(Attack):
     Differs: as evaluation/autoattack.py says.
     """
 
+    norms = ("Linf", "L2")
     weights = "best"
     autoattack = True
 

@@ -23,6 +23,8 @@ class EpsSweep(Attack):
     Differs: nothing.
     """
 
+    norms = ("Linf", "L2")
+
     cost = Cost(13, 11)
 
     def evaluate(self, task):
