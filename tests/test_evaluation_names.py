@@ -103,10 +103,18 @@ def test_an_evaluation_of_another_norm_is_refused_at_planning(monkeypatch):
 
     monkeypatch.setattr(catalogue, "class_constant", alone)
     suite = made_up.digits_suite(methods=["fgsm"], norms=["L2"], evaluations=["pgd20", "fgsm"])
-    with pytest.raises(ConfigError, match="attack pgd has no L2 form, only .*fgsm.* have"):
+    with pytest.raises(ConfigError, match=r"attack pgd has no L2 form, only .*fgsm.* have"):
         expand(suite)
     with pytest.raises(ValueError, match="attack pgd has no L2 form, only Linf"):
         read(PGD | {"norm": "L2"})
+
+
+def test_diagnostics_while_training_are_refused_and_not_left_out():
+    both = [{"diagnostic": "gradient_alignment", "every": 50}]
+    suite = made_up.digits_suite(evaluations=both)
+    assert suite.evaluations == ["gradient_alignment-every_50"]
+    with pytest.raises(ConfigError, match="cannot be measured every 50 updates yet"):
+        expand(suite)
 
 
 def test_names_are_safe_in_files_and_read_back():

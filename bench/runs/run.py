@@ -44,6 +44,7 @@ def expand(suite: Suite) -> list[Config]:
     pairs = itertools.product(map(evaluations.read, suite.evaluations), suite.norms)
     mistakes = [*_wrong_norms(suite.methods, suite.norms)]
     mistakes += filter(None, itertools.starmap(evaluations.lacking, pairs))
+    mistakes += _watched(suite.evaluations)
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     runs = [
@@ -105,6 +106,13 @@ def _threats(suite: Suite) -> Iterator[tuple[Norm, float | None]]:
 def _text_of(norm: Norm, eps: float) -> str:
     """Write a radius as configurations have it: in L2 as it is, in Linf over 255."""
     return f"{eps:g}" if norm == "L2" else f"{eps:g}/255"
+
+
+def _watched(given: Iterable[str]) -> Iterator[str]:
+    """Yield a message for everything that is to be measured while training, which nothing does."""
+    for entry in map(evaluations.read, given):
+        if entry.every:
+            yield f"{entry.file} cannot be measured every {entry.every} updates yet; drop it"
 
 
 def _wrong_norms(methods: Iterable[str], norms: Iterable[str]) -> Iterator[str]:
