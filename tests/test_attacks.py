@@ -6,6 +6,7 @@ alone must do, on a network where that is known, stands in tests/test_attack_NAM
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import measured
 import pytest
@@ -14,6 +15,7 @@ from measured import RADIUS, brief, task
 
 from bench.method import Cost
 from bench.ops import box, ce, grad
+from bench.stages.kept import kept
 from bench.threat import Threat
 from evaluation import load
 from evaluation.attack import Attack
@@ -268,3 +270,33 @@ def test_draws_of_a_batch_do_not_depend_on_what_is_attacked():
     for _ in range(2):
         assert torch.equal(whole(torch.randn_like, x)[[1, 4]], part(torch.randn_like, x[:2]))
     assert not torch.equal(Draw(3, 0, 6)(torch.randn_like, x), Draw(3, 1, 6)(torch.randn_like, x))
+
+
+def test_verdicts_are_kept_beside_the_run_until_they_are_a_record(tmp_path):
+    job = SimpleNamespace(folder=tmp_path, stage=SimpleNamespace(name="pgd20"))
+    path = tmp_path / "state/pgd20.json"
+    now = Progress(standing="f0", batches=1, seconds=2.0, values={"moved": [0.5]})
+
+    def killed(key):
+        """What a job reads that is killed after it has kept its verdicts."""
+        with kept(job, key) as (before, keep):
+            raise Killed(keep(before or now), before)
+
+    with pytest.raises(Killed) as first:
+        killed(["a", 1])
+    assert first.value.args[1] is None
+    with kept(job, ["a", 1]) as (before, _):
+        assert before == now
+    assert not path.parent.exists()
+    with pytest.raises(Killed):
+        killed(["a", 1])
+    with pytest.raises(Killed) as other:
+        killed(["a", 2])
+    assert other.value.args[1] is None, "verdicts on other weights or settings were read"
+    path.write_text("{")
+    with pytest.raises(ValueError, match=r"is damaged .*; remove it"):
+        killed(["a", 1])
+
+
+class Killed(Exception):
+    """As a signal would end it."""

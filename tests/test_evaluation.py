@@ -238,6 +238,9 @@ GOLDEN = [  # as they were before evaluations were files with settings
     ("pgd50_10", 0.14, {"pgd50_10": 91.66666666666666}),
     ("pgd50_10", 0.17, {"pgd50_10": 41.66666666666667}),
     ("pgd50_10", 0.2, {"pgd50_10": 4.166666666666666}),
+    ("pgd4", 0.2, {"pgd4": 62.5}),  # so few steps that their starts decide
+    ("pgd4_2", 0.2, {"pgd4_2": 58.333333333333336}),
+    ("pgd4_4", 0.2, {"pgd4_4": 54.166666666666664}),
     ("autoattack_best", NEAR, {"autoattack_best": 37.5}),
     ("eps_sweep", NEAR, {"fgsm 0/255": 100.0, "pgd10 0/255": 100.0,
                          "fgsm 40/255": 87.5, "pgd10 40/255": 75.0}),
