@@ -4,14 +4,17 @@ Like tests/test_attacks.py. A closed form of each stands in tests/test_diagnosti
 """
 
 import dataclasses
+import hashlib
 
 import measured
 import pytest
 import torch
 from measured import task
+from safetensors.torch import load_file
 
 from bench.method import Cost
 from bench.ops import ce, grad
+from bench.stages.evaluate import _write
 from evaluation import load
 from evaluation.diagnostic import Diagnostic
 
@@ -140,3 +143,23 @@ def test_a_sound_diagnostic_keeps_all_laws(tiny, check):
 def test_a_fault_is_caught(tiny, fault, check, said):
     with pytest.raises(AssertionError, match=said):
         CHECKS[check](tiny, fault())
+
+
+class Landscape(Sound):
+    arrays = ("loss",)
+    batch = 8
+
+    def measure(self, net, x, y, threat, draw):
+        return super().measure(net, x, y, threat, draw) | {"loss": x[:, 0, :2, :3]}
+
+
+def test_arrays_are_of_all_images_and_lie_beside_the_record(tiny, tmp_path):
+    given, path = task(tiny), tmp_path / "landscape.safetensors"
+    check_values(tiny, Landscape())
+    found = Landscape().evaluate(given)
+    assert torch.equal(found.arrays["loss"], given.x[:, 0, :2, :3])
+    written = _write(found.arrays, path)
+    assert written == {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
+    assert torch.equal(load_file(path)["loss"], found.arrays["loss"])
+    assert _write({}, path) == {}
+    assert not path.exists(), "arrays of a former record are left"
