@@ -1,11 +1,13 @@
 """The grid: from a suite to its runs, their ids, and the threads of their jobs."""
 
+import json
+
 import pytest
 from made_up import digits_suite
 
 from bench.runs import catalogue
 from bench.runs.record import ConfigError, Record
-from bench.runs.run import expand
+from bench.runs.run import expand, parse_run
 from bench.runs.suite import parse_suite, read_yaml
 from workflows import plan
 
@@ -88,6 +90,14 @@ def test_published_records_keep_their_run_ids():
         assert record.config.run_id == record.run
     named = {run.as_dict()["seed"]: run.run_id for run in expand(digits_suite(methods=["fgsm"]))}
     assert named[0] in {record.run for record in records}
+
+
+def test_ids_of_before_are_those_of_now():
+    """The stored list is of ids that were published once; it only ever grows."""
+    for line in (catalogue.ROOT / "tests/published_runs.txt").read_text().split():
+        run = Record.read(catalogue.ROOT / "results/published" / line / "train.json").config
+        again = parse_run(json.dumps(run.as_dict()))
+        assert line.endswith(f"/{again.folder}"), "what is read back is another run"
 
 
 def test_both_rules_of_sora_have_runs_of_their_own():
