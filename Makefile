@@ -27,10 +27,10 @@ COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-has
 # What `make benchmark` times AutoAttack on; any folder of results/runs will do.
 RUN ?=
 
-.PHONY: help leaderboard story test test-slurm coverage check format plan status benchmark report readme docs new-method check-method lock schema clean
+.PHONY: help leaderboard story test test-slurm coverage check format plan status benchmark report readme docs new-method check-method new-attack check-attack new-diagnostic check-diagnostic lock schema clean
 
 help:  ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 leaderboard: $(READY) $(SUITE_FILE)  ## train, attack, cost and rank: the whole default suite, no download, no GPU
 	@$(BIN)/snakemake $(OPTIONS)
@@ -86,6 +86,18 @@ new-method: $(READY)  ## start a method: make new-method NAME=my_method
 
 check-method: $(READY)  ## try a method against the laws, in seconds: make check-method NAME=my_method
 	$(BIN)/python -m bench method check $(NAME)
+
+new-attack: $(READY)  ## start an attack, with its test: make new-attack NAME=my_attack
+	$(BIN)/python -m bench method new $(NAME) --kind attack
+
+check-attack: $(READY)  ## try an attack against the laws, in seconds: make check-attack NAME=my_attack
+	$(BIN)/python -m bench method check $(NAME) --kind attack
+
+new-diagnostic: $(READY)  ## start a diagnostic, with its test: make new-diagnostic NAME=my_diagnostic
+	$(BIN)/python -m bench method new $(NAME) --kind diagnostic
+
+check-diagnostic: $(READY)  ## try a diagnostic against the laws: make check-diagnostic NAME=my_diagnostic
+	$(BIN)/python -m bench method check $(NAME) --kind diagnostic
 
 lock: $(READY)  ## resolve requirements/*.in again
 	$(COMPILE) requirements/lock.in -o requirements/lock.txt

@@ -5,10 +5,10 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
+from bench.runs.evaluations import pattern
 from bench.runs.process import settle
 from bench.runs.record import ConfigError
 from bench.runs.run import expand
-from bench.runs.stage import evaluations
 from bench.runs.suite import parse_suite
 from workflows.plan import Plan
 from workflows.terminal import take_over
@@ -28,6 +28,7 @@ plan = Plan(
     cores=None if workflow.nodes else workflow.cores,
 )
 take_over(plan, workflow)
+evaluations = pattern()
 
 
 wildcard_constraints:

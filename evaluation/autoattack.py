@@ -16,10 +16,8 @@ image standing that exact mode breaks, never one broken that stands up to what i
 import logging
 import re
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
@@ -30,21 +28,11 @@ from bench.runs.record import Attack
 from bench.threat import Threat
 from evaluation.clean import verdicts
 from evaluation.parts import fitting
+from evaluation.progress import Progress, knock_out, pack, unpack
 
 ATTACKS = ("apgd-ce", "apgd-t", "fab-t", "square")
 LIBRARY = f"pyautoattack {version('pyautoattack')}"
 TARGETS = 9  # of the targeted attacks, in the standard version
-
-
-@dataclass
-class Progress:
-    """Verdicts so far: enough to go on from, and JSON-ready."""
-
-    robust: dict[str, str] = field(default_factory=dict)  # masks after each finished attack
-    standing: str = ""  # mask in the middle of the next attack
-    batches: int = 0  # of that attack that are done
-    seconds: float = 0.0
-    warnings: dict[str, int] = field(default_factory=dict)  # the library's, and how often
 
 
 def autoattack(
@@ -86,25 +74,19 @@ def autoattack(
     assert x.dtype == torch.float32 and x.min() >= 0 and x.max() <= 1, "images not in [0, 1]"
     net = fitting(net, x, batch)
     now = before or Progress()
-    start = time.perf_counter() - now.seconds
     if "clean" not in now.robust:
         now.robust["clean"] = pack(verdicts(net, x, y, batch=batch))
     with _undisturbed(), _noted(now.warnings), torch.random.fork_rng(devices=_cuda(x)):
-        stands = _judge(net, fast, x.device, threat, classes=classes, seed=seed, batch=batch)
-        for attack in ATTACKS[len(now.robust) - 1 :]:
-            first = unpack(list(now.robust.values())[-1], len(y))  # those the attack begins with
-            standing = unpack(now.standing, len(y)) if now.batches else first.clone()
-            parts = first.nonzero()[:, 0].split(batch) if first.any() else ()
-            for rows in parts[now.batches :]:
-                there = rows.to(x.device)
-                standing[rows] = stands(attack, x[there], y[there]).cpu()
-                now.standing, now.batches = pack(standing), now.batches + 1
-                now.seconds = time.perf_counter() - start
-                keep(now)
-                left = f"{int(standing.sum())} of {len(y)} images still standing"
-                say(f"{attack}: batch {now.batches} of {len(parts)}, {left}")
-            now.robust[attack] = pack(standing)
-            now.standing, now.batches = "", 0
+        judge = _judge(net, fast, x.device, threat, classes=classes, seed=seed, batch=batch)
+
+        def stands(attack: str, rows: Tensor) -> Tensor:
+            there = rows.to(x.device)
+            return judge(attack, x[there], y[there])
+
+        def parts(first: Tensor) -> Sequence[Tensor]:
+            return first.nonzero()[:, 0].split(batch) if first.any() else ()
+
+        knock_out(ATTACKS, len(y), parts=parts, stands=stands, now=now, keep=keep, say=say)
     after = {name: 100 * unpack(m, len(y)).double().mean().item() for name, m in now.robust.items()}
     return Attack(
         version="standard",
@@ -116,7 +98,7 @@ def autoattack(
         accuracy=after[ATTACKS[-1]],
         after=after,
         robust=now.robust,
-        attack_seconds=time.perf_counter() - start,
+        attack_seconds=now.seconds,
         warnings=now.warnings,
     )
 
@@ -217,20 +199,6 @@ def _judge(
         return verdicts(net, found, y, batch=batch) & ~watched.broken
 
     return stands
-
-
-def pack(verdicts: Tensor) -> str:
-    """Write verdicts (N,) bool as hex digits, the first one as the highest bit."""
-    n = len(verdicts)
-    bits = "".join("1" if verdict else "0" for verdict in verdicts.tolist())
-    digits = -(-n // 4)
-    return f"{int(bits.ljust(4 * digits, '0') or '0', 2):0{digits}x}"
-
-
-def unpack(mask: str, n: int) -> Tensor:
-    """Read n verdicts back, (n,) bool."""
-    bits = f"{int(mask, 16):0{4 * len(mask)}b}"[:n]
-    return torch.tensor([bit == "1" for bit in bits], dtype=torch.bool)
 
 
 def _cuda(x: Tensor) -> list[int]:

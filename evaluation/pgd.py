@@ -1,4 +1,4 @@
-"""FGSM and PGD-K as the SORA benchmark evaluates with them, and PGD with restarts."""
+"""FGSM and PGD-K as the SORA benchmark evaluates with them."""
 
 import functools
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -49,46 +49,6 @@ def pgd(
             d, _ = climb(ce(net, ys), xs, box(start, xs), threat=threat, alpha=STEP, steps=steps)
             right.append(correct(net, xs + d, ys))
     return score(torch.cat(right))
-
-
-def pgd_restarts(
-    net: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    *,
-    threat: Threat,
-    batch: int,
-    steps: int,
-    restarts: int,
-    seed: int,
-) -> Score:
-    """Accuracy under K steps of eps/4 from several random starts.
-
-    An image counts as broken if the last iterate of any restart breaks it; the FGSM-RS and N-FGSM
-    codes keep the restart with the largest loss instead, which is no stricter.
-    """
-    net, verdicts = fitting(net, x, batch), []
-    with ThreadPoolExecutor(1) as pool:
-        starts = _Starts(pool, threat=threat, seed=seed)
-        parts = x.split(batch)
-        for xs, ys, after in zip(parts, y.split(batch), [*parts[1:], None], strict=True):
-            standing = correct(net, xs, ys)
-            for restart in range(restarts):
-                start = starts.take(xs, xs if restart + 1 < restarts else after)
-                left, labels = xs[standing], ys[standing]
-                if len(left) == 0:
-                    break
-                d, _ = climb(
-                    ce(net, labels),
-                    left,
-                    box(start[standing], left),
-                    threat=threat,
-                    alpha=STEP,
-                    steps=steps,
-                )
-                standing[standing.clone()] = correct(net, left + d, labels)
-            verdicts.append(standing)
-    return score(torch.cat(verdicts))
 
 
 class _Starts:

@@ -6,8 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from bench.runs.record import COST, TRAIN, Config, Evaluation, Record, Status, Training, radius
-from bench.runs.stage import stages
+from bench.runs.record import (
+    COST,
+    TRAIN,
+    Config,
+    Evaluation,
+    Record,
+    Status,
+    Training,
+    is_stage,
+    radius,
+)
+from bench.runs.stage import in_order
 from bench.runs.typed import parse
 
 # The fields of a configuration that all runs of a table share; its rows differ in the method.
@@ -98,8 +108,12 @@ def collect(*, published: Path, runs: Path | None = None, plan: Path | None = No
     found: dict[str, RunRecords] = {}  # by folder
     planned, faults = _planned(plan)
     for root in (published, runs):
-        for stage in stages():
-            for path in sorted(root.rglob(f"{stage}.json")) if root else ():
+        by_stage: dict[str, list[Path]] = defaultdict(list)
+        for path in sorted(root.rglob("*.json")) if root else ():
+            if path.parent.name != "state":
+                by_stage[path.stem].append(path)
+        for stage in in_order(filter(is_stage, by_stage)):
+            for path in by_stage[stage]:
                 try:
                     record = Record.read(path)
                 except (ValueError, OSError) as error:

@@ -1,18 +1,16 @@
 """The columns of the leaderboard: their titles, and where a record keeps their numbers."""
 
-import re
+import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.runs.catalogue import EVALUATIONS, constant
-from bench.runs.record import AUTOATTACK, COST, TRAIN, Record
-from bench.runs.stage import evaluations
+from bench.runs import evaluations
+from bench.runs.record import AUTOATTACK, COST, SWEEP, TRAIN, Record
 
 REFERENCE = "fgsm_rs"
 NO_BEST = "this protocol chooses no best weights"
 NO_AVERAGE = "this protocol averages no weights"
-SWEPT = re.compile(r".* \d+/\d+")  # names a score at one radius of a sweep: a point of a picture
 
 
 @dataclass(frozen=True)
@@ -183,29 +181,40 @@ SHORT = tuple(  # of the README, of Markdown and of LaTeX
 
 
 def measured(records: Iterable[Record]) -> list[Column]:
-    """Make a column for each score of optional evaluations, except those of sweeps over radii."""
-    scores = {
-        (record.stage, name): None
-        for record in records
-        if record.measure
-        for name in record.measure.scores
-        if not SWEPT.fullmatch(name)
-    }
-    return [_measured(stage, name) for stage, name in sorted(scores)]
+    """Make a column for each number of optional evaluations, except those of a sweep over radii.
+
+    Of a sweep they are points of a picture.
+    """
+    found: dict[tuple[str, str], str | None] = {}  # units by stage and name; None: an accuracy
+    for record in records:
+        if record.measure and record.stage != SWEEP:
+            found |= {(record.stage, name): None for name in record.measure.scores}
+            values = record.measure.values.items()
+            found |= {(record.stage, name): value.unit for name, value in values}
+    return [_measured(*key, unit) for key, unit in sorted(found.items())]
 
 
-def _measured(stage: str, name: str) -> Column:
-    title, meaning = name, f"% right under {name}, of {stage}"
-    if name == stage and name in evaluations():
-        path = f"{EVALUATIONS}/{name}.py"
-        title, meaning = constant(path, "TITLE"), constant(path, "MEANING")
-    return Column(
-        name if name == stage else f"{stage}.{name}",
-        title,
-        meaning,
+def _measured(stage: str, name: str, unit: str | None) -> Column:
+    entry = evaluations.read(stage)
+    alone = name in (entry.printed, entry.file)  # the number that the evaluation is named for
+    # FGSM and PGD-10 of the training's record begin with all images, not with those that are right
+    twice = stage in {column.key for column in COLUMNS}
+    column = Column(
+        stage if alone and not twice else f"{stage}.{name}",
+        f"{entry.title} of right" if alone and twice else entry.title if alone else name,
+        entry.meaning if alone else f"{name}, of {stage}",
         stage,
         lambda measure: measure.scores[name].accuracy if name in measure.scores else None,
         lambda measure: measure.scores[name].n,
         optional=True,
         absent="not measured",
+    )
+    if unit is None:
+        return column
+    return dataclasses.replace(
+        column,
+        value=lambda measure: measure.values[name].value if name in measure.values else None,
+        images=lambda measure: measure.values[name].n,
+        kind="other",
+        unit=unit,
     )

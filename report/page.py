@@ -24,7 +24,8 @@ from bench.runs.record import (
     Record,
     Training,
 )
-from bench.runs.stage import as_flags, stages
+from bench.runs.stage import as_flags, in_order
+from bench.runs.stage import stage as stage_of
 from report import figures, latex, sources
 from report.collect import RunRecords
 from report.columns import SHORT
@@ -191,12 +192,13 @@ def command(run: RunRecords) -> str:
         options = {"--config": json.dumps(source.as_dict(), separators=(",", ":")),
                    "--out": f"again/{source.run_id}"}  # fmt: skip
         if record:
-            options |= _machine(record) | as_flags(stages()[TRAIN].options_of(record))
+            options |= _machine(record) | as_flags(stage_of(TRAIN).options_of(record))
         lines.append(
             f"python -m bench train {shlex.join(w for pair in options.items() for w in pair)}"
         )
     # training always, because the other stages read what it wrote
-    for stage in (s for s in stages().values() if s.name == TRAIN or run.has(s.name)):
+    done = {name for name in run.records if run.has(name)}
+    for stage in map(stage_of, in_order({TRAIN, *done})):
         options = {"--config": config, "--out": "again"}
         if run.has(stage.name):
             record = run.records[stage.name]
@@ -380,13 +382,14 @@ def _tails(runs: Sequence[RunRecords], logs: Path) -> dict[str, dict[str, str]]:
     """Read the ends of logs, by run's folder and stage, until LOG_BUDGET is spent."""
     found: dict[str, dict[str, str]] = {}
     left = LOG_BUDGET
-    here = [(run, stage) for run in runs if not run.published for stage in stages()]
+    here = [
+        (run, stage) for run in runs if not run.published
+        for stage in in_order(path.stem for path in (logs / run.folder).glob("*.log"))
+    ]  # fmt: skip
     for run, stage in sorted(here, key=lambda pair: pair[0].has(pair[1])):
         path = logs / run.folder / f"{stage}.log"
         if left <= 0:
             break
-        if not path.is_file():
-            continue
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         tail = "\n".join(lines[-LOG_LINES:])[-LOG_CHARACTERS:]
         found.setdefault(run.folder, {})[stage] = tail

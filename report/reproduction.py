@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.runs import catalogue
+from bench.runs import catalogue, evaluations
 from bench.runs.record import AUTOATTACK, TRAIN, Config, Record, Score, radius
 from report import sources
 from report.collect import RunRecords
@@ -159,14 +159,26 @@ def _measure(name: str) -> ScoreOf:
 
 # By the attack's name in the CSV files: the stage that runs it, and the reader of its number. Of
 # AutoAttack's attacks, APGD-CE comes first and meets all images; the others meet the survivors.
+# Other names are those of optional evaluations.
 ATTACKS: dict[str, tuple[str, ScoreOf]] = {
     "clean": (TRAIN, _training("clean")),
     "fgsm": (TRAIN, _training("fgsm")),
     "pgd10": (TRAIN, _training("pgd10")),
-    "pgd50_10": ("pgd50_10", _measure("pgd50_10")),
     "apgd_ce": (AUTOATTACK, _autoattack("apgd-ce")),
     "autoattack": (AUTOATTACK, _autoattack("square")),
 }
+
+
+@functools.cache
+def _place(attack: str) -> tuple[str, ScoreOf] | None:
+    """Find the stage that runs an attack of a paper, and the reader of its number."""
+    if attack in ATTACKS:
+        return ATTACKS[attack]
+    try:
+        entry = evaluations.read(attack)
+    except ValueError:
+        return None
+    return entry.name, _measure(entry.printed)
 
 
 def paper_report(
@@ -239,7 +251,7 @@ def _incomparable(number: Printed) -> str | None:
     """Tell why no run of this project can be compared with a number; None if one can."""
     reasons = (
         (number.unit != ACCURACY, "no accuracy"),
-        (number.attack not in ATTACKS, "attack not run here"),
+        (_place(number.attack) is None, "attack not run here"),
         (not _is_method(number.method), "method not here"),
         (_width(number.architecture) is None, "network not here"),
         (not number.eps, "the table names no radius"),
@@ -318,7 +330,7 @@ def _departures(
         yield "unofficial data"
     if data and images < data.test_images:
         yield f"{number.attack} on {images} of {data.test_images} test images"
-    if ATTACKS[number.attack][0] == AUTOATTACK and any(map(_is_fast, runs)):
+    if _stage(number.attack) == AUTOATTACK and any(map(_is_fast, runs)):
         yield "AutoAttack in fast mode"
     stated = paper.settings.get(config.method, {}) | number.settings
     settings = sources.settings(config)
@@ -333,12 +345,19 @@ def _is_fast(run: RunRecords) -> bool:
 
 
 def _score(run: RunRecords, attack: str) -> Score | None:
-    stage, score = ATTACKS[attack]
+    place = _place(attack)
+    assert place, "a number of an attack that is not here was compared"
+    stage, score = place
     return score(run.records[stage]) if run.has(stage) else None
 
 
+def _stage(attack: str) -> str:
+    place = _place(attack)
+    return place[0] if place else ""
+
+
 def _reason(run: RunRecords, attack: str) -> str:
-    absence = run.absence(ATTACKS[attack][0])
+    absence = run.absence(_stage(attack))
     return absence.text if absence else "not measured"
 
 

@@ -14,16 +14,18 @@ from xdist import is_xdist_worker
 from bench.batches import Batches
 from bench.method import Batch, State
 from bench.models import Net
+from bench.runs import catalogue
 from bench.runs.locks import run_lock
 from bench.runs.protocol import Protocol
 from bench.trainer import Trainer
 from bench.view import Augment, Moved
-from methods import load, names
+from methods import load
 
 torch.set_num_threads(1)  # two threads on two busy cores are many times slower
 
 # COMPILED=1: every tiny trainer has its network compiled, so that laws are tried under that, too
 COMPILED = os.environ.get("COMPILED") == "1"
+FILES = {"name": "method", "attack": "attack", "diagnostic": "diagnostic"}  # by the laws' fixture
 EPS = 8 / 255
 IMAGES, BATCH = 20, 8  # so the last of three batches is short
 CLASSES = 4
@@ -33,13 +35,17 @@ BRIEF = Protocol(name="brief", epochs=2, batch=BATCH, lr_start=0.01, lr_peak=0.1
 
 
 def pytest_addoption(parser):
-    parser.addoption("--method", help="check this method alone")
+    for one in FILES.values():
+        parser.addoption(f"--{one}", help=f"check this {one} alone")
 
 
 def pytest_generate_tests(metafunc):
-    if "name" in metafunc.fixturenames:
-        chosen = metafunc.config.getoption("--method")
-        metafunc.parametrize("name", [chosen] if chosen else names())
+    own = str([mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")])
+    for fixture, one in FILES.items():
+        if fixture in metafunc.fixturenames and repr(fixture) not in own:
+            chosen = metafunc.config.getoption(f"--{one}")
+            all_ = catalogue.names(catalogue.EVALUATIONS.get(one, catalogue.METHODS))
+            metafunc.parametrize(fixture, [chosen] if chosen else all_)
 
 
 def tiny_net(channels=3, seed=0, *, norm=True):

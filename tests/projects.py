@@ -90,7 +90,7 @@ def jobs(said):
         if name := re.match(r"(?:local)?rule (\w+):", line):
             rule = name[1]
         if rule != "stale" and (run := re.match(r"    wildcards: run=([^,]+)", line)):
-            name = re.search(r"stage=(\w+)", line)
+            name = re.search(r"stage=([\w.-]+)", line)
             found.append((run[1], name[1] if name else rule))
     return found
 

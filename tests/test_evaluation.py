@@ -11,13 +11,15 @@ import torch
 from torch import nn
 
 from bench.models import Net
+from bench.runs import evaluations
 from bench.threat import Threat
-from evaluation.attacks import Task
-from evaluation.attacks.eps_sweep import evaluate as eps_sweep
+from evaluation import load
+from evaluation.attack import Task
 from evaluation.attacks.eps_sweep import radii
-from evaluation.autoattack import ATTACKS, Padded, Progress, autoattack, pack, unpack
+from evaluation.autoattack import ATTACKS, Padded, autoattack
 from evaluation.clean import clean
-from evaluation.pgd import _Starts, fgsm, pgd, pgd_restarts
+from evaluation.pgd import _Starts, fgsm, pgd
+from evaluation.progress import Progress, pack, unpack
 
 EPS = 0.1
 NEAR = 0.18  # where the trained network below keeps some images and loses some
@@ -32,6 +34,14 @@ class Threshold(nn.Module):
         return torch.stack([-z, z], 1)
 
 
+def found(name, net, x, y, *, threat, seed=0, **rest):
+    """What an evaluation finds, by the name that a suite gives it."""
+    entry = evaluations.read(name)
+    one = load(entry.kind, entry.file)(**entry.settings)
+    task = Task(net=net, x=x, y=y, threat=threat, name=entry.printed, classes=10, seed=seed)
+    return one.evaluate(task._replace(**rest))
+
+
 def levels(*means):
     return torch.stack([torch.full((1, 4, 4), m) for m in means])
 
@@ -42,9 +52,9 @@ def test_accuracy_is_exact_on_a_threshold(threat):
     net, weak = Threshold(), dataclasses.replace(threat, eps=0.1 * threat.eps)
     assert clean(net, x, y, batch=2).accuracy == 80.0
     assert fgsm(net, x, y, threat=threat, batch=2).accuracy == 40.0
-    for restarts in (1, 2):
-        given = {"threat": threat, "batch": 2, "steps": 10, "seed": 0}
-        assert pgd_restarts(net, x, y, **given, restarts=restarts).accuracy == 40.0
+    for name in ("fgsm", "pgd10", "pgd10_2"):
+        assert found(name, net, x, y, threat=threat).scores[name].accuracy == 40.0
+    given = {"threat": threat, "batch": 2, "steps": 10, "seed": 0}
     assert pgd(net, x, y, **given).accuracy == 40.0
     assert pgd(net, x, y, **given | {"threat": weak}) == clean(net, x, y, batch=2)
 
@@ -61,23 +71,21 @@ def test_restarts_break_what_one_start_does_not():
 
     x, y = torch.full((64, 1, 1, 1), 0.5), torch.ones(64, dtype=torch.long)
     one, many = (
-        pgd_restarts(
-            Bumps(), x, y, threat=Threat("Linf", 0.13), batch=16, steps=1, restarts=r, seed=0
-        ).accuracy
-        for r in (1, 10)
+        found(name, Bumps(), x, y, threat=Threat("Linf", 0.13)).scores[name].accuracy
+        for name in ("pgd1", "pgd1_10")
     )
     assert many < one < 100
 
 
 def test_restarts_on_a_threshold_are_exact_and_skip_what_is_broken():
     x, y = levels(0.2, 0.45, 0.58, 0.9, 0.3), torch.tensor([0, 0, 1, 1, 1])
-    found = pgd_restarts(Threshold(), x, y, threat=AT, batch=2, steps=10, restarts=3, seed=0)
-    assert (found.accuracy, found.n) == (40.0, 5)
+    score = found("pgd10_3", Threshold(), x, y, threat=AT).scores["pgd10_3"]
+    assert (score.accuracy, score.n) == (40.0, 5)
 
 
 def test_sweep_starts_clean_and_falls_as_the_radius_grows():
     x, y = levels(0.2, 0.45, 0.58, 0.9, 0.47), torch.tensor([0, 0, 1, 1, 0])
-    scores, _ = eps_sweep(Threshold(), x, y, Task(Threat("Linf", 8 / 255), 2, 0, print))
+    scores = found("eps_sweep", Threshold(), x, y, threat=Threat("Linf", 8 / 255)).scores
     assert len(scores) == 2 * 33
     assert scores["fgsm 0/255"] == scores["pgd10 0/255"] == clean(Threshold(), x, y, batch=5)
     # margins of 0.03, 0.05 and 0.08 of the range: 7.65, 12.75 and 20.4 of 255
@@ -85,7 +93,9 @@ def test_sweep_starts_clean_and_falls_as_the_radius_grows():
     assert steps == [100.0, 80.0, 80.0, 60.0, 60.0, 40.0, 40.0]
     assert scores["pgd10 32/255"].accuracy == 40.0
     assert radii(51 / 255)[-3:] == [52, 56, 60]
-    chosen, _ = eps_sweep(Threshold(), x, y, Task(Threat("Linf", 8 / 255), 2, 0, print, (0, 13)))
+    chosen = found(
+        "eps_sweep", Threshold(), x, y, threat=Threat("Linf", 8 / 255), radii=(0, 13)
+    ).scores
     assert chosen == {name: scores[name] for name in chosen}
     assert list(chosen) == [f"{a} {k}/255" for k in (0, 13) for a in ("fgsm", "pgd10")]
 
@@ -222,6 +232,26 @@ def test_images_that_fell_to_one_attack_are_not_attacked_again(brief, monkeypatc
     before = [round(found.after[name] * 0.24) for name in ("clean", *ATTACKS[:-1])]
     for attack, count in zip(ATTACKS, before, strict=True):
         assert sum(n for name, n in seen if name == attack) == count
+
+
+GOLDEN = [  # as they were before evaluations were files with settings
+    ("pgd50_10", 0.14, {"pgd50_10": 91.66666666666666}),
+    ("pgd50_10", 0.17, {"pgd50_10": 41.66666666666667}),
+    ("pgd50_10", 0.2, {"pgd50_10": 4.166666666666666}),
+    ("pgd4", 0.2, {"pgd4": 62.5}),  # so few steps that their starts decide
+    ("pgd4_2", 0.2, {"pgd4_2": 58.333333333333336}),
+    ("pgd4_4", 0.2, {"pgd4_4": 54.166666666666664}),
+    ("autoattack_best", NEAR, {"autoattack_best": 37.5}),
+    ("eps_sweep", NEAR, {"fgsm 0/255": 100.0, "pgd10 0/255": 100.0,
+                         "fgsm 40/255": 87.5, "pgd10 40/255": 75.0}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("which", "eps", "scores"), GOLDEN)
+def test_moved_evaluations_find_what_they_found(brief, which, eps, scores):
+    net, x, y = trained(10)
+    made = found(which, net, x, y, threat=Threat("Linf", eps), seed=3, radii=(0, 40), batch=10)
+    assert {key: score.accuracy for key, score in made.scores.items()} == scores
 
 
 FEW = 0.05  # share of verdicts in which fast mode may differ from exact mode

@@ -1,6 +1,5 @@
 """The grid: from a suite to its runs, their ids, and the threads of their jobs."""
 
-
 import pytest
 from made_up import digits_suite
 

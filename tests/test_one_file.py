@@ -38,36 +38,49 @@ def test_the_tutorials_method_appears_on_the_page(project):
     assert record(project, "fgsm_random", "autoattack").status == "done"
 
 
-NOISE = '''"""Noise: one draw of it."""
+NOISE = '''"""uniform noise: draws of it."""
 
-from torch import Generator, rand
+from dataclasses import dataclass
 
-from bench.runs.record import Score
-from evaluation.attacks import Found
-from evaluation.clean import correct
-
-TITLE = "uniform noise"
-MEANING = "% right under one draw of uniform noise"
-WEIGHTS = "last"
+from bench.method import Cost
+from bench.ops import box
+from evaluation.attack import Attack
 
 
-def evaluate(net, x, y, task):
-    """Move every pixel by up to eps."""
-    draw = rand(x.shape, generator=Generator().manual_seed(task.seed)).to(x.device)
-    right = correct(net, (x + task.eps * (2 * draw - 1)).clamp(0, 1), y)
-    return Found({"noise": Score(accuracy=100.0 * right.float().mean().item(), n=len(y))}, {})
+@dataclass(frozen=True, kw_only=True)
+class Noise(Attack):
+    """Move every pixel by up to eps.
+
+    Meaning: % right under {restarts} draws of uniform noise
+    """
+
+    names = {"noise": "uniform noise", "noise_{restarts}": "uniform noise, {restarts}"}
+
+    restarts: int = 1
+
+    cost = Cost(0, 0)
+
+    def perturb(self, net, x, y, threat, draw):
+        return x + box(draw(threat.uniform, x), x)
 '''
 
 
 def test_an_evaluation_is_one_file(project):
     (project / "evaluation/attacks/noise.py").write_text(NOISE)
-    said = snakemake(project, *SMOKE, "--config", "methods=[fgsm]", "evaluations=[noise]", *LOUD)
-    assert count(jobs(said)) == {("noise", "fgsm"): 1}  # its rule; nothing else is stale
-    (path,) = (project / "results/runs/digits/small_cnn/fgsm").glob("*/noise.json")
-    assert json.loads(path.read_text())["measure"]["scores"]["noise"]["n"] == 4
+    asked = "evaluations=[{attack: noise, restarts: 3, eps: 102/255}, gradient_alignment]"
+    said = snakemake(project, *SMOKE, "--config", "methods=[fgsm]", asked, *LOUD)
+    stage = "noise_3-102_255"  # its rule; nothing else is stale
+    assert count(jobs(said)) == {(stage, "fgsm"): 1, ("gradient_alignment", "fgsm"): 1}
+    (path,) = (project / "results/runs/digits/small_cnn/fgsm").glob(f"*/{stage}.json")
+    measure = json.loads(path.read_text())["measure"]
+    assert measure["scores"]["noise_3 102/255"]["n"] == measure["images"] == 4
+    assert measure["settings"] == {"seed": 0, "restarts": 3, "eps": "102/255"}
+    found = json.loads(path.with_name("gradient_alignment.json").read_text())["measure"]
+    assert found["values"]["gradient_alignment"]["unit"] == "cosine"
     page = (project / "results/leaderboard.html").read_text()
-    assert "uniform noise" in page  # its column
-    assert "--evaluation noise" in page  # the command that repeats it
+    assert "uniform noise, 3 102/255" in page  # its column
+    assert "gradient alignment" in page
+    assert f"--evaluation {stage}" in page  # the command that repeats it
     assert "noise" in bench(project, "evaluate", "--help")  # its flag
     bench(project, "schema")
     for schema in ("workflows/config/schema.yaml", "results/schema.json"):

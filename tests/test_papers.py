@@ -168,7 +168,7 @@ def test_a_row_with_settings_is_compared_with_runs_that_have_them():
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"attack": "pgd20"}, "attack not run here"),
+        ({"attack": "gama_pgd100"}, "attack not run here"),
         ({"method": ""}, "method not here"),
         ({"method": "seat"}, "method not here"),
         ({"architecture": "CNN6"}, "network not here"),
@@ -184,7 +184,7 @@ def test_a_number_that_cannot_be_compared_says_why(changes, reason):
     assert (found.ours, found.reason) == (None, reason)
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("attack", [*ATTACKS, "pgd50_10"])
 def test_every_attack_finds_its_own_number(attack):
     assert cell(run(), attack=attack).ours.mean == (41.0 if attack == "apgd_ce" else 40.0)
 
@@ -392,7 +392,7 @@ def test_a_readme_without_anything_to_compare_says_so():
 def test_only_numbers_that_a_record_could_stand_beside_are_counted_as_such():
     possible = [NUMBER, dataclasses.replace(NUMBER, method="fgsm", label="FGSM")]
     other = [dataclasses.replace(NUMBER, method="seat", label="SEAT"),
-             dataclasses.replace(NUMBER, attack="pgd20")]  # fmt: skip
+             dataclasses.replace(NUMBER, attack="gama_pgd100")]  # fmt: skip
     found = paper_report(PAPER, [*possible, *other], [run()])
     assert (found.counts.total(), found.comparable, len(found.compared)) == (4, 2, 1)
 

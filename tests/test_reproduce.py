@@ -16,9 +16,10 @@ from bench.runs.run import expand
 from bench.runs.suite import parse_suite, read_yaml
 from bench.stages import running
 from bench.tools import reproduce
-from evaluation.autoattack import ATTACKS, pack, unpack
+from evaluation.autoattack import ATTACKS
 from evaluation.binomial import wilson
 from evaluation.clean import correct
+from evaluation.progress import pack, unpack
 
 IMAGES = 48  # to test on, and attacked
 CUT = {"methods": ["fgsm"], "seeds": [0, 1], "eps": [16], "width": 8, "train_images": 1024}

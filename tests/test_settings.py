@@ -183,13 +183,13 @@ def test_a_broken_file_is_told_once_whatever_the_suite_sets(write):
 
 def test_a_setting_may_be_none(tmp_path, monkeypatch):
     monkeypatch.setattr(catalogue, "annotation", lambda *_: "int | None")
-    monkeypatch.setattr(catalogue, "default_settings", lambda method: {"n": None})
+    monkeypatch.setattr(catalogue, "default_settings", lambda *_: {"n": None})
     assert check_settings("mine", {"n": None}) == {"n": None}
     assert check_settings("mine", {"n": "3"}) == {"n": 3}
 
 
 def test_presets_are_taken_by_suites_and_by_hand(monkeypatch):
-    monkeypatch.setattr(catalogue, "presets", lambda method: {"digits": {"tau": 0.5}})
+    monkeypatch.setattr(catalogue, "presets", lambda *_: {"digits": {"tau": 0.5}})
     (run,) = expand(digits_suite(methods=["sora"]))
     assert run.settings["tau"] == 0.5
     assert parse_run(json.dumps(run.as_dict() | {"settings": {}})) == run

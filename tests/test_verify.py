@@ -17,8 +17,9 @@ from bench.runs.protocol import Protocol
 from bench.runs.record import Attack, Record, Score
 from bench.stages import running
 from bench.tools import verify
-from evaluation.autoattack import ATTACKS, pack, unpack
+from evaluation.autoattack import ATTACKS
 from evaluation.clean import correct
+from evaluation.progress import pack, unpack
 
 IMAGES, SLICE = 64, 24  # attacked, and attacked again
 REAL = evaluation.autoattack.autoattack

@@ -22,7 +22,7 @@ from bench.runs.files import write_json
 from bench.runs.fingerprints import method_fingerprint
 from bench.runs.locks import visible_gpus
 from bench.runs.record import COST, Config, Record
-from bench.runs.stage import Options, Stage, State, stages, stages_for
+from bench.runs.stage import Options, Stage, State, in_order, stage, stages_for
 from bench.runs.suite import Suite
 
 
@@ -74,7 +74,6 @@ class Plan:
     ) -> None:  # fmt: skip
         self.suite, self.data_dir, self.results = suite, data_dir, results
         self.cores = cores or 1  # what is not known is not asked for
-        self.stages = stages()
         self.listed = {config.folder: config for config in runs}
         # under strict, a run that failed before is run again, so that its error is seen now
         self.retries = suite.retry_failed or suite.strict
@@ -86,7 +85,8 @@ class Plan:
         costs = [Work(work.stage, work.config.source) for work in own
                  if work.stage.name == COST and work.config.source]  # fmt: skip
         work = {one.name: one for first in (*own, *costs) for one in (*self.reads(first), first)}
-        self.work = sorted(work.values(), key=lambda one: [*self.stages].index(one.stage.name))
+        order = in_order({one.stage.name for one in work.values()})
+        self.work = sorted(work.values(), key=lambda one: order.index(one.stage.name))
         self.runs = {one.config.folder: one.config for one in self.work}
         self.code = {run.method: method_fingerprint(run.method) for run in self.runs.values()}
         self._records: dict[str, tuple[int, Record | None]] = {}
@@ -97,7 +97,7 @@ class Plan:
 
     def reads(self, work: Work) -> list[Work]:
         """List the work that has to be done before, the earliest first."""
-        direct = [Work(self.stages[name], config) for config, name in work.stage.reads(work.config)]
+        direct = [Work(stage(name), config) for config, name in work.stage.reads(work.config)]
         return [one for source in direct for one in (*self.reads(source), source)]
 
     def record(self, work: Work) -> Record | None:
@@ -303,7 +303,7 @@ class Plan:
         return min(240 * attempt, 1440)
 
     def _named(self, wildcards: Any, name: str | None) -> Work:
-        return Work(self.stages[name or wildcards.stage], self.runs[wildcards.run])
+        return Work(stage(name or wildcards.stage), self.runs[wildcards.run])
 
     @functools.cached_property
     def threads(self) -> int:

@@ -1,4 +1,4 @@
-"""The catalogue: methods, data sets, networks and evaluations, each known by its file's name.
+"""The catalogue: methods, data sets, networks, attacks and diagnostics, by their files' names.
 
 It reads constants off syntax trees instead of importing the files, and uses the standard library
 only, because Snakemake reads it before every run and, on clusters, in every job.
@@ -14,14 +14,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.runs.methodfile import method_class
+from bench.runs.methodfile import class_in
 
 ROOT = Path(__file__).parents[2]
-EVALUATIONS = "evaluation/attacks"  # the optional ones
+METHODS = "methods"
+EVALUATIONS = {"attack": "evaluation/attacks", "diagnostic": "evaluation/diagnostics"}
 
 
 def names(kind: str) -> list[str]:
-    """List the names in ``methods``, ``bench/data``, ``bench/models`` or EVALUATIONS, sorted."""
+    """List the names in ``methods``, ``bench/data``, ``evaluation/attacks`` or the like, sorted."""
     return sorted(path.stem for path in (ROOT / kind).glob("[!_]*.py"))
 
 
@@ -33,17 +34,17 @@ def unknown(what: str, given: str, allowed: Iterable[str]) -> str:
     return f"unknown {what} {given!r}: {hint}"
 
 
-def default_settings(method: str) -> dict[str, Any]:
-    """Read the defaults of a method's hyperparameters, by name.
+def default_settings(name: str, kind: str = METHODS) -> dict[str, Any]:
+    """Read the defaults of the settings of a method, or of a file of another folder, by name.
 
     Raises:
         ValueError: the file is no method's, or a default is no literal, so that only Python with
             torch could know its value.
     """
     defaults: dict[str, Any] = {}
-    for field in _fields(method):
+    for field in _fields(name, kind):
         if "ClassVar" not in ast.unparse(field.annotation) and field.value is not None:
-            defaults[field.target.id] = _literal(field, method)
+            defaults[field.target.id] = _literal(field.target.id, field, f"{kind}/{name}.py")
     return defaults
 
 
@@ -58,7 +59,7 @@ def added_settings(method: str) -> dict[str, Any]:
     """
     if method not in names("methods"):
         return {}
-    defaults, added = default_settings(method), _declared("added", method, ())
+    defaults, added = default_settings(method), class_constant(method, "added", METHODS) or ()
     if strange := [name for name in added if name not in defaults]:
         raise ValueError(f"methods/{method}.py: added names {strange}, no hyperparameters of it")
     return {name: defaults[name] for name in added}
@@ -69,25 +70,46 @@ def full_settings(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     return added_settings(method) | {**settings}
 
 
-def annotation(method: str, setting: str) -> str:
-    """Read the annotation of a method's hyperparameter, as source text."""
+def annotation(name: str, setting: str, kind: str = METHODS) -> str:
+    """Read the annotation of a setting, as source text."""
     return next(
-        ast.unparse(field.annotation) for field in _fields(method) if field.target.id == setting
+        ast.unparse(field.annotation) for field in _fields(name, kind) if field.target.id == setting
     )
 
 
-def described(method: str, word: str) -> str:
-    """Read what a method's docstring says behind a word, as "Family"; an empty text if nothing.
+def described(name: str, word: str, kind: str = METHODS) -> str:
+    """Read what a class's docstring says behind a word, as "Family"; an empty text if nothing.
 
     Raises:
         ValueError: the file is no method's.
     """
-    return _behind(word, ast.get_docstring(_class(method)))
+    return _behind(word, ast.get_docstring(_class(name, kind)))
 
 
-def title(method: str) -> str:
+def class_constant(name: str, constant: str, kind: str) -> Any:
+    """Read a constant of the class in a file; None if the class says nothing of it."""
+    for statement in _class(name, kind).body:
+        if isinstance(statement, ast.Assign):
+            target = statement.targets[0]
+        elif isinstance(statement, ast.AnnAssign):
+            target = statement.target
+        else:
+            continue
+        if statement.value is not None and ast.unparse(target) == constant:
+            try:
+                return ast.literal_eval(statement.value)
+            except (ValueError, TypeError):
+                where = f"{kind}/{name}.py, line {statement.lineno}"
+                raise ValueError(
+                    f"{where}: {constant} must be written out, because the grid reads it without "
+                    "torch"
+                ) from None
+    return None
+
+
+def title(name: str, kind: str = METHODS) -> str:
     """Read how the field writes a method's name: the file's first words, up to a colon."""
-    found = re.match(r"[^:\n]{1,40}(?=: )", _docstring(f"methods/{method}.py") or "")
+    found = re.match(r"[^:\n]{1,40}(?=: )", _docstring(f"{kind}/{name}.py") or "")
     return found[0] if found else ""
 
 
@@ -118,24 +140,19 @@ def argument(path: str, name: str, keyword: str) -> Any:
     raise LookupError(f"{name} of {path} has no argument {keyword}")
 
 
-def presets(method: str) -> dict[str, dict[str, Any]]:
+def presets(method: str, kind: str = METHODS) -> dict[str, dict[str, Any]]:
     """Read the settings that a method's paper uses on some data sets, by data set."""
-    given: dict[str, dict[str, Any]] = _declared("presets", method, {})
-    return given
+    return class_constant(method, "presets", kind) or {}
 
 
-def norms(method: str) -> tuple[str, ...]:
-    """Read the norms that a method can train in."""
-    for statement in _class(method).body:
-        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "norms":
-            found: tuple[str, ...] = ast.literal_eval(statement.value)
-            return found
-    return ("Linf",)  # as in bench.method
+def norms(name: str, kind: str = METHODS) -> tuple[str, ...]:
+    """Read the norms that a method can train in, or that an evaluation is defined for."""
+    return class_constant(name, "norms", kind) or ("Linf",)  # as in the contracts
 
 
 def declares(method: str, word: str) -> bool:
-    """Read whether a method's class says ``word: ClassVar[bool] = True``."""
-    return any(field.target.id == word and _literal(field, method) for field in _fields(method))
+    """Read whether a method's class says ``word = True``, with a type or without."""
+    return bool(class_constant(method, word, METHODS))
 
 
 def published_width(architecture: str) -> int:
@@ -198,36 +215,21 @@ def _assigned(path: str, name: str) -> ast.expr:
     raise LookupError(f"{path} defines no constant {name}")
 
 
-def _fields(method: str) -> list[Any]:
-    return [field for field in _class(method).body if isinstance(field, ast.AnnAssign)]
+def _fields(name: str, kind: str) -> list[Any]:
+    return [field for field in _class(name, kind).body if isinstance(field, ast.AnnAssign)]
 
 
-def _declared(word: str, method: str, default: Any) -> Any:
-    """Read what a method's class assigns to a word of the contract, with its type or without."""
-    for statement in _class(method).body:
-        targets = getattr(statement, "targets", [getattr(statement, "target", None)])
-        if any(isinstance(target, ast.Name) and target.id == word for target in targets):
-            try:
-                return ast.literal_eval(statement.value)  # type: ignore[attr-defined]
-            except (ValueError, TypeError):
-                where = f"methods/{method}.py, line {statement.lineno}"
-                raise ValueError(
-                    f"{where}: {word} must be written out, because the grid reads it without torch"
-                ) from None
-    return default
+def _class(name: str, kind: str) -> ast.ClassDef:
+    path = f"{kind}/{name}.py"
+    return class_in(path, (ROOT / path).read_bytes())
 
 
-def _class(method: str) -> ast.ClassDef:
-    name = f"methods/{method}.py"
-    return method_class(name, (ROOT / name).read_bytes())
-
-
-def _literal(field: Any, method: str) -> Any:
+def _literal(name: str, statement: Any, path: str) -> Any:
     try:
-        return ast.literal_eval(field.value)
+        return ast.literal_eval(statement.value)
     except ValueError:
-        where = f"methods/{method}.py, line {field.lineno}"
         raise ValueError(
-            f"{where}: {field.target.id} = {ast.unparse(field.value)}; a hyperparameter's default "
-            "must be a plain number, string or bool, because the grid reads it without torch"
+            f"{path}, line {statement.lineno}: {name} = {ast.unparse(statement.value)}; a "
+            "hyperparameter's default must be a plain number, string or bool, because the grid "
+            "reads it without torch"
         ) from None

@@ -23,7 +23,10 @@ from bench.runs.definitions import (
     resolve,
 )
 
-ROOMS = ("bench", "bench/data", "bench/models", "bench/stages", "evaluation", "evaluation/attacks")
+ROOMS = (
+    *("bench", "bench/data", "bench/models", "bench/stages", "evaluation"),
+    *catalogue.EVALUATIONS.values(),
+)
 WORDS, THREAT = "bench/ops.py", "bench/threat.py"  # what methods are written in
 RATES = "bench/runs/protocol.py"  # the only arithmetic in bench/runs: learning rates
 FORMER = Path(__file__).with_name("former_codes.toml")
@@ -103,11 +106,18 @@ def _of_bench(stage: str, dataset: str, architecture: str) -> set[Definition]:
     assert prepare and work, f"{program} must define both prepare and work"
     roots = [*prepare, *work]
     network, pictures = root / f"bench/models/{architecture}.py", root / f"bench/data/{dataset}.py"
-    for path in (network, root / f"{catalogue.EVALUATIONS}/{stage}.py"):  # found by their names
+    for path in (network, *_of_evaluation(stage)):  # found by their names
         roots += definitions_in(path) if path.is_file() else []
     if pictures.is_file():  # network and data set may be gone
         roots += resolve(pictures, ("INFO",))
     return follow(roots, [root / room for room in (*ROOMS, RATES)])
+
+
+def _of_evaluation(name: str) -> list[Path]:
+    from bench.runs import evaluations, stage  # at the top this would be circular
+
+    measured = stage.stage(name).program == "evaluate"
+    return [catalogue.ROOT / evaluations.read(name).path] if measured else []
 
 
 def _program(name: str) -> Path:

@@ -19,7 +19,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
-from bench.runs import catalogue
 from bench.runs.files import write_json
 from bench.runs.protocol import Protocol, Rule
 from bench.runs.typed import Amount, Count, Percent, Positive, Real, Share, build, parse
@@ -370,14 +369,33 @@ def _is_mask(mask: str, n: int) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Value:
+    """A measured number that is no accuracy, and the number of images that it is of."""
+
+    value: Real | None  # None: not a number, or infinite
+    unit: str  # "cosine", "%", "L2 distance", ...
+    n: Count
+
+    @property
+    def text(self) -> str:
+        """The number with its unit and its images, for people."""
+        shown = "not a number" if self.value is None else f"{self.value:.4g}"
+        return f"{shown} {self.unit} of {self.n}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """What an optional evaluation found."""
 
-    settings: dict[str, Any]  # steps, restarts, step size in units of eps, seed
+    settings: dict[str, Any]  # of the attack or diagnostic; seed; norm and eps where not the run's
     scores: dict[str, Score]  # by what was measured, as "pgd50_10" or "fgsm 8/255"
     measure_seconds: Amount
     digest: str | None = None  # SHA-256 of the file of weights; older records lack it
     source: Source | None = None  # whose weights it was made against, if another run's
+    values: dict[str, Value] = field(default_factory=dict)  # by what was measured
+    # file beside the record and its SHA-256, of what is more than a number; none in older records
+    arrays: dict[str, str] = field(default_factory=dict)
+    images: Positive | None = None  # first test images; None in older records: as many as scored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -407,7 +425,7 @@ class Expense:
 class Record:
     """The record of one stage: the head that all stages share, and the body of this one."""
 
-    stage: str  # train, autoattack, cost, or a file of evaluation/attacks
+    stage: str  # train, autoattack, cost, or the name of an evaluation
     run: str  # run id
     config: Config
     status: Status
@@ -438,8 +456,8 @@ class Record:
         yield from self.config.contradictions()
         if self.run != self.config.run_id:
             yield f"run is {self.run!r}, the hash of its configuration {self.config.run_id!r}"
-        if self.stage not in (known := stage_names()):
-            yield f"stage is {self.stage!r}, not one of {known}"
+        if not is_stage(self.stage):
+            yield f"stage is {self.stage!r}, not one of {stage_names()}"
         wanted = {TRAIN: "training", AUTOATTACK: "attack", COST: "expense"}
         bodies = [name for name in ("training", "attack", "expense", "measure")
                   if getattr(self, name) is not None]  # fmt: skip
@@ -494,5 +512,20 @@ def _newer(content: bytes) -> str | None:
 
 
 def stage_names() -> list[str]:
-    """List the names of all stages, in the order in which a run does them."""
-    return [TRAIN, AUTOATTACK, *catalogue.names(catalogue.EVALUATIONS), COST]
+    """List the names of all stages, in the order in which a run does them.
+
+    Of an evaluation this is the name that it has with its file's own settings.
+    """
+    from bench.runs import evaluations  # at the top this would be circular
+
+    return [TRAIN, AUTOATTACK, *evaluations.known(), COST]
+
+
+def is_stage(name: str) -> bool:
+    """Tell whether a stage has this name; an evaluation has one for each of its settings."""
+    from bench.runs import evaluations
+
+    try:
+        return name in (TRAIN, AUTOATTACK, COST) or evaluations.read(name).name == name
+    except ValueError:
+        return False

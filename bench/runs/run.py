@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.runs import catalogue
+from bench.runs import catalogue, evaluations
 from bench.runs.protocol import PROTOCOLS, Protocol
 from bench.runs.record import Config, ConfigError, Norm, Start
 from bench.runs.settings import check_settings, kept_settings, published_settings
@@ -43,7 +43,11 @@ def expand(suite: Suite) -> list[Config]:
     }
     starting = [given.method for given in suite.start_for.values()]
     methods = list(dict.fromkeys([*suite.methods, *starting]))
-    if mistakes := [*_wrong_norms(methods, suite.norms)]:
+    pairs = itertools.product(map(evaluations.read, suite.evaluations), suite.norms)
+    mistakes = [*_wrong_norms(methods, suite.norms)]
+    mistakes += filter(None, itertools.starmap(evaluations.lacking, pairs))
+    mistakes += _watched(suite.evaluations)
+    if mistakes:
         raise ConfigError("\n".join(mistakes))
     runs = [
         _config(suite, settings=variant, **cell)
@@ -126,6 +130,13 @@ def _threats(suite: Suite) -> Iterator[tuple[Norm, float | None]]:
 def _text_of(norm: Norm, eps: float) -> str:
     """Write a radius as configurations have it: in L2 as it is, in Linf over 255."""
     return f"{eps:g}" if norm == "L2" else f"{eps:g}/255"
+
+
+def _watched(given: Iterable[str]) -> Iterator[str]:
+    """Yield a message for everything that is to be measured while training, which nothing does."""
+    for entry in map(evaluations.read, given):
+        if entry.every:
+            yield f"{entry.file} cannot be measured every {entry.every} updates yet; drop it"
 
 
 def _wrong_norms(methods: Iterable[str], norms: Iterable[str]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Settings: checks of a method's hyperparameters against the fields of its class. No torch."""
+"""Settings: checks of a method's, an attack's or a diagnostic's against its fields. No torch."""
 
 import ast
 from collections.abc import Mapping
@@ -11,27 +11,31 @@ from bench.runs.definitions import check_names
 from bench.runs.record import ConfigError
 
 
-def published_settings(method: str, dataset: str) -> dict[str, Any]:
+def published_settings(method: str, dataset: str, kind: str = catalogue.METHODS) -> dict[str, Any]:
     """Read a method's hyperparameters on a data set as published: its defaults and its preset.
+
+    Args:
+        method: or another name in the folder ``kind``.
 
     Raises:
         ConfigError: the method's file cannot be read, or gives a default of the wrong type.
     """
     try:
-        defaults = catalogue.default_settings(method)
-        presets = catalogue.presets(method).get(dataset, {})
-        if both := catalogue.added_settings(method).keys() & presets.keys():
+        defaults = catalogue.default_settings(method, kind)
+        presets = catalogue.presets(method, kind).get(dataset, {})
+        added = catalogue.added_settings(method) if kind == catalogue.METHODS else {}
+        if both := added.keys() & presets.keys():
             raise ValueError(
-                f"methods/{method}.py: its preset for {dataset} sets {', '.join(sorted(both))}, "
+                f"{kind}/{method}.py: its preset for {dataset} sets {', '.join(sorted(both))}, "
                 "which it says was added later, so that ids leave it out; leave it out of one"
             )
-        check_names(catalogue.ROOT / f"methods/{method}.py")
+        check_names(catalogue.ROOT / f"{kind}/{method}.py")
     except ValueError as error:
         raise ConfigError(str(error)) from None
     try:
-        return check_settings(method, defaults | presets)
+        return check_settings(method, defaults | presets, kind)
     except ValueError as error:
-        raise ConfigError(f"methods/{method}.py: {error}") from None
+        raise ConfigError(f"{kind}/{method}.py: {error}") from None
 
 
 def kept_settings(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,18 +44,20 @@ def kept_settings(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in settings.items() if k not in added or v != added[k]}
 
 
-def check_settings(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert hyperparameters, by name, to the types of the method's fields.
+def check_settings(
+    method: str, given: Mapping[str, Any], kind: str = catalogue.METHODS
+) -> dict[str, Any]:
+    """Convert settings, by name, to the types of the fields of a method or of another kind of file.
 
     Raises:
         ValueError: lists every unknown name and every wrong value.
     """
-    known, checked, mistakes = catalogue.default_settings(method), {}, []
+    known, checked, mistakes = catalogue.default_settings(method, kind), {}, []
     for name, value in given.items():
         if name not in known:
             mistakes.append(catalogue.unknown(f"setting of {method}", name, known))
             continue
-        annotation = catalogue.annotation(method, name)
+        annotation = catalogue.annotation(method, name, kind)
         try:
             # not strict: Snakemake's command line hands over every number as text
             checked[name] = TypeAdapter(_type(annotation)).validate_python(value)

@@ -5,13 +5,13 @@ ask ``Stage.state`` whether a record is still to be made.
 """
 
 import dataclasses
-import functools
+import re
 import typing
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.runs import catalogue
+from bench.runs import catalogue, evaluations
 from bench.runs.fingerprints import equivalent
 from bench.runs.record import (
     AUTOATTACK,
@@ -308,14 +308,15 @@ def _cost_options(record: Record) -> Options:
 
 
 def _evaluate_options(record: Record) -> Options:
-    evaluation = record.measure
+    evaluation, entry = record.measure, evaluations.read(record.stage)
     assert evaluation, "an evaluation that is done has numbers"
-    images = min((score.n for score in evaluation.scores.values()), default=0)
+    scored = (score.n for score in evaluation.scores.values())
+    images = evaluation.images or min(scored, default=0)
     seed = evaluation.settings.get("seed", 0)
-    weights = evaluation.settings.get("weights", weights_of(record.stage))
+    weights = evaluation.settings.get("weights", entry.weights)
     radii = evaluation.settings.get("radii")
     attack = {name: evaluation.settings.get(name, default)
-              for name, default in _of_attack(record.stage, AttackOptions()).items()}  # fmt: skip
+              for name, default in _of_attack(entry, AttackOptions()).items()}  # fmt: skip
     return EvaluateOptions(images=images, seed=seed, weights=weights, radii=radii, **attack)
 
 
@@ -354,41 +355,29 @@ _FIXED = (
 )
 
 
-def weights_of(evaluation: str) -> Weights:
-    """Return the weights that an optional evaluation attacks by default."""
-    weights: Weights = catalogue.constant(f"{catalogue.EVALUATIONS}/{evaluation}.py", "WEIGHTS")
-    return weights
-
-
-def _of_attack(evaluation: str, options: AttackOptions) -> dict[str, Any]:
+def _of_attack(entry: evaluations.Entry, options: AttackOptions) -> dict[str, Any]:
     """Return those of AutoAttack's options that an evaluation by it shares; none for others."""
-    try:
-        shares = catalogue.constant(f"{catalogue.EVALUATIONS}/{evaluation}.py", "AUTOATTACK")
-    except LookupError:
-        return {}
+    shares = entry.constant("autoattack")
     return {"batch": options.batch, "mode": options.mode} if shares else {}
 
 
-def evaluations() -> list[str]:
-    """List the names of the optional evaluations; each is a file of evaluation/attacks."""
-    return catalogue.names(catalogue.EVALUATIONS)
+def _evaluation(name: str) -> Stage:
+    """Make the stage of an evaluation from its name, which says all but the suite's options."""
+    entry = evaluations.read(name)
 
-
-@functools.cache
-def _evaluation(name: str, weights: Weights) -> Stage:
     def options_for(suite: Suite) -> Options:
         radii = suite.sweep_radii if name == SWEEP else None
         return EvaluateOptions(
             images=suite.evaluation_images or suite.attack_images,
-            weights=weights,
+            weights=entry.weights,
             radii=",".join(map(str, radii)) if radii else None,
-            **_of_attack(name, _attack_options_for(suite)),
+            **_of_attack(entry, _attack_options_for(suite)),
         )
 
     return Stage(
-        name=name,
+        name=entry.name,
         program="evaluate",
-        defaults=EvaluateOptions(weights=weights, **_of_attack(name, AttackOptions())),
+        defaults=EvaluateOptions(weights=entry.weights, **_of_attack(entry, AttackOptions())),
         body="measure",
         options_for=options_for,
         options_of=_evaluate_options,
@@ -397,9 +386,12 @@ def _evaluation(name: str, weights: Weights) -> Stage:
 
 
 def stages() -> dict[str, Stage]:
-    """List all stages by name, in the order in which a run does them."""
+    """List all stages by name, in the order in which a run does them.
+
+    Of evaluations these are the ones with the files' own settings; `stage` knows the others.
+    """
     train, attack, cost = _FIXED
-    optional = [_evaluation(name, weights_of(name)) for name in evaluations()]
+    optional = [_evaluation(name) for name in evaluations.known()]
     return {stage.name: stage for stage in (train, attack, *optional, cost)}
 
 
@@ -409,13 +401,22 @@ def stage(name: str) -> Stage:
     Raises:
         LookupError: no stage has this name.
     """
-    known = stages()
-    if name not in known:
-        raise LookupError(catalogue.unknown("stage", name, known))
-    return known[name]
+    fixed = {stage.name: stage for stage in _FIXED}
+    if name in fixed:
+        return fixed[name]
+    if not re.fullmatch(evaluations.pattern(), name):
+        raise LookupError(catalogue.unknown("stage", name, stages()))
+    return _evaluation(name)
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Sort names of stages into the order in which a run does them."""
+    fixed = [TRAIN, AUTOATTACK, "", COST]  # optional evaluations in between
+    return sorted(names, key=lambda name: (fixed.index(name if name in fixed else ""), name))
 
 
 def stages_for(suite: Suite) -> list[Stage]:
     """List the stages that a suite asks for, in the order in which a run does them."""
-    optional = {*suite.evaluations}
-    return [one for one in stages().values() if one.program != "evaluate" or one.name in optional]
+    train, attack, cost = _FIXED
+    names = sorted({evaluations.read(given).name for given in suite.evaluations})
+    return [train, attack, *map(_evaluation, names), cost]

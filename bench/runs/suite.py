@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from bench.runs import catalogue
+from bench.runs import catalogue, evaluations
 from bench.runs.protocol import PROTOCOLS
 from bench.runs.record import MOST_L2, ConfigError, Mode, Norm
 from bench.runs.settings import as_list, check_settings, check_variants, distinct
@@ -73,7 +73,7 @@ DataName = Annotated[str, _known("data set", lambda: catalogue.names("bench/data
 ArchitectureName = Annotated[str, _known("architecture", lambda: catalogue.names("bench/models"))]
 ProtocolName = Annotated[str, _known("protocol", lambda: PROTOCOLS)]
 EvaluationName = Annotated[
-    str, _known("evaluation", lambda: catalogue.names(catalogue.EVALUATIONS))
+    str, BeforeValidator(lambda given: evaluations.read(given).spelt if given else given)
 ]
 # 1/255 is the unit; a radius of 255 covers every image
 Radius = Annotated[float, Field(gt=0, lt=255), AfterValidator(at_least_half_a_level)]
@@ -155,7 +155,11 @@ class Suite(BaseModel):
     )
     evaluations: Annotated[
         list[EvaluationName], BeforeValidator(_one_or_more), AfterValidator(distinct)
-    ] = Field(default_factory=list, description="Optional ones; files of evaluation/attacks/.")
+    ] = Field(
+        default_factory=list,
+        description="Optional ones, as {attack: pgd, steps: 20, eps: 6/255} or {diagnostic: NAME}, "
+        "files of evaluation/attacks/ and evaluation/diagnostics/; or by name, as pgd20-6_255.",
+    )
     evaluation_images: PositiveInt | None = Field(
         default=None, description="First test images for these; null: those of AutoAttack."
     )

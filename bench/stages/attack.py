@@ -5,20 +5,16 @@ goes on behind the last finished batch, whose verdicts are in DIR/state/.
 """
 
 import dataclasses
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bench.runs.files import write_json
-from bench.runs.record import AUTOATTACK, Attack, Data
+from bench.runs.record import Attack, Data
 from bench.stages import setup
 from bench.stages.job import Job, Refused
+from bench.stages.kept import kept
 from bench.stages.setup import Trained
 
 if TYPE_CHECKING:
     import torch
-
-    from evaluation.autoattack import Progress
 
 
 def prepare(job: Job) -> Trained:
@@ -36,26 +32,23 @@ def work(job: Job, trained: Trained) -> tuple[Data, Attack]:
     # what the kept verdicts depend on
     key = [digest, data.checksum, job.config.eps, LIBRARY, options.seed, options.batch, len(y)]
     key += ["batches", options.mode]
-    path = job.folder / "state" / f"{AUTOATTACK}.json"
-    try:
-        attack = autoattack(
-            net,
-            x,
-            y,
-            threat=job.threat,
-            classes=loaded.info.classes,
-            seed=options.seed,
-            batch=options.batch,
-            fast=fast_network(job, trained, x) if options.mode == "fast" else None,
-            before=_before(path, key),
-            keep=lambda now: write_json(path, {"key": key, "progress": dataclasses.asdict(now)}),
-            say=job.say,
-        )
-    except ValueError as error:
-        raise Refused(str(error)) from None
-    path.unlink(missing_ok=True)
-    if path.parent.is_dir() and not any(path.parent.iterdir()):
-        path.parent.rmdir()
+    with kept(job, key) as (before, keep):
+        try:
+            attack = autoattack(
+                net,
+                x,
+                y,
+                threat=job.threat,
+                classes=loaded.info.classes,
+                seed=options.seed,
+                batch=options.batch,
+                fast=fast_network(job, trained, x) if options.mode == "fast" else None,
+                before=before,
+                keep=keep,
+                say=job.say,
+            )
+        except ValueError as error:
+            raise Refused(str(error)) from None
     return data, dataclasses.replace(attack, weights=options.weights, digest=digest)
 
 
@@ -73,20 +66,3 @@ def fast_network(job: Job, trained: Trained, x: "torch.Tensor") -> "torch.nn.Mod
     fits = fitting(other, x, batch)
     compiles = fits is other and job.device.type == "cuda" and not lacking(job.device)
     return Padded(other, batch) if compiles else fits
-
-
-def _before(path: Path, key: list[Any]) -> "Progress | None":
-    """Read the verdicts that a killed job with the same key left; None if there are none.
-
-    Raises:
-        ValueError: the file is damaged.
-    """
-    from evaluation.autoattack import Progress
-
-    if not path.is_file():
-        return None
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}); remove it to attack afresh") from None
-    return Progress(**kept["progress"]) if kept.get("key") == key else None

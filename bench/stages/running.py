@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-from bench.runs import catalogue
+from bench.runs import catalogue, evaluations
 from bench.runs.ending import title
 from bench.runs.fingerprints import method_fingerprint
 from bench.runs.locks import lease, run_lock
@@ -128,11 +128,12 @@ def summary(task: Task, record: Record, log: Path | None = None) -> str:
     if record.expense is not None:
         text += f", {record.expense.time_ratio:.2f} times {record.expense.reference}"
     if record.measure is not None:
-        scores = record.measure.scores
+        scores, values = record.measure.scores, record.measure.values
         if len(scores) > 1:
             text += f", {len(scores)} accuracies"
         else:
             text += "".join(f", {name} {s.accuracy:.1f} % of {s.n}" for name, s in scores.items())
+        text += "".join(f", {name} {value.text}" for name, value in values.items())
     if record.origin is not None:
         text += f", {record.origin.seconds:.0f} s"
     return f"{task.title}: {text} ({task.record})"
@@ -185,8 +186,10 @@ def make_parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--strict", action="store_true", help="exit 1 if the run fails")
     parser.add_argument("--again", action="store_true", help="do it even if it is done")
     if program == "evaluate":
-        names = [stage.name for stage in stages().values() if stage.program == program]
-        parser.add_argument("--evaluation", choices=names, required=True)
+        names = ", ".join(evaluations.known())
+        parser.add_argument(
+            "--evaluation", type=_evaluation, required=True, help=f"{names}; or of other settings"
+        )
     for flag in flags_of(program_stage(program).defaults):
         # without a default here, so that a flag left out is None and the stage's default holds
         parser.add_argument(flag.name, type=_type(flag), choices=flag.choices, help=_help(flag))
@@ -198,6 +201,14 @@ def parse_options(stage: Stage, arguments: Mapping[str, Any]) -> Options:
     names = [field.name for field in dataclasses.fields(stage.defaults)]
     given = {name: arguments[name] for name in names if arguments[name] is not None}
     return dataclasses.replace(stage.defaults, **given)
+
+
+def _evaluation(text: str) -> str:
+    """Convert an evaluation's name, as it is printed or not, to its stage's, for argparse."""
+    try:
+        return evaluations.read(text).name
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def positive(text: str) -> int:

@@ -16,7 +16,7 @@ from bench.stages.setup import Trained
 if TYPE_CHECKING:
     import torch
 
-    from evaluation.autoattack import Progress
+    from evaluation.progress import Progress
 
 
 def load_trained(
@@ -44,7 +44,8 @@ def attack_times(job: Job, trained: Trained, repetitions: int) -> Iterator[dict[
         library's time over the mode's, ``differ`` counts images whose verdict differs from it.
     """
     from bench.stages import attack
-    from evaluation.autoattack import autoattack, library, unpack
+    from evaluation.autoattack import autoattack, library
+    from evaluation.progress import unpack
 
     device, batch, net = job.device, job.options.batch, trained.net
     x, y = setup.test_images(job, trained.loaded, job.options.images)

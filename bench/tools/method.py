@@ -1,4 +1,4 @@
-"""Start, check and document methods: python -m bench method new|check NAME, or docs FILE."""
+"""Start, check and document methods, attacks, diagnostics: python -m bench method new|check NAME"""
 
 import argparse
 import re
@@ -6,13 +6,15 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from bench.runs.catalogue import ROOT, default_settings, described, unknown
+from bench.runs import catalogue
+from bench.runs.catalogue import EVALUATIONS, ROOT, default_settings, described, unknown
 from bench.runs.settings import published_settings
 from bench.stages.faults import place_in
 from methods import load, names
 
+LAWS_BY = {"method": "name"}  # fixtures of the laws; the others are called as what they try
 HEAD = """# Methods
 
 Generated from the files in `methods/` by `make docs`; do not edit. Passes are images forward /
@@ -61,33 +63,163 @@ class {title}(Method):
 '''
 
 
-def new(name: str) -> Path:
-    """Write methods/<name>.py, a stub that passes all laws, for its author to change.
+STUB_ATTACK = '''"""{title}: say in one line what is new about it."""
+
+from dataclasses import dataclass
+
+from bench.method import Cost
+from bench.ops import box, ce, grad
+from evaluation.attack import Attack
+
+
+@dataclass(frozen=True, kw_only=True)
+class {title}(Attack):
+    """Say in one sentence what the attack does.
+
+    Source: authors, venue and year, arXiv number, commit of the code.
+    Cite: none
+    Meaning: % right under one step of {{alpha}} eps from a random start
+
+        d = U(ball of eps)
+        d = P(d + alpha eps steepest(grad_x CE(f(x + d), y)))
+
+    Shapes: x, d (B, C, H, W).
+    Cost: 1 forward, 1 backward.
+    Differs: what is not as in the source, and why.
+    """
+
+    norms = ("Linf", "L2")
+
+    alpha: float = 1.0  # step, in units of eps
+
+    cost = Cost(forward=1, backward=1)
+
+    def perturb(self, net, x, y, threat, draw):
+        d = box(draw(threat.uniform, x), x)
+        g = grad(ce(net, y), at=x + d)
+        return x + threat.project(d + self.alpha * threat.eps * threat.steepest(g), x)
+'''
+
+STUB_DIAGNOSTIC = '''"""{title}: say in one line what it tells."""
+
+from dataclasses import dataclass
+
+from bench.method import Cost
+from bench.ops import ce, grad
+from evaluation.diagnostic import Diagnostic
+
+
+@dataclass(frozen=True, kw_only=True)
+class {title}(Diagnostic):
+    """Say in one sentence what is measured.
+
+    Source: authors, venue and year, arXiv number, commit of the code.
+    Cite: none
+    Meaning: mean L1 norm of the loss gradient at the image
+
+        value = |grad_x CE(f(x), y)|_1
+
+    Shapes: x (B, C, H, W); value (B,).
+    Cost: 1 forward, 1 backward.
+    Differs: what is not as in the source, and why.
+    """
+
+    values = {{"{name}": ("loss per pixel range", 0, None)}}  # unit, least, most
+
+    cost = Cost(forward=1, backward=1)
+
+    def measure(self, net, x, y, threat, draw):
+        g = len(x) * grad(ce(net, y), at=x)  # of each image's own loss; ce is their mean
+        return {{"{name}": g.flatten(1).norm(p=1, dim=1)}}
+'''
+
+TEST = '''"""{title} where its result is known."""
+
+import torch
+from torch import nn
+
+from bench.threat import Threat
+from evaluation.{kind}s.{name} import {title}
+from evaluation.draw import Draw
+
+
+class Affine(nn.Module):
+    """Two classes whose margin is <w, x>, w = (3, -2, 1, -0.5)."""
+
+    def forward(self, x):
+        z = x.flatten(1) @ torch.tensor([3.0, -2.0, 1.0, -0.5])
+        return torch.stack([z, -z], 1)
+
+
+def test_on_an_affine_network():
+    x, y = torch.full((8, 1, 2, 2), 0.5), torch.zeros(8, dtype=torch.int64)
+    {call}
+    raise AssertionError("write here what it must be")
+'''
+CALLS = {
+    "attack": "at = {title}().perturb(Affine(), x, y, Threat('Linf', 0.1), Draw(0, 0, 8))\n"
+    "    assert (at - x).abs().max() <= 0.1 + 1e-6",
+    "diagnostic": "found = {title}().measure(Affine(), x, y, Threat('Linf', 0.1), Draw(0, 0, 8))\n"
+    "    assert found['{name}'].shape == (8,)",
+}
+
+
+class Room(NamedTuple):
+    """A folder of files that people add, with what starts one and what judges it."""
+
+    folder: str
+    stub: str
+    laws: tuple[str, ...]  # files of tests/
+    box: str  # the function that is to be written
+
+
+ROOMS = {
+    "method": Room("methods", STUB, ("test_methods", "test_architecture"), "step"),
+    "attack": Room("evaluation/attacks", STUB_ATTACK, ("test_attacks",), "perturb"),
+    "diagnostic": Room("evaluation/diagnostics", STUB_DIAGNOSTIC, ("test_diagnostics",), "measure"),
+}
+
+
+def new(name: str, kind: str = "method") -> Path:
+    """Write a stub that passes all laws, for its author to change; of attacks with a test.
 
     Raises:
         ValueError: the name is taken, or is not in lower snake case.
     """
-    path = ROOT / f"methods/{name}.py"
+    room = ROOMS[kind]
+    path = ROOT / f"{room.folder}/{name}.py"
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise ValueError(f"{name!r} cannot be a method's name; use lower snake case: my_method")
-    if path.exists():
-        raise ValueError(f"{path} exists; choose another name")
+        raise ValueError(f"{name!r} cannot be a {kind}'s name; use lower snake case: my_{kind}")
+    # an attack and a diagnostic of one name would be one evaluation
+    beside = EVALUATIONS.values() if kind in EVALUATIONS else ()
+    for taken in (path, *(ROOT / f"{folder}/{name}.py" for folder in beside)):
+        if taken.exists():
+            raise ValueError(f"{taken} exists; choose another name")
     title = "".join(part.capitalize() for part in name.split("_"))
-    path.write_text(STUB.format(title=title), encoding="utf-8")
+    path.write_text(room.stub.format(title=title, name=name), encoding="utf-8")
+    if kind in CALLS:
+        call = CALLS[kind].format(title=title, name=name).replace("'", '"')
+        text = TEST.format(title=title, name=name, kind=kind, call=call)
+        (ROOT / f"tests/test_{kind}_{name}.py").write_text(text, encoding="utf-8")
     return path
 
 
-def check(name: str) -> int:
-    """Judge a method: its file, its format, and the laws; return 0 if it is sound.
+def check(name: str, kind: str = "method") -> int:
+    """Judge a method, attack or diagnostic: its file, its format, the laws; return 0 if sound.
 
     Raises:
-        ValueError: methods/ lacks a file of this name, or no suite could use it; says why.
+        ValueError: the folder lacks a file of this name, or no suite could use it; says why.
     """
-    if name not in names():
-        raise ValueError(unknown("method", name, names()))
-    published_settings(name, "")
-    lint, laws = _check_format(f"methods/{name}.py"), _check_laws(name)
-    return lint or laws
+    room = ROOMS[kind]
+    if name not in (known := catalogue.names(room.folder)):
+        raise ValueError(unknown(kind, name, known))
+    published_settings(name, "", room.folder)
+    files = [f"{room.folder}/{name}.py"]
+    laws = [f"tests/{tests}.py" for tests in room.laws]
+    if (own := f"tests/test_{kind}_{name}.py") and (ROOT / own).is_file():
+        files, laws = [*files, own], [*laws, own]
+    lint = [_check_format(file) for file in files]
+    return max(*lint, _check_laws(name, kind, laws))
 
 
 def _check_format(file: str) -> int:
@@ -103,34 +235,40 @@ def _check_format(file: str) -> int:
     return lint.returncode or layout.returncode
 
 
-def _check_laws(name: str) -> int:
+def _check_laws(name: str, kind: str, laws: Sequence[str]) -> int:
     import pytest
 
-    file, verdict = f"methods/{name}.py", Verdict(ROOT / f"methods/{name}.py")
-    options = ["-p", "no:cacheprovider", "--tb=no", "--no-summary", "--method", name]
-    laws = [str(ROOT / f"tests/{tests}.py") for tests in ("test_methods", "test_architecture")]
-    code = int(pytest.main(["--rootdir", str(ROOT), *options, *laws], [verdict]))
+    file = f"{ROOMS[kind].folder}/{name}.py"
+    verdict = Verdict(ROOT / file, fixture=LAWS_BY.get(kind, kind))
+    options = ["-p", "no:cacheprovider", "--tb=no", "--no-summary", f"--{kind}", name]
+    paths = [str(ROOT / path) for path in laws]
+    code = int(pytest.main(["--rootdir", str(ROOT), *options, *paths], [verdict]))
     if verdict.broken:
         print(f"{file} breaks {verdict.text()}")
     if code:
-        print(f"with tracebacks: python -m pytest tests/test_methods.py --method {name}")
+        print(f"with tracebacks: python -m pytest {' '.join(laws)} --{kind} {name}")
     return code
 
 
 class Verdict:
-    """Collects the laws that a method breaks, as a plugin of pytest.
+    """Collects the laws that a method, attack or diagnostic breaks, as a plugin of pytest.
 
     A fault that breaks several laws is told once, with its last line in the method's file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, fixture: str = "name") -> None:
         self.path = path
+        self.fixture = fixture  # that holds its name, in the tests that are laws
         self.broken: dict[str, list[str]] = {}  # laws, by what they say
         self.texts: dict[str, str] = {}
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        """Leave the tests that are laws, which take a method's name; called by pytest."""
-        items[:] = [item for item in items if "name" in item.fixturenames]
+        """Leave the laws, which take the file's name, and its own tests; called by pytest."""
+        own = f"{self.path.parent.name.rstrip('s')}_{self.path.stem}"
+        items[:] = [
+            item for item in items
+            if self.fixture in item.fixturenames or item.path.stem == f"test_{own}"
+        ]  # fmt: skip
 
     def pytest_runtest_makereport(self, item: Any, call: Any) -> None:
         """Note a law that is broken; called by pytest after each phase of each test."""
@@ -210,21 +348,24 @@ def _bytes(size: int) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Start a method, check one, or write the document on all."""
+    """Start a method, attack or diagnostic, check one, or write the document on all methods."""
     parser = argparse.ArgumentParser(
-        prog="python -m bench method", description="Start, check, tell of methods."
+        prog="python -m bench method", description="Start, check, tell of methods and attacks."
     )
     parser.add_argument("what", choices=("new", "check", "docs"))
     parser.add_argument("name", nargs="?", default="")
+    parser.add_argument("--kind", choices=ROOMS, default="method")
     args = parser.parse_args(words)
     if not args.name:
-        sys.exit("which one? give NAME=my_method")
+        sys.exit(f"which one? give NAME=my_{args.kind}")
     try:
         if args.what == "check":
-            sys.exit(check(args.name))
+            sys.exit(check(args.name, args.kind))
         if args.what == "docs":
             Path(args.name).write_text(docs(), encoding="utf-8")
             return
-        print(f"{new(args.name)}: write step, then make check-method NAME={args.name}")
+        box, then = ROOMS[args.kind].box, f"make check-{args.kind} NAME={args.name}"
+        also = f" and tests/test_{args.kind}_{args.name}.py" if args.kind in CALLS else ""
+        print(f"{new(args.name, args.kind)}: write {box}{also}, then {then}")
     except ValueError as error:
         sys.exit(str(error))

@@ -7,10 +7,10 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
-from bench.runs import catalogue
+from bench.runs import catalogue, evaluations
 from bench.runs.catalogue import ROOT
 from bench.runs.files import write_json
-from bench.runs.record import Record, stage_names
+from bench.runs.record import AUTOATTACK, COST, TRAIN, Record
 from bench.runs.suite import Suite
 
 
@@ -25,12 +25,23 @@ def main(words: Sequence[str] | None = None) -> None:
 def suite_schema() -> dict[str, Any]:
     """Make the JSON schema of suites, with the names of all optional evaluations."""
     schema = Suite.model_json_schema()
-    schema["properties"]["evaluations"]["items"]["enum"] = catalogue.names(catalogue.EVALUATIONS)
+    words: dict[str, Any] = {word: {} for word in evaluations.WORDS}
+    schema["properties"]["evaluations"]["items"] = {
+        "anyOf": [
+            {"type": "string", "pattern": f"^{evaluations.pattern()}$"},
+            *(
+                {"type": "object", "required": [kind],
+                 "properties": {kind: {"enum": catalogue.names(room)}, **words}}
+                for kind, room in catalogue.EVALUATIONS.items()
+            ),
+        ]
+    }  # fmt: skip
     return schema
 
 
 def record_schema() -> dict[str, Any]:
     """Make the JSON schema of records, with the names of all stages."""
     schema = TypeAdapter(Record).json_schema()
-    schema["properties"]["stage"]["enum"] = stage_names()
+    fixed = [TRAIN, AUTOATTACK, COST]
+    schema["properties"]["stage"]["pattern"] = f"^({'|'.join(fixed)}|{evaluations.pattern()})$"
     return schema

@@ -14,11 +14,10 @@ from pathlib import Path
 
 from bench.runs.ending import title
 from bench.runs.locks import is_written
-from bench.runs.record import AUTOATTACK, TRAIN
+from bench.runs.record import TRAIN
 from bench.tools.plan import add_suite, format_bytes, planned
 from workflows.plan import Plan, Work
 
-KEPT = {TRAIN: "update-*.safetensors", AUTOATTACK: f"{AUTOATTACK}.json"}  # in state/, to go on from
 TAIL = 4096  # bytes of a log that hold its last line
 
 
@@ -30,8 +29,9 @@ def state(plan: Plan, work: Work) -> str:
         record = plan.record(work)
         assert record, "a stage that is not left has a record"
         return record.status
-    kept = KEPT.get(work.stage.name)
-    began = kept is not None and any(plan.file(work, "state").glob(kept))
+    # in state/, to go on from
+    kept = "update-*.safetensors" if work.stage.name == TRAIN else f"{work.stage.name}.json"
+    began = any(plan.file(work, "state").glob(kept))
     return "waiting to go on" if began else "waiting"
 
 

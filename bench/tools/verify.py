@@ -22,9 +22,10 @@ from bench.runs.record import AUTOATTACK, TRAIN, Attack, Data, Record, Training
 from bench.runs.stage import stage
 from bench.stages import setup
 from bench.stages.job import Job
-from evaluation.autoattack import ATTACKS, autoattack, unpack
+from evaluation.autoattack import ATTACKS, autoattack
 from evaluation.clean import verdicts
 from evaluation.parts import fitting
+from evaluation.progress import unpack
 
 CLEAN_TOLERANCE = 0.01  # share of clean verdicts that another device may turn; one image at least
 # Share of the images recorded as robust that fall to other draws of the same attacks; generous: of

@@ -1,24 +1,38 @@
-"""AutoAttack of the epoch that was best on the images held out from training."""
+"""best AutoAttack: AutoAttack of the epoch that was best on the images held out from training."""
 
-from torch import Tensor, nn
+from dataclasses import dataclass
 
+from bench.method import Cost
 from bench.runs.record import Score
-from evaluation.attacks import Found, Task
+from evaluation.attack import Attack, Found
 from evaluation.autoattack import autoattack
 
-TITLE = "best AutoAttack"
-MEANING = "% right under AutoAttack standard of the epoch that was best on validation images"
-WEIGHTS = "best"
 
-AUTOATTACK = True
+@dataclass(frozen=True, kw_only=True)
+class AutoAttackBest(Attack):
+    """AutoAttack standard, as in the stage `attack`, on other weights.
 
+    Source: Croce and Hein, ICML 2020, arXiv:2003.01690.
+    Cite: croce2020reliable
+    Meaning: % right under AutoAttack standard of the epoch that was best on validation images
 
-def evaluate(net: nn.Module, x: Tensor, y: Tensor, task: Task) -> Found:
-    """Attack with AutoAttack standard."""
-    assert task.batch, "an evaluation by AutoAttack without its batch"
-    attack = autoattack(
-        net, x, y, threat=task.threat, classes=task.classes, seed=task.seed, batch=task.batch,
-        fast=task.fast, say=task.say,
-    )  # fmt: skip
-    score = Score(accuracy=attack.accuracy, n=attack.n)
-    return Found({"autoattack_best": score}, {"batch": attack.batch, "mode": attack.mode})
+    Cost: up to 5000 queries of Square behind 1900 steps of the other three.
+    Differs: as evaluation/autoattack.py says.
+    """
+
+    norms = ("Linf", "L2")
+    weights = "best"
+    autoattack = True
+
+    cost = Cost(7000, 2000)
+
+    def evaluate(self, task):
+        """Attack with AutoAttack's own batches."""
+        assert task.batch, "an evaluation by AutoAttack without its batch"
+        attack = autoattack(
+            task.net, task.x, task.y, threat=task.threat, classes=task.classes, seed=task.seed,
+            batch=task.batch, fast=task.fast, before=task.before, keep=task.keep, say=task.say,
+        )  # fmt: skip
+        score = Score(accuracy=attack.accuracy, n=attack.n)
+        settings = {"batch": attack.batch, "mode": attack.mode}
+        return Found(scores={task.name: score}, settings=settings)

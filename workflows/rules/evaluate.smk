@@ -27,7 +27,7 @@ rule evaluate:
     log:
         "results/logs/{run}/{stage}.log",
     wildcard_constraints:
-        stage="|".join(evaluations()),
+        stage=evaluations,
     threads: plan.threads
     resources:
         gpu=1,

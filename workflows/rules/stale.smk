@@ -7,7 +7,7 @@ rule stale:
     output:
         touch("results/stale/{run}/{stage}-{key}"),
     wildcard_constraints:
-        stage="[a-z0-9_]+",
+        stage=f"train|autoattack|cost|{evaluations}",
         key="[0-9a-f]{12}",
     resources:
         gpu=0,

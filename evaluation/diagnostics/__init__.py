@@ -1,0 +1,1 @@
+"""Diagnostics of networks, one a file. A file that appears here is on the menu."""

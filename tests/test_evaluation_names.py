@@ -1,0 +1,137 @@
+"""Evaluations: a mapping, the stage's name and the printed one stand for each other."""
+
+import re
+
+import made_up
+import pytest
+
+from bench.runs import catalogue, evaluations
+from bench.runs.evaluations import as_mapping, known, pattern, read
+from bench.runs.record import ConfigError, is_stage
+from bench.runs.run import expand
+from bench.runs.stage import stage, stages_for
+from report.printed import papers, printed
+
+PGD = {"attack": "pgd"}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "name", "shown", "title"),
+    [
+        (PGD, "pgd20", "pgd20", "PGD-20"),
+        (PGD | {"steps": 50, "restarts": 10}, "pgd50_10", "pgd50_10", "PGD-50-10"),
+        (PGD | {"eps": "6/255"}, "pgd20-6_255", "pgd20 6/255", "PGD-20 6/255"),
+        (PGD | {"eps": 1}, "pgd20-1", "pgd20 1", "PGD-20 1"),
+        (
+            PGD | {"steps": 100, "norm": "L2", "eps": 1.74},
+            "pgd100-l2-1.74",
+            "l2 pgd100 1.74",
+            "L2 PGD-100 1.74",
+        ),
+        (PGD | {"alpha": 0.0001}, "pgd20-alpha_0.0001", "pgd20 alpha_0.0001", None),
+        (PGD | {"weights": "best"}, "pgd20-weights_best", "pgd20 weights_best", None),
+        (
+            {"diagnostic": "gradient_alignment"},
+            "gradient_alignment",
+            "gradient_alignment",
+            "gradient alignment",
+        ),
+    ],
+)
+def test_three_forms_stand_for_each_other(mapping, name, shown, title):
+    entry = read(mapping)
+    assert (entry.name, entry.printed) == (name, shown)
+    assert read(name) == read(shown) == entry
+    assert title is None or entry.title == title
+    assert re.fullmatch(pattern(), name)
+    assert is_stage(name)
+    assert stage(name).flags(stage(name).defaults)["--evaluation"] == name
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("pgd", "pgd20"),
+        ("pgd20_1", "pgd20"),
+        ("pgd20 at 6/255", "pgd20-6_255"),
+        ("l2_pgd100 60/255", "pgd100-l2-60_255"),
+        ("pgd20 6.0/255", "pgd20-6_255"),
+    ],
+)
+def test_papers_ways_of_writing_are_read(written, name):
+    assert read(written).name == name
+    assert is_stage(written) == (written == name)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("pdg20", "unknown evaluation 'pdg20': did you mean pgd20"),
+        ("pgd20-stepz_3", "unknown setting of pgd 'stepz_3'"),
+        ({"steps": 3}, "names no file; write {attack: NAME}"),
+        ({"attack": "pgx"}, "unknown attack 'pgx': did you mean pgd?"),
+        (PGD | {"stepz": 3}, "unknown setting of pgd 'stepz': did you mean steps?"),
+        (PGD | {"steps": "many"}, "pgd.steps = 'many' is no int"),
+        (PGD | {"eps": "8/256"}, "a radius is a text like 6/255, or a number like 0.5"),
+        (PGD | {"eps": 6}, "an Linf radius lies in (0, 1], like 6/255, and one of L2 needs"),
+        (PGD | {"norm": "L1"}, "unknown norm 'L1'"),
+        ({"attack": "autoattack_best", "norm": "L7"}, "unknown norm 'L7'"),
+        (PGD | {"every": 50}, "it is a number of updates, of a diagnostic"),
+        (PGD | {"weights": "worst"}, "unknown weights 'worst'"),
+    ],
+)
+def test_mistakes_are_one_sentence(given, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        read(given)
+
+
+def test_a_suite_takes_both_forms_and_no_evaluation_twice():
+    both = [PGD | {"steps": 50, "restarts": 10}, "gradient_alignment"]
+    suite = made_up.digits_suite(evaluations=both)
+    assert [one.name for one in stages_for(suite)][2:-1] == ["gradient_alignment", "pgd50_10"]
+    with pytest.raises(ConfigError, match="names something twice"):
+        made_up.digits_suite(evaluations=[*both, "pgd50_10"])
+    with pytest.raises(ConfigError, match="unknown attack 'pgx'"):
+        made_up.digits_suite(evaluations=[{"attack": "pgx"}])
+
+
+def test_an_evaluation_of_another_norm_is_refused_at_planning(monkeypatch):
+    original = catalogue.class_constant
+
+    def alone(name, constant, kind):
+        return ("Linf",) if (name, constant) == ("pgd", "norms") else original(name, constant, kind)
+
+    monkeypatch.setattr(catalogue, "class_constant", alone)
+    suite = made_up.digits_suite(methods=["fgsm"], norms=["L2"], evaluations=["pgd20", "fgsm"])
+    with pytest.raises(ConfigError, match=r"attack pgd has no L2 form, only .*fgsm.* have"):
+        expand(suite)
+    with pytest.raises(ValueError, match="attack pgd has no L2 form, only Linf"):
+        read(PGD | {"norm": "L2"})
+
+
+def test_diagnostics_while_training_are_refused_and_not_left_out():
+    both = [{"diagnostic": "gradient_alignment", "every": 50}]
+    suite = made_up.digits_suite(evaluations=both)
+    assert suite.evaluations == ["gradient_alignment-every_50"]
+    with pytest.raises(ConfigError, match="cannot be measured every 50 updates yet"):
+        expand(suite)
+
+
+def test_names_are_safe_in_files_and_read_back():
+    for name in known():
+        assert re.fullmatch(r"[a-z0-9_.-]+", name)
+        assert read(name).name == name
+
+
+def test_settings_of_a_record_hold_what_is_not_the_runs():
+    assert as_mapping(read("pgd50_10-6_255")) == {
+        "steps": 50, "restarts": 10, "alpha": 0.25, "eps": "6/255",
+    }  # fmt: skip
+
+
+def test_printed_names_of_pgd_are_found():
+    attacks = {number.attack for paper in papers() for number in printed(paper.key)}
+    found = {attack for attack in attacks if re.match(r"pgd\d", attack)}
+    assert found >= {"pgd20", "pgd100", "pgd20_50", "pgd50_10"}
+    assert all(read(attack).file == "pgd" for attack in found)
+    assert evaluations.read("pgd20_50").settings["restarts"] == 50
