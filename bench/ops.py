@@ -15,6 +15,11 @@ def uniform(x: Tensor, r: float) -> Tensor:
     return torch.empty_like(x).uniform_(-r, r)
 
 
+def corner(x: Tensor, r: float) -> Tensor:
+    """Draw a corner of the L-inf ball of radius r: -r or r, a fair coin an element."""
+    return r * (2 * torch.empty_like(x).bernoulli_() - 1)
+
+
 def box(d: Tensor, x: Tensor) -> Tensor:
     """Cut d so that x + d is an image in [0, 1]."""
     return (x + d).clamp(0, 1) - x
@@ -41,6 +46,22 @@ def weight_grads(net: nn.Module, loss: Loss, at: Tensor) -> list[Tensor]:
 def ce(net: nn.Module, y: Tensor) -> Loss:
     """Return cross-entropy against labels y (B,), mean over B, as a function of images."""
     return lambda z: F.cross_entropy(net(z), y)
+
+
+def each(net: nn.Module, y: Tensor) -> Loss:
+    """Return the cross-entropy of every image (B,) against targets y, as a function of images."""
+    return lambda z: F.cross_entropy(net(z), y, reduction="none")
+
+
+def tangent(losses: Loss, at: Tensor, *, twice: bool = False) -> tuple[Tensor, Tensor]:
+    """Return the loss of every image (B,) and its own gradient there (B, C, H, W).
+
+    Both keep their graph if the gradient is to be differentiated once more.
+    """
+    z = at.detach().requires_grad_()
+    value = losses(z)
+    (g,) = torch.autograd.grad(value.sum(), z, create_graph=twice)
+    return (value, g) if twice else (value.detach(), g)
 
 
 def kl(p: Tensor, q: Tensor) -> Tensor:
@@ -72,6 +93,16 @@ def labels(y: Tensor) -> Tensor:
 def onehot(y: Tensor, classes: int) -> Tensor:
     """Return probabilities (B, classes), of labels (B,) or of probabilities as they are."""
     return F.one_hot(y, classes).float() if y.dim() == 1 else y
+
+
+def own(p: Tensor, y: Tensor) -> Tensor:
+    """Return of each row of p (B, classes) what belongs to the label of its target y, (B,)."""
+    return p.gather(1, labels(y)[:, None])[:, 0]
+
+
+def rival(p: Tensor, y: Tensor) -> Tensor:
+    """Return of each row of p (B, classes) the largest value of all other labels, (B,)."""
+    return p.scatter(1, labels(y)[:, None], -torch.inf).amax(1)
 
 
 def smooth(y: Tensor, s: float | Tensor, classes: int) -> Tensor:
