@@ -400,8 +400,9 @@ def test_pictures_depend_on_seed_and_epoch_alone(tiny):
 
     def pictures(seed, epoch, *, before=()):
         batches = Batches(
-            x, y, augment=Augment(pad=1, flip=True), batch=8, seed=seed, device=torch.device("cpu")
-        )
+            x, y, augment=Augment(pad=1, flip=True), batch=8, seed=seed, classes=4,
+            device=torch.device("cpu"),
+        )  # fmt: skip
         for other in before:
             batches.take(other, 0, torch.zeros(()))
         return torch.cat([batches.take(epoch, i, torch.zeros(())).x for i in range(3)])
