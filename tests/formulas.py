@@ -37,7 +37,7 @@ class Small(nn.Module):
 
 
 def run_of(x=IMAGES, epochs=10):
-    return Run(CPU, tuple(x.shape), tuple(x.shape), epochs)
+    return Run(CPU, tuple(x.shape), tuple(x.shape), epochs, len(x), CLASSES)
 
 
 def whole(x, y, t=0.0):

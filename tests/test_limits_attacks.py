@@ -124,12 +124,12 @@ def test_gat_without_distance_is_standard(tiny):
 # MART
 
 
-@pytest.mark.parametrize("beta", [5.0, 0.0])
-def test_mart_is_its_formula(beta):
+@pytest.mark.parametrize(("beta", "steps"), [(5.0, 10), (5.0, 3), (0.0, 10)])
+def test_mart_is_its_formula(beta, steps):
     def formula(net, x, y, k):
         net.eval()
         d = 0.001 * torch.randn_like(x)
-        for _ in range(10):
+        for _ in range(steps):
             g = slope(lambda z: nll(net(z), y).mean(), x + d)
             d = cut(d + 0.2258 * EPS * g.sign(), x)
         net.train()
@@ -142,7 +142,7 @@ def test_mart_is_its_formula(beta):
             total = total + boosted + beta * (1.0000001 - at_label(p, y)[i]) * kl
         return x + d, total / len(x)
 
-    follow(load("mart")(eps=EPS, beta=beta), formula)
+    follow(load("mart")(eps=EPS, beta=beta, steps=steps), formula)
 
 
 # Lp-FGSM
