@@ -17,7 +17,7 @@ class Batch(NamedTuple):
     """What a step sees of the data."""
 
     x: Tensor  # (B, C, H, W) augmented images, float32 in [0, 1]
-    y: Tensor  # (B,) labels, int64
+    y: Tensor  # (B,) labels, int64; (B, classes) probabilities where the protocol smooths them
     rows: Tensor  # (B,) positions in the training set
     view: View  # what took x from its canvas: view(canvas) and view.inverse(patch, canvas)
     t: Tensor  # () share of the training done, in [0, 1)
@@ -85,6 +85,10 @@ class Method(ABC):
     eps: float = 8 / 255  # radius of the threat on the [0, 1] scale; set by the run
     graph: ClassVar[bool] = True  # step may be captured as one CUDA graph
     twice: ClassVar[bool] = False  # step differentiates through an input gradient of net
+    smooths: ClassVar[bool] = False  # step smooths labels, so that no protocol may
+    # state.tau (), written in step before descend or in its loss, is the share of the past that the
+    # average of the weights keeps at each update, in place of the protocol's
+    averages: ClassVar[bool] = False
     presets: ClassVar[dict[str, dict[str, Any]]] = {}  # published settings, by data set
 
     @property

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.meter import Passes
 from bench.method import Cost, Method, State
-from bench.ops import ce, grad, project, uniform, weight_grads
+from bench.ops import ce, grad, labels, project, uniform, weight_grads
 from bench.runs import catalogue
 from bench.view import Augment
 from methods import load
@@ -134,6 +134,12 @@ def histories():
     return [tensor for tensor in everything if tensor.grad_fn is not None]
 
 
+def check_smoothed(tiny, method):
+    smoothing = {"smoothing": 0.4, "smoothing_form": "noisy"}
+    protocol = dataclasses.replace(tiny.brief, **smoothing)
+    check_fit(tiny, tiny.trainer(method, protocol=protocol))
+
+
 def check_mode(tiny, method):
     trainer = tiny.trainer(method)
     trainer.advance(1)
@@ -152,6 +158,12 @@ def test_learns_without_batchnorm(tiny, name):
 def test_without_a_canvas_it_trains_or_refuses_in_init(tiny, name):
     """Resized crops (ImageNet-100) have none: raise ValueError in init if run.canvas is None."""
     check_without_canvas(tiny, name)
+
+
+def test_learns_from_smoothed_labels(tiny, name):
+    """A protocol may give batch.y as (B, classes): read classes by labels(y) of bench.ops."""
+    if not load(name).smooths:
+        check_smoothed(tiny, name)
 
 
 def test_cost_is_counted(tiny, name):
@@ -260,6 +272,10 @@ def test_settings_are_readable_without_torch(name):
     read = catalogue.default_settings(name)
     assert read == fields, f"read off the file: {read}; the class has {fields}"
     assert catalogue.presets(name) == load(name).presets
+    for word in ("smooths", "averages"):
+        assert catalogue.declares(name, word) == getattr(load(name), word), (
+            f"write {word}: ClassVar[bool] = True"
+        )
 
 
 # The same laws on methods with one fault each.
@@ -338,13 +354,13 @@ class Remembers(Sound):
         )
 
     def step(self, net, batch, state, descend):
-        x, loss = batch.x, ce(net, batch.y)
-        start = project(state.d[batch.rows] + state.u[batch.y], x, self.eps)
+        x, y, loss = batch.x, labels(batch.y), ce(net, batch.y)
+        start = project(state.d[batch.rows] + state.u[y], x, self.eps)
         g = grad(loss, at=x + start)
         d = project(start + 0.5 * self.eps * g.sign(), x, self.eps)
         descend(loss, at=x + d, g=g)
         state.d[batch.rows] = d
-        state.u.index_add_(0, batch.y, 0.1 * d)
+        state.u.index_add_(0, y, 0.1 * d)
 
 
 class GoesBack(Sound):
@@ -416,6 +432,14 @@ class Perturbs(Sound):
         descend(ce(net, batch.y), at=batch.x + d, g=g, edit=back)
 
 
+class GathersLabels(Sound):
+    def step(self, net, batch, state, descend):
+        def loss(z):
+            return -net(z).log_softmax(1).gather(1, batch.y[:, None]).mean()
+
+        descend(loss, at=batch.x)
+
+
 class Freezes(Sound):
     def step(self, net, batch, state, descend):
         super().step(net, batch, state, descend)
@@ -451,6 +475,7 @@ class DescendsTwice(Sound):
 LAWS = (
     check_learns,
     check_without_canvas,
+    check_smoothed,
     check_cost,
     check_capturable,
     check_state_stays,
@@ -494,6 +519,7 @@ def test_a_method_may_refuse_to_train_without_a_canvas(tiny):
         (check_state_stays, KeepsGraph),
         (check_without_canvas, NeedsCanvas),
         (check_without_canvas, GoesBack),
+        (check_smoothed, GathersLabels),
         (check_device, StaysOnTheHost),
         (check_device, DrawsOnTheHost),
         (check_same_bits, DrawsByPython),

@@ -113,6 +113,11 @@ def test_labels_are_read_off_any_target(form):
     assert form(Y, 0.4, K).sum(1).tolist() == pytest.approx([1.0] * K)
 
 
+def test_targets_are_made_where_nothing_can_be_read_back():
+    y = torch.zeros(8, dtype=torch.int64, device="meta")
+    assert noisy(smooth(y, 0.4, K), 0.4, K).shape == soft(y, 0.6, K).shape == (8, K)
+
+
 @pytest.mark.parametrize(
     ("t", "share", "height"), [(0.0, 0.5, 0.0), (0.25, 0.5, 0.5), (0.75, 0.5, 1.0), (0.0, 0.0, 1.0)]
 )

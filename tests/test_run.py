@@ -6,10 +6,12 @@ import math
 import pytest
 from made_up import digits_suite
 
+from bench.runs import catalogue
 from bench.runs.protocol import PROTOCOLS
 from bench.runs.record import ConfigError
 from bench.runs.run import expand, parse_run
 
+SMOOTHS = "sora", "smooths"
 MINE = {"name": "mine", "epochs": 2, "batch": 8, "lr_start": 0.0, "lr_peak": 0.1}
 SORA = expand(digits_suite(methods=["sora"]))[0]
 
@@ -29,6 +31,11 @@ SORA = expand(digits_suite(methods=["sora"]))[0]
         ({"protocol": MINE | {"validation": -5}}, "validation: .* given -5"),
         ({"protocol": MINE | {"momentum_start": 2.0}}, "momentum_start: .* less than 1, given 2"),
         ({"protocol": MINE | {"nesterov": True}}, "no optimiser here has it"),
+        ({"protocol": MINE | {"smoothing": 0.5}}, r"smoothing: .* less than 0\.5, given 0\.5"),
+        ({"protocol": MINE | {"ema": 1.5}}, r"ema: .* equal to 1, given 1\.5"),
+        ({"protocol": MINE | {"ema_warmup": True}}, "ema_warmup without ema"),
+        ({"protocol": MINE | {"select": "test"}}, "select: Input should be 'validation'"),
+        ({"protocol": MINE | {"milestones": [0]}}, r"milestones\.0: .* equal to 1, given 0"),
         ({"train_images": 65}, "65 training images of digits in batches of 64 leave one image"),
         ({"settings": {"tau": math.nan}}, "sora.tau = nan is no float"),
         ({"architecture": "resnet", "width": None}, "unknown architecture 'resnet': did you mean"),
@@ -38,6 +45,17 @@ def test_a_mistake_in_a_run_by_hand_is_told_with_its_remedy(change, message):
     run = SORA.as_dict() | change
     with pytest.raises(ConfigError, match=message):
         parse_run(json.dumps(run))
+
+
+def test_a_method_that_smooths_labels_is_refused_where_the_protocol_does(monkeypatch):
+    monkeypatch.setattr(catalogue, "declares", lambda method, word: (method, word) == SMOOTHS)
+    smoothing = SORA.as_dict() | {"protocol": MINE | {"smoothing": 0.4}}
+    with pytest.raises(ConfigError, match="sora smooths labels itself, and protocol mine spreads"):
+        parse_run(json.dumps(smoothing))
+    with pytest.raises(ConfigError, match="sora smooths labels itself, and protocol fastat-100"):
+        expand(digits_suite(methods=["sora"], protocol="fastat-100"))
+    assert parse_run(json.dumps(smoothing | {"method": "fgsm", "settings": {}}))
+    assert expand(digits_suite(methods=["sora"]))
 
 
 def test_a_protocol_by_hand_is_completed_with_its_defaults():

@@ -104,6 +104,11 @@ def presets(method: str) -> dict[str, dict[str, Any]]:
     return {}
 
 
+def declares(method: str, word: str) -> bool:
+    """Read whether a method's class says ``word: ClassVar[bool] = True``."""
+    return any(field.target.id == word and _literal(field, method) for field in _fields(method))
+
+
 def published_width(architecture: str) -> int:
     """Read the channels of an architecture's first layer as published."""
     return int(constant(f"bench/models/{architecture}.py", "WIDTH"))

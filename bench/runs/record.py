@@ -20,7 +20,7 @@ from pydantic import Field
 
 from bench.runs import catalogue
 from bench.runs.files import write_json
-from bench.runs.protocol import Protocol
+from bench.runs.protocol import Protocol, Rule
 from bench.runs.typed import Amount, Count, Percent, Positive, Real, Share, build, parse
 
 SCHEMA = 1
@@ -28,7 +28,8 @@ TRAIN, AUTOATTACK, COST, SWEEP = "train", "autoattack", "cost", "eps_sweep"
 Status = Literal["done", "failed", "diverged", "oom", "refused", "skipped"]
 Engine = Literal["eager", "compiled", "captured"]  # how steps are run: bench/engine.py
 Mode = Literal["exact", "fast"]  # of AutoAttack; fast: attacked in bf16, judged in fp32
-Weights = Literal["last", "best"]  # of which epoch
+Weights = Literal["last", "best", "average", "best_on_test"]  # by what a run calls them
+Network = Literal["raw", "average"]  # as trained, or averaged over the updates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,7 @@ class Config:
         if not is_radius(self.eps):
             yield f"eps is {self.eps!r}; a radius is a text in (0, 1), like '8/255'"
         try:
-            build(Protocol, self.protocol, "protocol")
+            yield from build(Protocol, self.protocol, "protocol").contradictions()
         except ValueError as error:
             yield str(error)
 
@@ -171,14 +172,27 @@ class Epoch:
     state: dict[str, Real]  # the method's 0-dim state
     probe: dict[str, Percent]  # on the probe images
     validation: Percent | None = None  # under PGD-10, on the images held out, if any are
+    validation_average: Percent | None = None  # the same of the averaged weights, if there are any
 
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """The epoch with the best PGD-10 accuracy on validation images, and its test accuracies."""
+    """The weights that a rule chose, by its score, and their test accuracies."""
 
     epoch: Count  # from 0
-    validation: Percent
+    validation: Percent  # the rule's score: under its attack, on its images
+    clean: Score
+    fgsm: Score
+    pgd10: Score
+    rule: Rule = "validation"
+    update: Count | None = None  # updates that had been taken; older records lack it
+    network: Network = "raw"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Averaged:
+    """Test accuracies of the weights averaged over the updates."""
+
     clean: Score
     fgsm: Score
     pgd10: Score
@@ -214,11 +228,13 @@ class Training:
     verdict: Verdict
     method_source: str
     curves: list[Epoch]
-    best: Best | None = None  # None where the protocol holds no validation images out
+    best: Best | None = None  # None where the protocol chooses none
+    best_on_test: Best | None = None  # chosen on test images, so never beside honest numbers
+    average: Averaged | None = None  # None where nothing was averaged
     engine: Engine = "eager"
     answers: Positive | None = None  # classes that it names on clean images; older ones lack it
     segments: list[Segment] = field(default_factory=list)  # in order; none in older records
-    # SHA-256 of the files of weights, by epoch, "full" and in "half" precision; none in older ones
+    # SHA-256 of the files of weights, by name, "full" and in "half" precision; none in older ones
     weights: dict[Weights, dict[str, str]] = field(default_factory=dict)
 
     def contradictions(self) -> Iterator[str]:
@@ -226,7 +242,8 @@ class Training:
         epochs = [epoch.epoch for epoch in self.curves]
         if epochs != list(range(self.epochs)):
             yield f"curves are of {len(epochs)} epochs, training of {self.epochs}"
-        verdict, named = self.verdict, [self.best.epoch] if self.best else []
+        verdict = self.verdict
+        named = [best.epoch for best in (self.best, self.best_on_test) if best]
         named += [verdict.onset_epoch] if verdict.onset_epoch is not None else []
         named += [epoch for spell in verdict.episodes for epoch in (spell.first, spell.last)]
         if beyond := [epoch for epoch in named if epoch >= self.epochs]:
@@ -235,6 +252,8 @@ class Training:
             yield f"collapsed is {verdict.collapsed}, its onset {verdict.onset_epoch}"
         if self.segments and len(self.segments) != self.resumed + 1:
             yield f"{len(self.segments)} segments, resumed {self.resumed} times"
+        if self.best and self.best.rule == "best_on_test":
+            yield "the best weights were chosen on test images; those are best_on_test"
         if not self.clean.n == self.fgsm.n == self.pgd10.n:
             yield f"accuracies are of {self.clean.n}, {self.fgsm.n} and {self.pgd10.n} images"
 

@@ -47,6 +47,7 @@ def expand(suite: Suite) -> list[Config]:
     ]
     for run in runs:
         _check_last_batch(run)
+        _check_smoothing(run)
     return runs
 
 
@@ -73,6 +74,7 @@ def parse_run(text: str) -> Config:
     if protocol.nesterov:
         raise ConfigError("protocol.nesterov is true, and no optimiser here has it; leave it out")
     _check_last_batch(config)
+    _check_smoothing(config)
     try:
         settings = check_settings(config.method, config.settings)
     except ValueError as error:
@@ -157,4 +159,14 @@ def _check_last_batch(config: Config) -> None:
         raise ConfigError(
             f"{images} training images of {config.dataset} in batches of {batch} leave one image "
             "for the last batch, which BatchNorm cannot take; choose another train_images"
+        )
+
+
+def _check_smoothing(config: Config) -> None:
+    """Raise ConfigError if protocol and method would both smooth labels."""
+    smoothing = config.protocol.get("smoothing")
+    if smoothing and catalogue.declares(config.method, "smooths"):
+        raise ConfigError(
+            f"{config.method} smooths labels itself, and protocol {config.protocol['name']} "
+            f"spreads {smoothing} of them, too; choose a protocol without smoothing"
         )

@@ -48,7 +48,7 @@ def option(
 
 
 ENGINE = "how steps are run; auto: captured on a GPU, eager on a CPU"
-WEIGHTS = "of the last epoch, or of the best one on the images held out"
+WEIGHTS = "of the last epoch, of the one that the protocol's rule chose, or the average"
 SEED = "of the attacks; changes the draws"
 
 

@@ -4,12 +4,14 @@ It writes DIR/model.safetensors, then DIR/train.json with the curves and the acc
 images and under FGSM and PGD-10. After a kill it goes on from the checkpoint in DIR/state/.
 """
 
+import copy
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench import checkpoint
 from bench.runs import catalogue
 from bench.runs.fingerprints import checkpoint_fingerprint
-from bench.runs.record import TRAIN, Best, Data, Engine, Score, Training, Weights
+from bench.runs.protocol import Rule
+from bench.runs.record import TRAIN, Averaged, Best, Data, Engine, Score, Training, Weights
 from bench.signals import held
 from bench.stages import setup
 from bench.stages.faults import MethodError
@@ -20,9 +22,12 @@ if TYPE_CHECKING:
     import torch
 
     from bench.data import Loaded
-    from bench.trainer import Outcome, Probe, Select, Trainer
+    from bench.runs.protocol import Protocol
+    from bench.selection import Selection
+    from bench.trainer import Probe, Trainer
 
-STEPS = 10  # of PGD
+STEPS = 10  # of PGD; best_on_test takes twice as many
+EVERY, FIRST = 200, 256  # train_pgd: updates between two choices, and images
 EVALUATION_BATCH = 512  # images; verdicts do not depend on it
 EVALUATION_SEED = 0  # of PGD's random start, the same for every run
 
@@ -55,6 +60,7 @@ def work(job: Job, start: Start) -> tuple[Data, Training]:
     net = setup.exact(trainer.net)
     checkpoint.keep_weights(job.folder / setup.WEIGHTS["last"], net)
     x, y = setup.test_images(job, loaded, job.options.test_images)
+    best, on_test = _best(job, trainer, x, y), trainer.protocol.select == "best_on_test"
     training = Training(
         epochs=outcome.epochs,
         updates=outcome.updates,
@@ -77,34 +83,54 @@ def work(job: Job, start: Start) -> tuple[Data, Training]:
             encoding="utf-8"
         ),
         curves=outcome.curves,
-        best=_best(job, outcome, net, x, y),
+        average=_average(job, trainer, x, y),
+        best=None if on_test else best,
+        best_on_test=best if on_test else None,
         engine=trainer.engine,
         segments=outcome.segments,
-        weights=_weights(job, outcome),
+        weights=_weights(job),
     )
     checkpoint.clear(job.folder / "state")
     return data, training
 
 
-def _best(
-    job: Job, outcome: "Outcome", net: "torch.nn.Module", x: "torch.Tensor", y: "torch.Tensor"
-) -> Best | None:
-    """Load the weights of the epoch that is best on validation images into net and evaluate it."""
+def _average(job: Job, trainer: "Trainer", x: "torch.Tensor", y: "torch.Tensor") -> Averaged | None:
+    """Write the averaged weights and evaluate them; None if nothing was averaged."""
+    if trainer.average is None:
+        return None
+    net = trainer.average.network()
+    checkpoint.keep_weights(job.folder / setup.WEIGHTS["average"], net)
+    return Averaged(**_scores(net, x, y, eps=job.eps))
+
+
+def _best(job: Job, trainer: "Trainer", x: "torch.Tensor", y: "torch.Tensor") -> Best | None:
+    """Evaluate the weights that the protocol's rule chose; None if it chooses none."""
     from safetensors.torch import load
 
-    if outcome.best is None:
+    chosen = trainer.selection and trainer.selection.best
+    if not chosen:
         return None
-    validation = outcome.curves[outcome.best].validation
-    assert validation is not None, "a best epoch without a validation score"
-    net.load_state_dict(load((job.folder / setup.WEIGHTS["best"]).read_bytes()))
-    scores = _scores(net, x, y, eps=job.eps)
-    return Best(epoch=outcome.best, validation=validation, **scores)
+    rule, net = trainer.protocol.select, copy.deepcopy(trainer.net)
+    net.load_state_dict(load((job.folder / setup.WEIGHTS[chosen_weights(rule)]).read_bytes()))
+    return Best(
+        epoch=chosen.epoch,
+        validation=chosen.score,
+        rule=rule,
+        update=chosen.update,
+        network=chosen.network,
+        **_scores(net, x, y, eps=job.eps),
+    )
 
 
-def _weights(job: Job, outcome: "Outcome") -> dict[Weights, dict[str, str]]:
+def chosen_weights(rule: Rule) -> Weights:
+    """Name the weights that a rule chooses; a choice on test images has a name of its own."""
+    return "best_on_test" if rule == "best_on_test" else "best"
+
+
+def _weights(job: Job) -> dict[Weights, dict[str, str]]:
     """Compute the digests of the files of weights that the run has left."""
-    epochs: list[Weights] = ["last"] if outcome.best is None else ["last", "best"]
-    return {epoch: checkpoint.digests(job.folder / setup.WEIGHTS[epoch]) for epoch in epochs}
+    paths = {name: job.folder / file for name, file in setup.WEIGHTS.items()}
+    return {name: checkpoint.digests(path) for name, path in paths.items() if path.is_file()}
 
 
 def make_trainer(
@@ -154,8 +180,7 @@ def make_trainer(
             protocol,
             engine=chosen,
             probe=_probe(job, loaded),
-            select=_select(job, loaded, held_out) if protocol.validation else None,
-            best=job.folder / setup.WEIGHTS["best"],
+            selection=_selection(job, loaded, protocol, rows, held_out),
             folder=job.folder / "state",
             interval=job.options.checkpoint_seconds,
             identity=_identity(job, loaded),
@@ -187,18 +212,32 @@ def _probe(job: Job, loaded: "Loaded") -> "Probe":
     return probe
 
 
-def _select(job: Job, loaded: "Loaded", held_out: "torch.Tensor") -> "Select":
-    """Make the function that scores an epoch, by PGD-10 on the training images held out."""
+def _selection(
+    job: Job, loaded: "Loaded", protocol: "Protocol", rows: "torch.Tensor", held_out: "torch.Tensor"
+) -> "Selection | None":
+    """Make the rule by which the protocol chooses weights; None if it chooses none."""
+    from bench.selection import Selection
     from evaluation.pgd import pgd
 
-    x, y = setup.held_out_images(job, loaded, held_out)
+    if not protocol.selects:
+        return None
+    every, steps = None, STEPS
+    if protocol.select == "best_on_test":
+        steps = 2 * STEPS
+        x, y = setup.test_images(job, loaded, job.options.test_images)
+    elif protocol.select == "train_pgd":
+        every = EVERY
+        x, y = setup.plain_images(job, loaded, rows[:FIRST])
+    else:
+        x, y = setup.plain_images(job, loaded, held_out)
 
-    def select(net: "torch.nn.Module") -> float:
-        score = pgd(net.eval(), x, y, eps=job.eps, batch=EVALUATION_BATCH, steps=STEPS,
+    def score(net: "torch.nn.Module") -> float:
+        found = pgd(net.eval(), x, y, eps=job.eps, batch=EVALUATION_BATCH, steps=steps,
                     seed=EVALUATION_SEED)  # fmt: skip
-        return score.accuracy
+        return found.accuracy
 
-    return select
+    path = job.folder / setup.WEIGHTS[chosen_weights(protocol.select)]
+    return Selection(score, path, every=every)
 
 
 def _scores(

@@ -146,7 +146,9 @@ def headline_scores(record: Record) -> dict[str, Score]:
     scores: dict[str, Score] = {}
     if training := record.training:
         scores |= {"clean": training.clean, "FGSM": training.fgsm, "PGD-10": training.pgd10}
-        scores |= {"best PGD-10": training.best.pgd10} if training.best else {}
+        others = {"best": training.best, "best on test": training.best_on_test,
+                  "average": training.average}  # fmt: skip
+        scores |= {f"{name} PGD-10": found.pgd10 for name, found in others.items() if found}
     if attack := record.attack:
         scores["AutoAttack"] = Score(accuracy=attack.accuracy, n=attack.n)
     return scores
