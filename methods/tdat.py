@@ -14,7 +14,7 @@ from bench.ops import corner, grad, own, per_image, project, smooth, soft
 class TDAT(Method):
     """One step from the last batch's perturbation; softer labels, and logits held together.
 
-    Source: Tong et al., AAAI 2024; code bookman233/TDAT at 1cf68b7.
+    Source: Tong et al., AAAI 2024, arXiv:2408.03944v1; code bookman233/TDAT at 1cf68b7.
     Cite: tong2024taxonomy
     Family: regularised
 

@@ -21,12 +21,14 @@ CLASSES = 3
 
 
 class Small(nn.Module):
-    """Four pixels, five units with BatchNorm, three classes, in float64."""
+    """Four pixels, twice five units, then BatchNorm, and three classes, in float64."""
 
     def __init__(self):
         super().__init__()
         torch.manual_seed(3)
-        self.features = nn.Sequential(nn.Flatten(), nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Tanh())
+        self.features = nn.Sequential(
+            nn.Flatten(), nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 5), nn.BatchNorm1d(5), nn.Tanh()
+        )
         self.head = nn.Linear(5, CLASSES)
         self.double()
         for weight in self.parameters():
@@ -96,14 +98,14 @@ def move(net, grads):
 
 def passes_in_training_mode(method):
     """How often a step sends a batch through BatchNorm while that takes statistics."""
-    net = Small()
+    net = Small().float()
 
     def descend(loss, at, g=None, edit=None):
         z = at.detach().requires_grad_()
         return torch.autograd.grad(loss(z), z)[0]
 
-    method.step(net, whole(IMAGES, LABELS), method.init(run_of()), descend)
-    return net.features[2].num_batches_tracked.item()
+    method.step(net, whole(IMAGES.float(), LABELS), method.init(run_of()), descend)
+    return net.features[4].num_batches_tracked.item()
 
 
 def nll(out, y):
