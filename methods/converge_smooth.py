@@ -1,7 +1,7 @@
 """ConvergeSmooth: hold the loss to what it was an epoch ago where it has jumped."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -47,6 +47,7 @@ class ConvergeSmooth(Method):
     mu: float = 0.3  # decay of m
     reset: int = 40  # epochs between resets of D and m
 
+    smooths: ClassVar[bool] = True
     cost = Cost(forward=3, backward=3)
 
     @property

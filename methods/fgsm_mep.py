@@ -46,6 +46,7 @@ class FGSMMEP(Method):
         "cifar100": {"reset": 10},
         "tiny_imagenet": {"reset": 10},
     }
+    smooths: ClassVar[bool] = True
     cost = Cost(forward=3, backward=3)
 
     def init(self, run):

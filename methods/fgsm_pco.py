@@ -1,6 +1,7 @@
 """FGSM-PCO: train between the image's last attack and its new one, as sure of it as the network."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +38,7 @@ class FGSMPCO(Method):
     factor: float = 1.5  # how far beyond d the mixture begins
     a: float = 0.6  # of the target, on the label
 
+    smooths: ClassVar[bool] = True
     cost = Cost(forward=4, backward=4)
 
     @property

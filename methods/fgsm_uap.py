@@ -1,7 +1,7 @@
 """FGSM-UAP: start from a perturbation that all images share, or all of a class."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +40,7 @@ class FGSMUAP(Method):
     mu: float = 0.3  # decay of m
     s: float = 0.4  # share of the target that is spread over all classes
 
+    smooths: ClassVar[bool] = True
     cost = Cost(forward=3, backward=3)
 
     def init(self, run):

@@ -44,6 +44,7 @@ class TDAT(Method):
         "tiny_imagenet": {"gmin": 0.025, "lam": 0.025},  # gmin of the paper; the log has 0.05
         "imagenet100": {"gmin": 0.05},
     }
+    smooths: ClassVar[bool] = True
     cost = Cost(forward=3, backward=3)
 
     def init(self, run):

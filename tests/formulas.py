@@ -93,7 +93,7 @@ def move(net, grads):
     with torch.no_grad():
         for weight, g in zip(net.parameters(), grads, strict=True):
             if g is not None:
-                weight -= 0.5 * g
+                weight -= 0.1 * g
 
 
 def passes_in_training_mode(method):

@@ -6,6 +6,7 @@ from formulas import (
     CLASSES,
     EPS,
     IMAGES,
+    Small,
     at_label,
     boxed,
     cut,
@@ -19,7 +20,7 @@ from formulas import (
     squares,
 )
 
-from bench.ops import smooth, soft
+from bench.ops import noisy, smooth, soft
 from methods import load
 
 PARTS = (slice(0, 3), slice(3, 5), slice(1, 4))  # the second is short, the third comes again
@@ -51,7 +52,15 @@ def mse(one, two):
 
 @pytest.mark.parametrize(
     ("which", "passes"),
-    [("tdat", 3), ("fgsm_mep", 3), ("fgsm_uap", 3), ("fgsm_pco", 4), ("converge_smooth", 3)],
+    [
+        ("tdat", 3),
+        ("fgsm_mep", 3),
+        ("fgsm_uap", 3),
+        ("fgsm_pco", 4),
+        ("converge_smooth", 3),
+        ("liet", 3),
+        ("fgsm_pgk", 3),
+    ],
 )
 def test_batch_statistics_see_the_passes_the_source_says(which, passes):
     assert passes_in_training_mode(load(which)(eps=EPS)) == passes
@@ -130,7 +139,9 @@ def test_fgsm_mep_without_a_prior_is_fgsm(tiny, monkeypatch):
     assert torch.allclose(one, trained(tiny, make(tiny, "fgsm")), atol=1e-6)
 
 
-@pytest.mark.parametrize(("which", "names"), [("fgsm_mep", "Dm"), ("converge_smooth", "Dm")])
+@pytest.mark.parametrize(
+    ("which", "names"), [("fgsm_mep", "Dm"), ("converge_smooth", "Dm"), ("fgsm_pgk", "Dm")]
+)
 def test_priors_are_reset_in_the_epochs_of_the_source(which, names):
     method = load(which)(eps=EPS, reset=2)
     state = method.init(run_of())
@@ -215,10 +226,11 @@ def test_fgsm_uap_of_one_class_is_that_of_all(tiny):
 # FGSM-PCO
 
 
-def test_fgsm_pco_is_its_formula():
-    method = load("fgsm_pco")(eps=EPS)
+@pytest.mark.parametrize("factor", [1.5, 3.0])
+def test_fgsm_pco_is_its_formula(factor):
+    method = load("fgsm_pco")(eps=EPS, factor=factor)
     state = fresh(method)
-    kept = state.D.clone()
+    kept, gaps = state.D.clone(), []
 
     def formula(net, x, y, k):
         rows = torch.arange(5)[PARTS[k % 3]]
@@ -227,12 +239,15 @@ def test_fgsm_pco_is_its_formula():
         d = cut(start + EPS * g.sign(), x)
         first = net(x + start)
         c = 1 - at_label(first.softmax(1), y)[:, None, None, None]
-        mixed = net(c * (x + start) + (1 - c) * (x + 1.5 * d))
+        mixed = net(c * (x + start) + (1 - c) * (x + factor * d))
         out = net(x + d)
         kept[rows] = d
-        return x + 1.5 * d, sce(mixed, t) + 10 * (mse(out, first) - mse(out, mixed)).abs()
+        gap = mse(out, first) - mse(out, mixed)
+        gaps.append(gap.item())
+        return x + factor * d, sce(mixed, t) + 10 * gap.abs()
 
     follow(method, formula, state=state, parts=PARTS)
+    assert factor < 2 or min(gaps) < 0
     assert torch.allclose(state.D, kept, atol=1e-10, rtol=0)
 
 
@@ -296,3 +311,135 @@ def test_reach_of_fgsm_rs_cs_is_twice_eps(tiny):
     method = make(tiny, "converge_smooth", base="rs")
     reach = max(epoch.reach for epoch in tiny.trainer(method).fit().curves)
     assert 1.5 < reach <= method.reach + 1e-4
+
+
+# FGSM-PGK
+
+
+def test_fgsm_pgk_is_its_formula():
+    method = load("fgsm_pgk")(eps=EPS, r=0.9, tau=0.4)
+    state = fresh(method)
+    kept, m, kinds = state.D.clone(), torch.zeros_like(state.D), set()
+
+    def formula(net, x, y, k):
+        rows = torch.arange(5)[PARTS[k % 3]]
+        start, t = kept[rows], soft(y, 0.5, CLASSES)
+        g = slope(lambda z: sce(net(z), t), x + start)
+        d = cut(start + EPS * g.sign(), x)
+        first = net(x + start)
+        out = net(x + d)
+        before, after = (sum(o.argmax(1) == y).item() for o in (first, out))
+        q = after / before if before else 1.0
+        tau = 0.4 if q < 0.9 else min(1, 0.99999 * q / 0.9)
+        kinds.add((q < 0.9, q > 1, tau > (k + 1) / (k + 10)))
+        assert state.q.item() == pytest.approx(q)
+        assert state.tau.item() == pytest.approx(min(tau, (k + 1) / (k + 10)))
+        m[rows] = (2 - state.q) * g / g.abs().sum() + 0.3 * m[rows]
+        kept[rows] = cut(start + EPS * m[rows].sign(), x)
+        return x + d, sce(out, t) + 5.6 * mse(out, first)
+
+    follow(method, formula, state=state, parts=PARTS, steps=12)
+    assert torch.allclose(state.D, kept, atol=1e-10, rtol=0)
+    assert torch.allclose(state.m, m, atol=1e-10, rtol=0)
+    assert len(kinds) > 1
+
+
+def test_fgsm_pgk_of_a_constant_ratio_is_fgsm_mep(tiny):
+    class Even(load("fgsm_pgk")):
+        def judge(self, state, y, before, after):
+            pass
+
+    one = trained(tiny, Even(eps=tiny.eps))
+    two = trained(tiny, make(tiny, "fgsm_mep", lam=5.6, a=0.5, reset=10))
+    assert torch.equal(one, two)
+
+
+# LIET
+
+
+def liet(net, **settings):
+    """LIET in double precision, and its state after the start of an epoch, 2 of 10."""
+    method = load("liet")(**settings)
+    state = fresh(method)
+    torch.manual_seed(21)
+    method.on_epoch(net, state, 2)
+    return method, state
+
+
+@pytest.mark.parametrize("eps", [0.02, 0.1])
+def test_liet_is_its_formula(eps):
+    """At most 8/255, and above."""
+    far, net = eps > 8.5 / 255, Small()
+    method, state = liet(net, eps=eps)
+    assert state.lam.item() == pytest.approx(100 * 3 / 10)
+    v, lam = state.v.clone(), state.lam.clone()
+
+    def formula(net, x, y, k):
+        def nce(z):
+            out = net(z)
+            return sce(out, noisy(y, 0.6, CLASSES))
+
+        rho = x.new_empty(1).uniform_(0.1, 0.5)
+        coin = 2 * x.new_empty(1).bernoulli_() - 1
+        r = (2 if far else 1) * eps
+        from_noise = noise(x, r)
+        mask = torch.rand_like(x) < rho
+        e = torch.where(mask, from_noise, torch.stack([v[label] for label in y]))
+        start = (x + coin * e).clamp(0, 1)
+        g = slope(nce, start)
+        at = (
+            (start + eps * g.sign()).clamp(0, 1)
+            if far
+            else x + cut(start - x + eps * g.sign(), x, eps)
+        )
+        first = net(start)
+        out = net(at)
+        p, q = first.softmax(1), out.softmax(1)
+        m = (p + q) / 2
+        apart = (p * (p / m).log()).sum() + (q * (q / m).log()).sum()
+        return at, sce(out, noisy(y, 0.6, CLASSES)) + lam * apart / (2 * len(x))
+
+    follow(method, formula, state=state, parts=PARTS, net=net)
+    assert state.batches.item() == 3
+
+
+def test_liet_looks_at_grey_images_with_batchnorm_frozen():
+    net = Small()
+    _, state = liet(net, eps=EPS)
+    torch.manual_seed(21)
+    net.eval()
+    grey = torch.full((CLASSES, 1, 2, 2), 0.5, dtype=torch.float64)
+    target = noisy(torch.arange(CLASSES), 0.6, CLASSES)
+    v = EPS * slope(lambda z: sce(net(z), target), grey).sign()
+    assert torch.allclose(state.v, v)
+    assert net.features[4].num_batches_tracked.item() == 0
+
+
+def test_liet_looks_anew_after_every_20_batches_of_an_epoch(tiny, monkeypatch):
+    method, net = make(tiny, "liet"), tiny.net()
+    (x, y), looks = tiny.data(), []
+    state = method.init(run_of(x)._replace(classes=4))
+    monkeypatch.setattr(type(method), "look", lambda *_: looks.append(state.batches.item()))
+    method.on_epoch(net, state, 0)
+    for _ in range(45):
+        tiny.step(method, net, x / 255, y, state)
+    method.on_epoch(net, state, 1)
+    assert looks == [0, 20, 40, 0]
+
+
+def test_liet_of_noise_alone_is_fgsm_rs(tiny, monkeypatch):
+    """lam 0, all pixels noise, no noise of labels; the coin turns symmetric noise, so it is 1."""
+    (x, y), net = tiny.data(), tiny.net()
+    x = x / 255
+    method = make(tiny, "liet", lam=0.0, low=1.0, high=1.0, s=0.0)
+    state = method.init(run_of(x)._replace(classes=4))
+    made = tiny.step(method, net, x, y, state)
+    torch.manual_seed(5)
+    rho = x.new_empty(1).uniform_(1, 1)
+    coin = 2 * torch.empty_like(rho).bernoulli_() - 1
+    eta = boxed(coin * noise(x, tiny.eps), x)
+    monkeypatch.setattr("methods.fgsm_rs.uniform", lambda *_: eta)
+    base = tiny.step(make(tiny, "fgsm_rs", alpha=1.0), net, x, y)
+    assert torch.allclose(made["at"], base["at"], atol=1e-6)
+    one, two = (seen["loss"](seen["at"]).item() for seen in (made, base))
+    assert one == pytest.approx(two, abs=1e-6)
