@@ -24,7 +24,7 @@ class FGSMPGK(Method):
         L    = SCE(f(x + d), y) + lam MSE(f(x + d), z_0)
         q    = acc(x + d) / acc(x + D)        shares of the batch that are right
         m   <- (2 - q) g / |g|_1 + mu m,  D <- P(D + eps sign(m))
-        average of the weights: tau if q < r, else min(1, 0.99999 q / r), and no more than
+        average of the weights: tau if q < r, else 0.99999 q / r, and no more than
                (k + 1) / (k + 10) after k updates
         SCE: a of the target on the label, the rest shared by the others
 
@@ -85,7 +85,7 @@ class FGSMPGK(Method):
         before, after = ((out.argmax(1) == y).float().mean() for out in (before, after))
         q = torch.where(before > 0, after / before.clamp(min=1e-30), 1.0)
         state.q.copy_(q)
-        slow = (0.99999 * q / self.r).clamp(max=1)
+        slow = 0.99999 * q / self.r
         k = state.done[0]
         state.tau.copy_(torch.where(q < self.r, self.tau, slow).minimum((k + 1) / (k + 10)))
         state.done.add_(1)

@@ -371,15 +371,16 @@ def test_liet_is_its_formula(eps):
     """At most 8/255, and above."""
     far, net = eps > 8.5 / 255, Small()
     method, state = liet(net, eps=eps)
-    assert state.lam.item() == pytest.approx(100 * 3 / 10)
+    weight, s, low, high = (20, 0.4, 0, 1) if far else (100, 0.6, 0.1, 0.5)
+    assert state.lam.item() == pytest.approx(weight * 3 / 10)
     v, lam = state.v.clone(), state.lam.clone()
 
     def formula(net, x, y, k):
         def nce(z):
             out = net(z)
-            return sce(out, noisy(y, 0.6, CLASSES))
+            return sce(out, noisy(y, s, CLASSES))
 
-        rho = x.new_empty(1).uniform_(0.1, 0.5)
+        rho = x.new_empty(1).uniform_(low, high)
         coin = 2 * x.new_empty(1).bernoulli_() - 1
         r = (2 if far else 1) * eps
         from_noise = noise(x, r)
@@ -397,7 +398,7 @@ def test_liet_is_its_formula(eps):
         p, q = first.softmax(1), out.softmax(1)
         m = (p + q) / 2
         apart = (p * (p / m).log()).sum() + (q * (q / m).log()).sum()
-        return at, sce(out, noisy(y, 0.6, CLASSES)) + lam * apart / (2 * len(x))
+        return at, sce(out, noisy(y, s, CLASSES)) + lam * apart / (2 * len(x))
 
     follow(method, formula, state=state, parts=PARTS, net=net)
     assert state.batches.item() == 3
@@ -409,7 +410,7 @@ def test_liet_looks_at_grey_images_with_batchnorm_frozen():
     torch.manual_seed(21)
     net.eval()
     grey = torch.full((CLASSES, 1, 2, 2), 0.5, dtype=torch.float64)
-    target = noisy(torch.arange(CLASSES), 0.6, CLASSES)
+    target = noisy(torch.arange(CLASSES), 0.4, CLASSES)
     v = EPS * slope(lambda z: sce(net(z), target), grey).sign()
     assert torch.allclose(state.v, v)
     assert net.features[4].num_batches_tracked.item() == 0
@@ -443,3 +444,16 @@ def test_liet_of_noise_alone_is_fgsm_rs(tiny, monkeypatch):
     assert torch.allclose(made["at"], base["at"], atol=1e-6)
     one, two = (seen["loss"](seen["at"]).item() for seen in (made, base))
     assert one == pytest.approx(two, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("eps", "settings", "used"),
+    [
+        (8, {}, (100, 0.6, 0.1, 0.5)),
+        (8, {"tuned": "cifar100"}, (200, 0.8, 0.1, 0.5)),
+        (16, {"tuned": "cifar100"}, (20, 0.4, 0, 1)),
+        (16, {"lam": 0.0, "high": 0.3}, (0, 0.4, 0, 0.3)),
+    ],
+)
+def test_liet_takes_the_published_numbers_unless_told(eps, settings, used):
+    assert load("liet")(eps=eps / 255, **settings).published == used

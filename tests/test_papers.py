@@ -161,7 +161,7 @@ def test_a_row_with_settings_is_compared_with_runs_that_have_them():
     [
         ({"attack": "pgd20"}, "attack not run here"),
         ({"method": ""}, "method not here"),
-        ({"method": "seat"}, "method not here"),
+        ({"method": "slat"}, "method not here"),
         ({"architecture": "CNN6"}, "network not here"),
         ({"norm": "L2"}, "norm L2 not run here"),
         ({"eps": "", "norm": ""}, "the table names no radius"),
@@ -381,7 +381,7 @@ def test_a_readme_without_anything_to_compare_says_so():
 
 def test_only_numbers_that_a_record_could_stand_beside_are_counted_as_such():
     possible = [NUMBER, dataclasses.replace(NUMBER, method="fgsm", label="FGSM")]
-    other = [dataclasses.replace(NUMBER, method="seat", label="SEAT"),
+    other = [dataclasses.replace(NUMBER, method="slat", label="SLAT"),
              dataclasses.replace(NUMBER, attack="pgd20")]  # fmt: skip
     found = paper_report(PAPER, [*possible, *other], [run()])
     assert (found.counts.total(), found.comparable, len(found.compared)) == (4, 2, 1)
