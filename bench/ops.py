@@ -14,6 +14,11 @@ from bench.threat import project as project
 from bench.threat import uniform as uniform
 
 
+def corner(x: Tensor, r: float) -> Tensor:
+    """Draw a corner of the L-inf ball of radius r: -r or r, a fair coin an element."""
+    return r * (2 * torch.empty_like(x).bernoulli_() - 1)
+
+
 def grad(loss: Loss, at: Tensor) -> Tensor:
     """Return d loss / d at, without graph and without weight gradients."""
     z = at.detach().requires_grad_()
@@ -93,6 +98,22 @@ def ce(net: nn.Module, y: Tensor) -> Loss:
     return lambda z: F.cross_entropy(net(z), y)
 
 
+def each(net: nn.Module, y: Tensor) -> Loss:
+    """Return the cross-entropy of every image (B,) against targets y, as a function of images."""
+    return lambda z: F.cross_entropy(net(z), y, reduction="none")
+
+
+def tangent(losses: Loss, at: Tensor, *, twice: bool = False) -> tuple[Tensor, Tensor]:
+    """Return the loss of every image (B,) and its own gradient there (B, C, H, W).
+
+    Both keep their graph if the gradient is to be differentiated once more.
+    """
+    z = at.detach().requires_grad_()
+    value = losses(z)
+    (g,) = torch.autograd.grad(value.sum(), z, create_graph=twice)
+    return (value, g) if twice else (value.detach(), g)
+
+
 def kl(p: Tensor, q: Tensor) -> Tensor:
     """Return KL(softmax p || softmax q) of logits (B, classes), mean over B."""
     return F.kl_div(q.log_softmax(1), p.log_softmax(1), reduction="batchmean", log_target=True)
@@ -125,6 +146,16 @@ def onehot(y: Tensor, classes: int) -> Tensor:
     if y.dim() > 1:
         return y
     return (y[:, None] == torch.arange(classes, device=y.device)).float()  # one_hot reads y back
+
+
+def own(p: Tensor, y: Tensor) -> Tensor:
+    """Return of each row of p (B, classes) what belongs to the label of its target y, (B,)."""
+    return p.gather(1, labels(y)[:, None])[:, 0]
+
+
+def rival(p: Tensor, y: Tensor) -> Tensor:
+    """Return of each row of p (B, classes) the largest value of all other labels, (B,)."""
+    return p.scatter(1, labels(y)[:, None], -torch.inf).amax(1)
 
 
 def smooth(y: Tensor, s: float | Tensor, classes: int) -> Tensor:

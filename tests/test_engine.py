@@ -147,7 +147,7 @@ def test_a_compiled_network_trains_to_the_same_weights(tiny):
 
 @needs_compiler
 @pytest.mark.slow
-@pytest.mark.parametrize("which", [n for n in names() if not load(n).twice])
+@pytest.mark.parametrize("which", [n for n in names() if not load(n)().twice])
 def test_every_method_trains_compiled_to_the_same_weights(tiny, which):
     same(tiny, which, "compiled")
 

@@ -170,7 +170,7 @@ def test_a_row_with_settings_is_compared_with_runs_that_have_them():
     [
         ({"attack": "gama_pgd100"}, "attack not run here"),
         ({"method": ""}, "method not here"),
-        ({"method": "seat"}, "method not here"),
+        ({"method": "slat"}, "method not here"),
         ({"architecture": "CNN6"}, "network not here"),
         ({"norm": "L2", "method": "elle"}, "elle does not know L2 here"),
         ({"norm": "L2", "eps": "0.5"}, "no run of sora like it"),
@@ -391,7 +391,7 @@ def test_a_readme_without_anything_to_compare_says_so():
 
 def test_only_numbers_that_a_record_could_stand_beside_are_counted_as_such():
     possible = [NUMBER, dataclasses.replace(NUMBER, method="fgsm", label="FGSM")]
-    other = [dataclasses.replace(NUMBER, method="seat", label="SEAT"),
+    other = [dataclasses.replace(NUMBER, method="slat", label="SLAT"),
              dataclasses.replace(NUMBER, attack="gama_pgd100")]  # fmt: skip
     found = paper_report(PAPER, [*possible, *other], [run()])
     assert (found.counts.total(), found.comparable, len(found.compared)) == (4, 2, 1)
