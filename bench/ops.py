@@ -8,21 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.method import Loss
-
-
-def uniform(x: Tensor, r: float) -> Tensor:
-    """Draw noise in the shape of x, one draw of U[-r, r] an element."""
-    return torch.empty_like(x).uniform_(-r, r)
-
-
-def box(d: Tensor, x: Tensor) -> Tensor:
-    """Cut d so that x + d is an image in [0, 1]."""
-    return (x + d).clamp(0, 1) - x
-
-
-def project(d: Tensor, x: Tensor, r: float) -> Tensor:
-    """Cut d to the L-inf ball of radius r, then so that x + d is an image in [0, 1]."""
-    return box(d.clamp(-r, r), x)
+from bench.threat import box as box
+from bench.threat import project as project
+from bench.threat import uniform as uniform
 
 
 def grad(loss: Loss, at: Tensor) -> Tensor:

@@ -113,16 +113,16 @@ def test_a_new_word_in_ops_changes_no_method(tree):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "changed"),
+    ("path", "old", "new", "changed"),
     [
-        ("range(steps - 1)", "range(steps)", CLIMBING),
-        ("clamp(0, 1) - x", "clamp(0, 1) - x + 0", CLIMBING | BOXED),
-        ('    """Cut d so', '    """Take d so', set()),
+        (fingerprints.WORDS, "range(steps - 1)", "range(steps)", CLIMBING),
+        (fingerprints.THREAT, "clamp(0, 1) - x", "clamp(0, 1) - x + 0", CLIMBING | BOXED),
+        (fingerprints.THREAT, '    """Cut d so', '    """Take d so', set()),
     ],
 )
-def test_a_word_changes_the_methods_that_reach_it(tree, old, new, changed):
+def test_a_word_changes_the_methods_that_reach_it(tree, path, old, new, changed):
     before = codes()
-    tree("bench/ops.py", old, new)
+    tree(path, old, new)
     now = codes()
     examples = CLIMBING | BOXED | {"standard"}  # not all: a new method is to touch no list
     assert {name for name in examples if now[name] != before[name]} == changed

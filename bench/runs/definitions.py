@@ -217,8 +217,8 @@ def _undefined(tree: ast.Module, top: symtable.SymbolTable) -> Iterator[tuple[in
 
 def _where(name: str) -> str:
     """Say where a method may import a name from."""
-    for module in ("bench.ops", "bench.method"):
+    for module in ("bench.method", "bench.ops"):
         path = _file(tuple(module.split(".")))
-        if path and name in _parsed(path.read_text(encoding="utf-8")).definitions:
+        if path and resolve(path, (name,)):
             return f"; write: from {module} import {name}"
     return ""

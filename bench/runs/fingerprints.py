@@ -24,6 +24,7 @@ from bench.runs.definitions import (
 )
 
 ROOMS = ("bench", "bench/data", "bench/models", "bench/stages", "evaluation", "evaluation/attacks")
+WORDS, THREAT = "bench/ops.py", "bench/threat.py"  # what methods are written in
 RATES = "bench/runs/protocol.py"  # the only arithmetic in bench/runs: learning rates
 FORMER = Path(__file__).with_name("former_codes.toml")
 
@@ -34,7 +35,7 @@ def fingerprint(*paths: Path) -> str:
 
 
 def method_fingerprint(method: str) -> str:
-    """Hash what a method computes: all of its file, and the definitions of ops.py it reaches.
+    """Hash what a method computes: all of its file, and the words of the bench it reaches.
 
     Raises:
         SyntaxError: its file cannot be parsed.
@@ -85,8 +86,14 @@ def former_codes() -> dict[str, set[str]]:
 
 def _of_method(method: str) -> set[Definition]:
     forget_files()
-    path = catalogue.ROOT / f"methods/{method}.py"
-    return follow(definitions_in(path), [path, catalogue.ROOT / "bench/ops.py"])
+    path, words, threat = (
+        catalogue.ROOT / name for name in (f"methods/{method}.py", WORDS, THREAT)
+    )
+    roots = definitions_in(path)
+    if any(isinstance(node, ast.Attribute) and node.attr == "threat"
+           for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))):  # fmt: skip
+        roots.append((threat, "Threat"))  # behind self, where no name leads to it
+    return follow(roots, [path, words, threat])
 
 
 def _of_bench(stage: str, dataset: str, architecture: str) -> set[Definition]:
