@@ -30,6 +30,7 @@ class Batches:
         augment: how images are varied.
         batch: images; the last batch of an epoch may be shorter.
         seed: of the order and the augmentation.
+        classes: that the data set has; a label is below it.
         rows: (M,) images to train on, in order; None for all.
         size: (H, W) of an image where crops are resized; otherwise that of x.
         shapes: (N, 2) height and width before squashing, where crops are resized.
@@ -40,11 +41,12 @@ class Batches:
 
     def __init__(
         self, x: Tensor, y: Tensor, *, augment: Augment, batch: int, seed: int,
-        device: torch.device, rows: Tensor | None = None, size: tuple[int, int] | None = None,
-        shapes: Tensor | None = None, resident: bool | None = None,
+        classes: int, device: torch.device, rows: Tensor | None = None,
+        size: tuple[int, int] | None = None, shapes: Tensor | None = None,
+        resident: bool | None = None,
     ) -> None:  # fmt: skip
         self.size = size or (x.shape[2], x.shape[3])
-        self.augment, self.batch, self.seed = augment, batch, seed
+        self.augment, self.batch, self.seed, self.classes = augment, batch, seed, classes
         self.margin = 0 if augment.resized else margin(augment, x.shape[2])
         self.side = x.shape[3] + 2 * self.margin
         self._rows = torch.arange(len(y)) if rows is None else rows

@@ -37,6 +37,8 @@ class Run(NamedTuple):
     batch: tuple[int, ...]  # (B, C, H, W) of a full batch
     canvas: tuple[int, ...] | None  # (N, C, S, S): the padded training set; None without one
     epochs: int  # passes over the data
+    images: int  # N, in the training set; a batch's ``rows`` are below it, with and without canvas
+    classes: int  # a label is below it
 
 
 class State(dict[str, Tensor]):

@@ -52,6 +52,47 @@ def pgd(
     return d, first
 
 
+def labels(y: Tensor) -> Tensor:
+    """Return labels (B,), of labels as they are or of probabilities (B, classes)."""
+    return y if y.dim() == 1 else y.argmax(1)
+
+
+def onehot(y: Tensor, classes: int) -> Tensor:
+    """Return probabilities (B, classes), of labels (B,) or of probabilities as they are."""
+    if y.dim() > 1:
+        return y
+    return (y[:, None] == torch.arange(classes, device=y.device)).float()  # one_hot reads y back
+
+
+def smooth(y: Tensor, s: float | Tensor, classes: int) -> Tensor:
+    """Spread a share s of each target evenly over all classes, as torch does; (B, classes).
+
+    The targets y, here and below, are labels (B,) or probabilities (B, classes).
+    """
+    return (1 - s) * onehot(y, classes) + s / classes
+
+
+def soft(y: Tensor, a: float | Tensor, classes: int) -> Tensor:
+    """Put a on the label and (1 - a) / (classes - 1) on each other class; (B, classes)."""
+    p = onehot(y, classes)
+    return a * p + (1 - a) / (classes - 1) * (1 - p)
+
+
+def noisy(y: Tensor, s: float | Tensor, classes: int) -> Tensor:
+    """Put 1 - s on the label, and s on the others in random parts, new at each call; (B, classes).
+
+    The parts are draws of U(0, 1], an image, divided by their sum.
+    """
+    p = onehot(y, classes)
+    parts = (1 - p) * (1 - torch.rand_like(p))  # no draw is 0, and neither is a sum
+    return (1 - s) * p + s * parts / parts.sum(1, keepdim=True)
+
+
+def ramp(t: Tensor, share: float) -> Tensor:
+    """Return what rises from 0 to 1 in a first share of the training and stays; t as in Batch."""
+    return (t / share).clamp(max=1) if share else torch.ones_like(t)
+
+
 def per_image(values: Tensor) -> Tensor:
     """Sum everything but the batch, (B, ...) -> (B,)."""
     return values.flatten(1).sum(1)

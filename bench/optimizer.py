@@ -1,6 +1,8 @@
 """Optimisers whose rates are tensors, so that a captured step reads them anew at every replay."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 from typing import Protocol as Interface
 
 import torch
@@ -42,10 +44,16 @@ class SGD:
             )  # fmt: skip
 
 
-class AdamW:
-    """torch.optim.AdamW with its usual betas; ignores momentum."""
+class Adam:
+    """torch.optim's Adam or AdamW, by the kernel, with their usual betas; ignores momentum.
 
-    def __init__(self, weights: Iterable[nn.Parameter], *, weight_decay: float) -> None:
+    Adam adds the weights' decay to their gradients, AdamW takes it off the weights themselves.
+    """
+
+    def __init__(
+        self, weights: Iterable[nn.Parameter], *, weight_decay: float, kernel: Callable[..., Any]
+    ) -> None:
+        self._kernel = kernel
         self._weights: list[Tensor] = list(weights)
         self._decay = weight_decay
         self._mean = [torch.zeros_like(weight) for weight in self._weights]
@@ -58,7 +66,7 @@ class AdamW:
         """Move the weights by their gradients."""
         with torch.no_grad():
             torch._foreach_add_(self._count, 1.0)
-            torch._fused_adamw_(
+            self._kernel(
                 self._weights, _gradients(self._weights), self._mean, self._square, [],
                 self._count, lr=lr, beta1=0.9, beta2=0.999, weight_decay=self._decay, eps=1e-8,
                 amsgrad=False, maximize=False,
@@ -68,8 +76,12 @@ class AdamW:
 def optimizer(protocol: Protocol, net: nn.Module) -> Optimizer:
     """Make the optimiser of a protocol."""
     assert not protocol.nesterov, "no protocol uses Nesterov momentum, so it is not written"
-    kind = AdamW if protocol.optimizer == "adamw" else SGD
-    return kind(net.parameters(), weight_decay=protocol.weight_decay)
+    kinds: dict[str, Callable[..., Optimizer]] = {
+        "sgd": SGD,
+        "adam": partial(Adam, kernel=torch._fused_adam_),
+        "adamw": partial(Adam, kernel=torch._fused_adamw_),
+    }
+    return kinds[protocol.optimizer](net.parameters(), weight_decay=protocol.weight_decay)
 
 
 def _gradients(weights: Iterable[Tensor]) -> list[Tensor]:

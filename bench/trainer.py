@@ -91,7 +91,9 @@ class Trainer:
         self.device = batches.y.device
         self.epochs = math.ceil(protocol.epochs / method.replays)
         self.updates = self.epochs * len(batches) * method.replays
-        run = Run(self.device, batches.shape, batches.canvas, self.epochs)
+        run = Run(
+            self.device, batches.shape, batches.canvas, self.epochs, len(batches.y), batches.classes
+        )
         self.state: State = method.init(run)
         self.optimizer = optimizer(protocol, net)
         self.log = StepLog(len(batches) * method.replays, method, self.state, self.device)

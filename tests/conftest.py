@@ -26,6 +26,7 @@ torch.set_num_threads(1)  # two threads on two busy cores are many times slower
 COMPILED = os.environ.get("COMPILED") == "1"
 EPS = 8 / 255
 IMAGES, BATCH = 20, 8  # so the last of three batches is short
+CLASSES = 4
 CPU = torch.device("cpu")
 CROPPED = Augment(pad=1, flip=True)
 BRIEF = Protocol(name="brief", epochs=2, batch=BATCH, lr_start=0.01, lr_peak=0.1)
@@ -52,7 +53,7 @@ def tiny_net(channels=3, seed=0, *, norm=True):
         nn.ReLU(),
         nn.AdaptiveAvgPool2d(2),
         nn.Flatten(),
-        nn.Linear(32, 4),
+        nn.Linear(32, CLASSES),
     )
     return Net(body, mean=[0.5] * channels, std=[0.25] * channels)
 
@@ -60,7 +61,7 @@ def tiny_net(channels=3, seed=0, *, norm=True):
 def tiny_data(channels=3, n=IMAGES):
     generator = torch.Generator().manual_seed(1)
     x = torch.randint(0, 256, (n, channels, 8, 8), generator=generator, dtype=torch.uint8)
-    return x, torch.arange(n) % 4
+    return x, torch.arange(n) % CLASSES
 
 
 def tiny_trainer(
@@ -78,6 +79,7 @@ def tiny_trainer(
         augment=augment,
         batch=protocol.batch,
         seed=seed,
+        classes=CLASSES,
         device=device,
         shapes=torch.full((images, 2), 8) if augment.resized else None,
     )

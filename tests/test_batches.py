@@ -26,7 +26,8 @@ def make(augment, *, n=21, **rest):
         # every other picture is long, whose crops are found in its middle
         shapes = torch.tensor([[30, 40], [10, 900]]).repeat(n // 2 + 1, 1)[:n]
         rest |= {"size": (8, 8), "shapes": shapes}
-    return x, Batches(x, torch.arange(n), augment=augment, batch=8, seed=5, device=CPU, **rest)
+    rest |= {"augment": augment, "device": CPU}
+    return x, Batches(x, torch.arange(n), batch=8, seed=5, classes=n, **rest)
 
 
 def epoch(batches, number=0):

@@ -185,7 +185,7 @@ def test_handling_of_arguments_records_and_locks_makes_no_run_older(tree):
     ("path", "old", "new", "older"),
     [
         ("bench/steplog.py", "self.row += 1", "self.row += 2", {"train", "cost"}),
-        ("bench/runs/protocol.py", "max(updates // 2, 1)", "updates // 2", {"train", "cost"}),
+        ("bench/runs/protocol.py", "max(int(peak_at", "max(1 + int(peak_at", {"train", "cost"}),
         ("bench/meter.py", "class Flops", "class Flops2", {"cost"}),
         ("evaluation/autoattack.py", "TARGETS = ", "TARGETS = 1 + ", {"autoattack"}),
         (

@@ -228,7 +228,7 @@ class Pixels(nn.Module):
 
 def nuat(tiny, variant="official", epochs=30, odd=None, lam=None):
     method = make(tiny, "nuat", variant=variant)
-    state = method.init(Run(torch.device("cpu"), (8, 1, 1, 2), None, epochs))
+    state = method.init(Run(torch.device("cpu"), (8, 1, 1, 2), None, epochs, 8, 2))
     for tensor, value in ((state.odd, odd), (state.lam, lam)):
         tensor.fill_(tensor if value is None else value)
     return method, state

@@ -13,6 +13,7 @@ from bench.method import Batch, Run
 from bench.view import Moved
 from methods import load
 
+CLASSES = 4  # of the tiny data
 MIDDLE = torch.full((2, 1, 1, 2), 0.5, dtype=torch.float64)  # two grey images of two pixels
 
 
@@ -38,7 +39,7 @@ def trained(tiny, method):
 
 
 def run_of(x, epochs=30, canvas=True):
-    return Run(x.device, x.shape, x.shape if canvas else None, epochs)
+    return Run(x.device, x.shape, x.shape if canvas else None, epochs, len(x), CLASSES)
 
 
 def step(method, net, x, y, state=None):

@@ -327,6 +327,26 @@ class NeedsCanvas(Sound):
         return State(d=torch.zeros(run.canvas, device=run.device))
 
 
+class Remembers(Sound):
+    """A perturbation of every image, as the crop was, and one of every class."""
+
+    def init(self, run):
+        image = run.batch[1:]
+        return State(
+            d=torch.zeros(run.images, *image, device=run.device),
+            u=torch.zeros(run.classes, *image, device=run.device),
+        )
+
+    def step(self, net, batch, state, descend):
+        x, loss = batch.x, ce(net, batch.y)
+        start = project(state.d[batch.rows] + state.u[batch.y], x, self.eps)
+        g = grad(loss, at=x + start)
+        d = project(start + 0.5 * self.eps * g.sign(), x, self.eps)
+        descend(loss, at=x + d, g=g)
+        state.d[batch.rows] = d
+        state.u.index_add_(0, batch.y, 0.1 * d)
+
+
 class GoesBack(Sound):
     def step(self, net, batch, state, descend):
         super().step(net, batch, state, descend)
@@ -444,6 +464,14 @@ LAWS = (
 def test_weights_may_be_perturbed_under_all_laws(tiny):
     for law in LAWS:
         law(tiny, Perturbs(eps=tiny.eps))
+
+
+def test_images_and_classes_may_be_remembered_under_all_laws(tiny):
+    for law in LAWS:
+        law(tiny, Remembers(eps=tiny.eps))
+    trainer = tiny.trainer(Remembers(eps=tiny.eps), augment=Augment(resized=True))
+    trainer.fit()
+    assert trainer.state.d.flatten(1).any(1).all(), "an image of an epoch was not remembered"
 
 
 def test_the_sound_method_keeps_all_laws(tiny):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from safetensors.torch import load_file
 from bench import checkpoint, meter
 from bench.batches import Batches
 from bench.method import Cost, Method
+from bench.runs.catalogue import ROOT
 from bench.runs.protocol import PROTOCOLS, Protocol
 from bench.signals import Stopped
 from bench.steplog import Diverged
@@ -59,6 +61,106 @@ def test_the_cosine_is_torchs_at_every_update(updates):
         other.step()
 
 
+def followed(protocol, updates, make, steps=None):
+    """Compare a protocol's rates with a scheduler of torch's, which steps once a unit."""
+    optimizer = torch.optim.SGD(
+        [torch.zeros(1, requires_grad=True)], lr=protocol.lr_peak, momentum=0.9
+    )
+    theirs, every = make(optimizer), updates // (steps or updates)
+    for update in range(updates):
+        group = optimizer.param_groups[0]
+        ours = protocol.lr(update, updates), protocol.momentum(update, updates)
+        assert ours == pytest.approx((group["lr"], group["momentum"]), rel=1e-6), update
+        optimizer.step()
+        if (update + 1) % every == 0 and update + 1 < updates:
+            theirs.step()
+
+
+@pytest.mark.parametrize("updates", [10, 11, 391])
+def test_the_triangle_peaks_at_any_share_as_torchs(updates):
+    flat = dataclasses.replace(PROTOCOLS["sora-paper"], peak_at=0.4)
+    up = int(0.4 * updates)
+
+    def cyclic(optimizer):
+        return torch.optim.lr_scheduler.CyclicLR(
+            optimizer, base_lr=0.01, max_lr=0.2, step_size_up=up, step_size_down=updates - up
+        )
+
+    followed(flat, updates, cyclic)
+
+
+@pytest.mark.parametrize(
+    ("known", "updates", "steps"),
+    [("seat-30", 300, None), ("seat-30", 391, None), ("fastat-100", 700, 100)],
+)
+def test_onecycle_is_torchs_with_its_momentum(known, updates, steps):
+    protocol = PROTOCOLS[known]
+
+    def onecycle(optimizer):  # torch's usual shares, which both papers keep
+        return torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, max_lr=protocol.lr_peak, total_steps=steps or updates
+        )
+
+    followed(protocol, updates, onecycle, steps)
+
+
+@pytest.mark.parametrize(
+    ("known", "updates", "steps", "drops"),
+    [
+        ("soar-standard-200", 1400, 200, [100, 150]),
+        ("pgi-110", 770, 110, [100, 105]),
+        ("gat-100", 500, 100, [71, 86]),
+    ],
+)
+def test_drops_are_torchs_multi_step(known, updates, steps, drops):
+    def multi_step(optimizer):
+        return torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones=drops, gamma=0.1)
+
+    followed(PROTOCOLS[known], updates, multi_step, steps)
+
+
+def test_drops_can_be_counted_in_updates():
+    mma = PROTOCOLS["mma-50k"]
+    lr = [mma.lr(k, 50_048) for k in (0, 19_999, 20_000, 29_999, 30_000, 40_000, 50_047)]
+    assert lr == pytest.approx([0.3, 0.3, 0.09, 0.09, 0.03, 0.009, 0.009])
+
+
+def test_a_constant_rate_stays():
+    sub_at = PROTOCOLS["sub-at-40"]
+    assert {sub_at.lr(k, 100) for k in (0, 50, 99)} == {1.0}
+    assert {sub_at.momentum(k, 100) for k in (0, 50, 99)} == {0.9}
+
+
+def test_a_run_of_few_updates_has_rates_whatever_its_schedule():
+    for protocol in PROTOCOLS.values():
+        for updates in range(1, 12):
+            lr = [protocol.lr(k, updates) for k in range(updates)]
+            assert 0 <= min(lr) <= max(lr) <= max(protocol.lr_peak, protocol.lr_start), protocol
+
+
+def test_named_protocols_do_not_contradict_themselves():
+    assert {name: [*one.contradictions()] for name, one in PROTOCOLS.items()} == {
+        name: [] for name in PROTOCOLS
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"milestones": [1]}, "one factor a milestone"),
+        ({"schedule": "piecewise"}, "piecewise has one factor a milestone"),
+        ({"milestones": [1], "factors": [0.1]}, "no other has any"),
+        ({"schedule": "piecewise", "milestones": [2, 1], "factors": [1, 1]}, "do not rise"),
+        ({"select": "train_pgd", "validation": 5}, "held out for nobody"),
+        ({"smoothing_form": "noisy"}, "smoothing 0"),
+        ({"ema_warmup": True}, "without ema"),
+    ],
+)
+def test_values_of_a_protocol_that_do_not_go_together_are_named(tiny, change, said):
+    (mistake,) = dataclasses.replace(tiny.brief, **change).contradictions()
+    assert said in mistake
+
+
 def test_the_vits_rate_rises_for_a_tenth_of_the_updates_and_falls_as_a_cosine():
     vit = PROTOCOLS["sora-vit"]
     lr = [vit.lr(update, 1000) for update in (0, 50, 100, 550, 1000)]
@@ -78,12 +180,22 @@ def test_protocols_of_before_are_kept_in_records_as_they_were():
         assert Protocol(**protocol.as_dict()) == protocol
 
 
-def test_updates_are_torchs_adamw(tiny):
-    vit = dataclasses.replace(tiny.brief, optimizer="adamw", schedule="warmup-cosine", warmup=0.5)
+def test_published_runs_have_the_protocols_of_now():
+    for path in (ROOT / "results/published").rglob("train.json"):
+        protocol = json.loads(path.read_text())["config"]["protocol"]
+        if protocol["name"] in PROTOCOLS:
+            assert PROTOCOLS[protocol["name"]].as_dict() == protocol, path
+
+
+@pytest.mark.parametrize("kind", ["Adam", "AdamW"])
+def test_updates_are_torchs_adam_and_adamw(tiny, kind):
+    vit = dataclasses.replace(
+        tiny.brief, optimizer=kind.lower(), schedule="warmup-cosine", warmup=0.5
+    )
     trainer = tiny.trainer("standard", protocol=vit)
     other = tiny.net()
     lr = torch.tensor(0.0)
-    optimizer = torch.optim.AdamW(other.parameters(), lr=lr, weight_decay=5e-4, fused=True)
+    optimizer = getattr(torch.optim, kind)(other.parameters(), lr=lr, weight_decay=5e-4, fused=True)
     for i in range(trainer.updates):
         lr.fill_(vit.lr(i, trainer.updates))
         batch = trainer.batches.take(*divmod(i, 3), torch.zeros(()))
@@ -400,8 +512,9 @@ def test_pictures_depend_on_seed_and_epoch_alone(tiny):
 
     def pictures(seed, epoch, *, before=()):
         batches = Batches(
-            x, y, augment=Augment(pad=1, flip=True), batch=8, seed=seed, device=torch.device("cpu")
-        )
+            x, y, augment=Augment(pad=1, flip=True), batch=8, seed=seed, classes=4,
+            device=torch.device("cpu"),
+        )  # fmt: skip
         for other in before:
             batches.take(other, 0, torch.zeros(()))
         return torch.cat([batches.take(epoch, i, torch.zeros(())).x for i in range(3)])

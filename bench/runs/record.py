@@ -67,7 +67,7 @@ class Config:
         if not is_radius(self.eps):
             yield f"eps is {self.eps!r}; a radius is a text in (0, 1), like '8/255'"
         try:
-            build(Protocol, self.protocol, "protocol")
+            yield from build(Protocol, self.protocol, "protocol").contradictions()
         except ValueError as error:
             yield str(error)
 

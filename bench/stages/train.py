@@ -136,6 +136,7 @@ def make_trainer(
         augment=known.augment,
         batch=protocol.batch,
         seed=job.config.seed,
+        classes=known.classes,
         device=job.device,
         rows=rows,
         size=known.shape[1:],

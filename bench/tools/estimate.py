@@ -194,7 +194,8 @@ def refused(run: Config) -> bool:
     known = info(run.dataset)
     side = known.shape[1] + 2 * margin(known.augment, known.shape[1])
     canvas = None if known.augment.resized else (known.train, known.shape[0], side, side)
-    shape = Run(torch.device("meta"), (run.protocol["batch"], *known.shape), canvas, 1)
+    batch = (run.protocol["batch"], *known.shape)
+    shape = Run(torch.device("meta"), batch, canvas, 1, known.train, known.classes)
     one = method(run)
     with blamed(run.method):
         try:

@@ -133,7 +133,8 @@ def _trainer(run: Config) -> "Trainer":
     shapes = torch.full((count, 2), side) if resized else None
     batches = Batches(
         x, torch.zeros(count, dtype=torch.int64), augment=known.augment, batch=protocol.batch,
-        seed=0, device=meta, size=known.shape[1:], shapes=shapes, resident=True,
+        seed=0, classes=known.classes, device=meta, size=known.shape[1:], shapes=shapes,
+        resident=True,
     )  # fmt: skip
     net = network(run.dataset, run.architecture, run.width)
     return Trainer(net, method(run), batches, protocol)

@@ -173,7 +173,7 @@ def docs() -> str:
     from bench.method import Run
 
     # the sizes of CIFAR-10 at batch 128; on the meta device, which gives shapes and no memory
-    run = Run(torch.device("meta"), (128, 3, 32, 32), (50_000, 3, 40, 40), 30)
+    run = Run(torch.device("meta"), (128, 3, 32, 32), (50_000, 3, 40, 40), 30, 50_000, 10)
     lines = [HEAD]
     boxes = []
     paper = (ROOT / "workflows/config/paper.yaml").read_text(encoding="utf-8")
