@@ -139,11 +139,8 @@ def test_n_beyond_the_clip_has_no_gradient(tiny):
 def test_starts_stay_within_half_of_eps(tiny, start, moved):
     net, (x, y) = tiny.net(), tiny.data()
     x, y = x[:4].float() / 255, y[:4]
-    seen = step(tiny, make(tiny, start=start), net, x, y)
+    seen = tiny.step(make(tiny, start=start), net, x, y)
     assert bool(seen["d"].any()) == moved
     assert seen["d"].abs().max() <= tiny.eps / 2 + 1e-6
     assert (seen["g"] is None) == (start != "pgd1")
 
-
-def step(tiny, method, net, x, y):
-    return tiny.step(method, net, x, y)
