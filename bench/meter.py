@@ -122,6 +122,17 @@ class Clock:
             self._total = self.seconds
             self._start = None
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the time of the block out of the block around it."""
+        wait(self._device)
+        self._total, self._start = self.seconds, None
+        try:
+            yield
+        finally:
+            wait(self._device)
+            self._start = time.perf_counter()
+
     @property
     def seconds(self) -> float:
         """Seconds so far, those of an unfinished block included."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from bench.threat import Norm, Threat
 from bench.view import View
 
 Loss = Callable[[Tensor], Tensor]  # images (B, C, H, W) -> () mean over B
@@ -17,7 +18,7 @@ class Batch(NamedTuple):
     """What a step sees of the data."""
 
     x: Tensor  # (B, C, H, W) augmented images, float32 in [0, 1]
-    y: Tensor  # (B,) labels, int64
+    y: Tensor  # (B,) labels, int64; (B, classes) probabilities where the protocol smooths them
     rows: Tensor  # (B,) positions in the training set
     view: View  # what took x from its canvas: view(canvas) and view.inverse(patch, canvas)
     t: Tensor  # () share of the training done, in [0, 1)
@@ -83,9 +84,21 @@ class Method(ABC):
     """The fields are the hyperparameters; step is the algorithm box."""
 
     eps: float = 8 / 255  # radius of the threat on the [0, 1] scale; set by the run
+    norm: Norm = "Linf"  # of the threat; set by the run
+    norms: ClassVar[tuple[Norm, ...]] = ("Linf",)  # those that step knows
     graph: ClassVar[bool] = True  # step may be captured as one CUDA graph
     twice: ClassVar[bool] = False  # step differentiates through an input gradient of net
+    moves: ClassVar[bool] = False  # step leaves weights moved that descend did not move
+    smooths: ClassVar[bool] = False  # step smooths labels, so that no protocol may
+    # state.tau (), written in step before descend or in its loss, is the share of the past that the
+    # average of the weights keeps at each update, in place of the protocol's
+    averages: ClassVar[bool] = False
     presets: ClassVar[dict[str, dict[str, Any]]] = {}  # published settings, by data set
+
+    @property
+    def threat(self) -> Threat:
+        """How far an attack may go, and the words for it."""
+        return Threat(self.norm, self.eps)
 
     @property
     @abstractmethod
@@ -94,7 +107,7 @@ class Method(ABC):
 
     @property
     def reach(self) -> float:
-        """Largest |at - x| handed to descend, in units of eps."""
+        """Largest |at - x| handed to descend, in the norm and in units of eps."""
         return 1.0
 
     @property

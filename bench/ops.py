@@ -1,13 +1,14 @@
 """The words attacks are written in."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.method import Loss
+from bench.method import Loss, State
+from bench.threat import Threat
 from bench.threat import box as box
 from bench.threat import project as project
 from bench.threat import uniform as uniform
@@ -26,6 +27,67 @@ def weight_grads(net: nn.Module, loss: Loss, at: Tensor) -> list[Tensor]:
         return [*torch.autograd.grad(loss(at.detach()), [*net.parameters()])]
 
 
+def in_norm(net: nn.Module, directions: Sequence[Tensor]) -> list[Tensor]:
+    """Give each direction, one for each of net.parameters(), the norm of its weights.
+
+    Those of fewer than two dimensions (biases, BatchNorm) become 0, as in AWP and LAP.
+    """
+    return [
+        v * (w.detach().norm() / (v.norm() + 1e-20)) if w.dim() > 1 else torch.zeros_like(v)
+        for w, v in zip(net.parameters(), directions, strict=True)
+    ]
+
+
+def move(net: nn.Module, by: Sequence[Tensor], *, sign: int = 1) -> None:
+    """Add to the weights, in place, one tensor for each of net.parameters()."""
+    with torch.no_grad():
+        torch._foreach_add_([*net.parameters()], [*by], alpha=sign)
+
+
+@contextmanager
+def moved(net: nn.Module, by: Sequence[Tensor]) -> Iterator[None]:
+    """Have the weights moved inside the block; at its end the same move is taken back.
+
+    An update inside stays: its gradient and its weight decay are those of the moved weights.
+    """
+    move(net, by)
+    try:
+        yield
+    finally:
+        move(net, by, sign=-1)
+
+
+def learner(**weights: Tensor) -> State:
+    """Make the state of a small learner beside the network: its weights, and Adam's of each."""
+    state = State(weights)
+    for name, w in weights.items():
+        state[f"{name}.mean"] = torch.zeros_like(w)
+        state[f"{name}.square"] = torch.zeros_like(w)
+        state[f"{name}.count"] = torch.zeros(1, device=w.device)  # a 0-dim one would be a curve
+    return state
+
+
+def learn(
+    loss: Callable[[State], Tensor], state: State, names: Iterable[str], *, lr: float | Tensor
+) -> None:
+    """Take one step of Adam (betas 0.9 and 0.999) down a loss of some weights of a learner.
+
+    Args:
+        loss: of these weights, given as ``own.a`` and ``own["a"]``; () mean over B.
+        names: of the weights, as ``learner`` made them in the state.
+        lr: learning rate; () on the device where it varies.
+    """
+    own = State({name: state[name].detach().requires_grad_() for name in names})
+    gradients = torch.autograd.grad(loss(own), [*own.values()])
+    for name, g in zip(own, gradients, strict=True):
+        mean, square, k = (state[f"{name}.{part}"] for part in ("mean", "square", "count"))
+        k += 1
+        mean.lerp_(g, 1 - 0.9)
+        square.mul_(0.999).addcmul_(g, g, value=1 - 0.999)
+        root = (square / (1 - 0.999**k)).sqrt() + 1e-8
+        state[name].sub_(lr * mean / (1 - 0.9**k) / root)
+
+
 def ce(net: nn.Module, y: Tensor) -> Loss:
     """Return cross-entropy against labels y (B,), mean over B, as a function of images."""
     return lambda z: F.cross_entropy(net(z), y)
@@ -37,18 +99,19 @@ def kl(p: Tensor, q: Tensor) -> Tensor:
 
 
 def pgd(
-    loss: Loss, x: Tensor, d: Tensor, *, alpha: float, eps: float, steps: int
+    loss: Loss, x: Tensor, d: Tensor, *, threat: Threat, alpha: float, steps: int
 ) -> tuple[Tensor, Tensor]:
-    """Climb loss from x + d by signed steps of alpha inside the eps-ball.
+    """Climb loss from x + d inside the ball, by steepest steps of alpha in units of eps.
 
     Returns:
         The last d and the gradient at the start, both (B, C, H, W).
     """
+    step = alpha * threat.eps
     first = g = grad(loss, at=x + d)
-    d = project(d + alpha * g.sign(), x, eps)
+    d = threat.project(d + step * threat.steepest(g), x)
     for _ in range(steps - 1):
         g = grad(loss, at=x + d)
-        d = project(d + alpha * g.sign(), x, eps)
+        d = threat.project(d + step * threat.steepest(g), x)
     return d, first
 
 

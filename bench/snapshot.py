@@ -8,6 +8,7 @@ from torch import Tensor
 
 from bench.checkpoint import Checkpoint
 from bench.runs.record import Epoch, Segment
+from bench.selection import Chosen
 
 if TYPE_CHECKING:
     from bench.trainer import Trainer
@@ -18,6 +19,9 @@ def take(trainer: "Trainer", epoch: int, batch: int) -> Checkpoint:
     tensors = {f"net.{k}": v for k, v in trainer.net.state_dict().items()}
     tensors |= {f"state.{k}": v for k, v in trainer.state.items()}
     tensors |= {f"optimizer.{k}": v for k, v in trainer.optimizer.tensors.items()}
+    if trainer.average is not None:
+        tensors |= {f"average.{k}": v for k, v in trainer.average.tensors.items()}
+    tensors |= {f"traces.{k}": v for k, v in trainer.traces.tensors.items()}
     tensors["random.cpu"] = torch.get_rng_state()
     if trainer.device.type == "cuda":
         tensors["random.cuda"] = torch.cuda.get_rng_state(trainer.device)
@@ -31,7 +35,7 @@ def take(trainer: "Trainer", epoch: int, batch: int) -> Checkpoint:
         "resumed": trainer.outcome.resumed,
         "peak_bytes": trainer.peak.bytes,
         "seconds": {name: clock.seconds for name, clock in trainer.clocks.items()},
-        "best": trainer.outcome.best,
+        "best": trainer.selection and trainer.selection.best and vars(trainer.selection.best),
         "segments": [vars(past) for past in trainer.outcome.segments],
         "curves": [vars(past) for past in trainer.outcome.curves],
     }
@@ -46,6 +50,10 @@ def restore(trainer: "Trainer", found: Checkpoint) -> None:
         trainer.state[name].copy_(tensor)
     for name, tensor in _below("optimizer.", tensors).items():
         trainer.optimizer.tensors[name].copy_(tensor)
+    if trainer.average is not None:
+        for name, tensor in _below("average.", tensors).items():
+            trainer.average.tensors[name].copy_(tensor)
+    trainer.traces.tensors = _below("traces.", tensors)
     torch.set_rng_state(tensors["random.cpu"])
     if trainer.device.type == "cuda":
         torch.cuda.set_rng_state(tensors["random.cuda"], trainer.device)
@@ -56,7 +64,8 @@ def restore(trainer: "Trainer", found: Checkpoint) -> None:
     for name, seconds in facts["seconds"].items():
         trainer.clocks[name].credit(seconds)
     trainer.outcome.curves = [Epoch(**past) for past in facts["curves"]]
-    trainer.outcome.best = facts["best"]
+    if trainer.selection is not None and facts["best"] is not None:
+        trainer.selection.best = Chosen(**facts["best"])
     trainer.outcome.resumed = facts["resumed"] + 1
     past = [Segment(**segment) for segment in facts["segments"]]
     now = dataclasses.replace(trainer.segment, update=trainer.update)

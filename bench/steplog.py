@@ -6,11 +6,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bench.method import Method, State
+from bench.method import Method, Run, State
 from bench.ops import cosine
 
-TOLERANCE = 1e-5  # of bounds on images, in [0, 1]: rounding of x + d in float32
-COLUMNS = ("loss", "pert_align", "reach", "low", "high")
+TOLERANCE = 1e-5  # of bounds on a pixel, in [0, 1]: rounding of x + d in float32
+COLUMNS = ("loss", "pert_align", "reach", "g_norm")  # that are kept; then come the method's
+BOUNDS = ("low", "high")  # of pixels, only to be checked
 
 
 class Diverged(ArithmeticError):
@@ -22,7 +23,7 @@ class Means(NamedTuple):
 
     loss: float
     pert_align: float | None  # cosine of attack gradient and training gradient; None: no attack
-    reach: float  # the largest |at - x|, in units of eps
+    reach: float  # the largest |at - x|, in the norm and in units of eps
     state: dict[str, float]  # the method's 0-dim state
 
 
@@ -31,16 +32,18 @@ class StepLog:
 
     Args:
         rows: updates of an epoch.
-        method: whose eps, reach, boxed and replays are checked.
+        method: whose threat, reach, boxed and replays are checked.
         state: the method's; its 0-dim tensors are logged.
-        device: where the updates are.
+        run: whose device the updates are on, and the shape of whose images.
     """
 
-    def __init__(self, rows: int, method: Method, state: State, device: torch.device) -> None:
+    def __init__(self, rows: int, method: Method, state: State, run: Run) -> None:
         self.method, self.state = method, state
         self.scalars = sorted(name for name, tensor in state.items() if tensor.dim() == 0)
-        table = torch.full((rows, len(COLUMNS) + len(self.scalars)), math.nan)
-        self.table = table.to(device)
+        table = torch.full((rows, len(COLUMNS) + len(BOUNDS) + len(self.scalars)), math.nan)
+        self.table = table.to(run.device)
+        each = torch.full((1, *run.batch[1:]), TOLERANCE)
+        self.slack = method.threat.length(each).item()  # L2 adds up the rounding of all pixels
         self.row = 0  # that comes next, as the host counts; the device has a counter of its own
 
     def write(
@@ -65,15 +68,20 @@ class StepLog:
                 f"{self.method.replays} a batch"
             )
         low, high = at.aminmax()
-        align = torch.full_like(loss, math.nan) if g is None else cosine(g, h)
-        reach = (at - x).abs().max() / self.method.eps
+        none = torch.full_like(loss, math.nan)
+        align = none if g is None else cosine(g, h)
+        norm = none if g is None else g.flatten(1).norm(dim=1).mean()
+        reach = self.method.threat.length(at - x).max() / self.method.eps
         state = (self.state[name].float() for name in self.scalars)
-        values = torch.stack([loss, align, reach, low, high, *state])
+        values = torch.stack([loss, align, reach, norm, low, high, *state])
         self.table.index_copy_(0, row, values[None])
         self.row += 1
 
-    def close(self, epoch: int, epochs: int) -> Means:
+    def close(self, epoch: int, epochs: int) -> tuple[Means, dict[str, Tensor]]:
         """Read the log of an epoch, which waits for the device, and check it.
+
+        Returns:
+            What its updates have in common, and the columns, one number an update.
 
         Raises:
             Diverged: a loss, or a number of the state, is not finite.
@@ -85,7 +93,7 @@ class StepLog:
                 f"updates; it declares replays = {self.method.replays} a batch"
             )
         log = self.table.cpu()
-        columns = dict(zip((*COLUMNS, *self.scalars), log.T, strict=True))
+        columns = dict(zip((*COLUMNS, *BOUNDS, *self.scalars), log.T, strict=True))
         for name in ("loss", *self.scalars):
             wrong = columns[name][~columns[name].isfinite()]
             if len(wrong):
@@ -93,12 +101,14 @@ class StepLog:
         reach = float(columns["reach"].max())
         self._check(float(columns["low"].min()), float(columns["high"].max()), reach)
         align = columns["pert_align"].nanmean().item()
-        return Means(
+        means = Means(
             loss=columns["loss"].mean().item(),
             pert_align=None if math.isnan(align) else align,
             reach=reach,
             state={name: columns[name].mean().item() for name in self.scalars},
         )
+        kept = {name: columns[name] for name in COLUMNS}
+        return means, kept | {f"state.{name}": columns[name] for name in self.scalars}
 
     def _check(self, low: float, high: float, reach: float) -> None:
         # a number that is none is outside, too
@@ -107,7 +117,7 @@ class StepLog:
                 f"{self._name} gave descend pixels in [{low}, {high}], outside [0, 1]; cut the "
                 "images by box, or declare boxed = False"
             )
-        if not reach * self.method.eps <= self.method.reach * self.method.eps + TOLERANCE:
+        if not reach * self.method.eps <= self.method.reach * self.method.eps + self.slack:
             raise ValueError(
                 f"{self._name} gave descend images {reach} eps away, and declares reach = "
                 f"{self.method.reach}"

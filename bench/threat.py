@@ -2,19 +2,19 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
-Norm = Literal["Linf", "L2"]
+from bench.runs.record import Norm as Norm
+
 PIXELS = (1, 2, 3)  # dimensions of one image in (B, C, H, W)
 
 
-def uniform(x: Tensor, r: float) -> Tensor:
+def uniform(x: Tensor, r: float, generator: torch.Generator | None = None) -> Tensor:
     """Draw noise in the shape of x, one draw of U[-r, r] an element."""
-    return torch.empty_like(x).uniform_(-r, r)
+    return torch.empty_like(x).uniform_(-r, r, generator=generator)
 
 
 def box(d: Tensor, x: Tensor) -> Tensor:
@@ -41,7 +41,9 @@ class Threat:
             return project(d, x, r)
         return box(d * (r / _l2(d)).clamp(max=1), x)
 
-    def uniform(self, x: Tensor, k: float = 1.0) -> Tensor:
+    def uniform(
+        self, x: Tensor, k: float = 1.0, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Draw noise in the ball of radius k eps; x plus noise may leave [0, 1].
 
         Linf: one draw of U[-k eps, k eps] an element. L2: a random direction, and a length of
@@ -49,9 +51,10 @@ class Threat:
         """
         r = k * self.eps
         if self.norm == "Linf":
-            return uniform(x, r)
-        share = torch.rand(len(x), 1, 1, 1, device=x.device)
-        return r * share * self.steepest(torch.randn_like(x))
+            return uniform(x, r, generator)
+        direction = torch.empty_like(x).normal_(generator=generator)
+        share = torch.empty_like(x[:, :1, :1, :1]).uniform_(generator=generator)
+        return r * share * self.steepest(direction)
 
     def steepest(self, g: Tensor) -> Tensor:
         """Return the step of length 1 along which g climbs most: sign(g), or g / ||g||_2."""

@@ -6,8 +6,8 @@ numbers to log.
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,19 +16,21 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bench import checkpoint, snapshot
+from bench.average import Average
 from bench.batches import Batches
 from bench.engine import WARM_UP, Captured, Compiled, beside, lacking
 from bench.meter import Clock, Peak, state_bytes
 from bench.method import Batch, Loss, Method, Run, State
-from bench.ops import learning
+from bench.ops import learning, noisy, smooth, soft
 from bench.optimizer import optimizer
 from bench.runs.protocol import Protocol
-from bench.runs.record import Engine, Epoch, Segment
+from bench.runs.record import Engine, Epoch, Network, Segment
+from bench.selection import Selection
 from bench.signals import Asked, Stopped
 from bench.steplog import Diverged, StepLog
+from bench.traces import Traces
 
 Probe = Callable[[nn.Module, int], dict[str, float]]  # (net, epoch) -> percent by name
-Select = Callable[[nn.Module], float]  # net -> percent, on images held out from training
 
 
 @dataclass
@@ -45,7 +47,6 @@ class Outcome:
     resumed: int
     segments: list[Segment] = field(default_factory=list)
     curves: list[Epoch] = field(default_factory=list)
-    best: int | None = None  # epoch; None without ``select``
 
 
 class Trainer:
@@ -58,8 +59,8 @@ class Trainer:
         protocol: epochs, rates and what the optimiser is.
         engine: how steps are run; ``bench.engine.choose`` says what is possible.
         probe: called after every epoch, on a clock of its own.
-        select: called after every epoch; the weights of its first maximum are kept.
-        best: file for those.
+        traces: collects the numbers of all updates, and what else is asked for on the way.
+        selection: the rule that chooses the best weights; None: the last ones alone are kept.
         folder: where checkpoints go; None for none.
         interval: least seconds between checkpoints; 0 for one after every batch.
         identity: names configuration, code and data; no checkpoint of another one is resumed.
@@ -76,8 +77,8 @@ class Trainer:
         *,
         engine: Engine = "eager",
         probe: Probe | None = None,
-        select: Select | None = None,
-        best: Path | None = None,
+        traces: Traces | None = None,
+        selection: Selection | None = None,
         folder: Path | None = None,
         interval: float = 30.0,
         identity: str = "",
@@ -86,7 +87,7 @@ class Trainer:
     ) -> None:
         self.net, self.method, self.batches, self.protocol = net, method, batches, protocol
         self.probe, self.folder, self.interval = probe, folder, interval
-        self.select, self.best = select, best
+        self.selection, self.traces = selection, traces or Traces()
         self.identity, self.say = identity, say
         self.device = batches.y.device
         self.epochs = math.ceil(protocol.epochs / method.replays)
@@ -96,9 +97,17 @@ class Trainer:
         )
         self.state: State = method.init(run)
         self.optimizer = optimizer(protocol, net)
-        self.log = StepLog(len(batches) * method.replays, method, self.state, self.device)
+        if method.averages and ("tau" not in self.state or self.state.tau.dim()):
+            raise ValueError(
+                f"{type(method).__name__} declares averages = True, and its init makes no state "
+                "tau of no dimensions"
+            )
+        self.average = Average(net) if protocol.ema or method.averages else None
+        self.due = False  # an update is yet to be taken into the average
+        self.log = StepLog(len(batches) * method.replays, method, self.state, run)
         # what changes from update to update is on the device, where a captured step finds it
-        rates = [(protocol.lr(k, self.updates), protocol.momentum(k, self.updates))
+        tau = (lambda k: float(k > 0)) if method.averages else protocol.tau  # of a method: a factor
+        rates = [(protocol.lr(k, self.updates), protocol.momentum(k, self.updates), tau(k))
                  for k in range(self.updates)]  # fmt: skip
         self.rates = torch.tensor(rates, device=self.device)
         self.counters = torch.zeros(2, dtype=torch.int64, device=self.device)  # update, row
@@ -150,6 +159,8 @@ class Trainer:
             ValueError: the method departs from what it declares.
         """
         self.net.train()
+        if self.update == 0:
+            self._trace(-1)
         kept = began = time.monotonic()
         pause = self.interval
         done_before = self.update
@@ -159,7 +170,14 @@ class Trainer:
                     self.count(self.update, 0)
                     self.method.on_epoch(self.net, self.state, epoch)
                 for i in range(self.first_batch, len(self.batches)):
+                    before = self.update
                     self._step(epoch, i)
+                    if self.selection and self.selection.is_due(before, self.update, self.updates):
+                        with self.clocks["train"].paused():
+                            self._choose(epoch)
+                    if self.traces.is_due(before, self.update, self.updates):
+                        with self.clocks["train"].paused():
+                            self._trace(before)
                     now = time.monotonic()
                     if self.folder and (asked() or now - kept > pause):
                         self._keep(epoch, i + 1, asked)
@@ -198,6 +216,7 @@ class Trainer:
         edit: Callable[[], None] | None = None,
     ) -> Tensor:
         """Take one optimiser step on loss(at); return d loss / d at (bench.method.Descend)."""
+        self._settle()
         z = at.detach().requires_grad_()
         self.net.zero_grad()
         with learning(self.fast):
@@ -205,7 +224,7 @@ class Trainer:
             value.backward()  # weights and input in one pass
         if edit is not None:
             edit()
-        lr, momentum = self.rates.index_select(0, self.counters[:1])[0].unbind()
+        lr, momentum, _ = self.rates.index_select(0, self.counters[:1])[0].unbind()
         self.optimizer.step(lr, momentum)
         h = z.grad
         if h is None:
@@ -213,7 +232,18 @@ class Trainer:
         self.log.write(self.counters[1:], self.images, at.detach(), value.detach(), g, h)
         self.counters += 1
         self.update += 1
+        self.due = True
         return h
+
+    def _settle(self) -> None:
+        """Take the last update into the average: once a step is over, or before its next update.
+
+        By then a method that moved weights for the update has moved them back.
+        """
+        if self.average is not None and self.due:
+            tau = self.rates.index_select(0, self.counters[:1] - 1)[0, 2]
+            self.average.take(tau * self.state.tau if self.method.averages else tau)
+        self.due = False
 
     def count(self, update: int, row: int) -> None:
         """Say which update, and which row of the log, comes next; both from 0."""
@@ -232,6 +262,7 @@ class Trainer:
     def _step(self, epoch: int, i: int) -> None:
         with self.clocks["data"].running():
             batch = self.batches.take(epoch, i, self.share.fill_(self.update / self.updates))
+            batch = batch._replace(y=smoothed(batch.y, self.protocol, self.batches.classes))
         full = len(batch.x) == self.batches.batch
         if self.captured is not None and full:
             self.captured(batch)
@@ -250,6 +281,7 @@ class Trainer:
         attention = sdpa_kernel(SDPBackend.MATH) if self.method.twice else nullcontext()
         with attention:
             self.method.step(net, batch, self.state, self.descend)
+        self._settle()
 
     def _capture(self, example: Batch) -> None:
         """Record the step, which does not take it."""
@@ -260,35 +292,51 @@ class Trainer:
 
     def _close_epoch(self, epoch: int) -> None:
         """Read the epoch's log, the only wait for the device, and evaluate."""
-        means = self.log.close(epoch, self.epochs)
-        self.peak.note()
-        with self.clocks["probe"].running():
+        means, columns = self.log.close(epoch, self.epochs)
+        self.traces.add(columns)
+        with self._beside_training():
             probe = {} if self.probe is None else self.probe(self.net, epoch)
-            validation = None if self.select is None else self.select(self.net)
-            self.net.train()
-        self.peak.forget()
+        by_epoch = self.selection is not None and self.selection.every is None
+        scores = self._choose(epoch) if by_epoch else {}
+        if self.protocol.select != "validation":  # the score is none of held-out images
+            scores = {}
         self.outcome.curves.append(
             Epoch(
                 epoch=epoch,
                 lr=self.protocol.lr(self.update - 1, self.updates),
                 **means._asdict(),
                 probe=probe,
-                validation=validation,
+                validation=scores.get("raw"),
+                validation_average=scores.get("average"),
             )
         )
-        self._keep_best(validation)
 
-    def _keep_best(self, validation: float | None) -> None:
-        past = self.outcome.curves[:-1]
-        if validation is None or any(validation <= (other.validation or 0.0) for other in past):
-            return
-        assert self.best is not None, "nowhere to keep the best weights"
-        checkpoint.keep_weights(self.best, self.net)
-        self.outcome.best = past[-1].epoch + 1 if past else 0
+    def _choose(self, epoch: int) -> dict[Network, float]:
+        """Have the rule score the weights of now, and keep them if they are the best."""
+        assert self.selection is not None, "no rule to choose by"
+        with self._beside_training():
+            return self.selection.choose(self.net, self.average, epoch=epoch, update=self.update)
+
+    def _trace(self, before: int) -> None:
+        """Have weights kept and diagnostics read that fell due since an update."""
+        with self._beside_training():
+            self.traces.take(self.net, before, self.update, self.updates)
+
+    @contextmanager
+    def _beside_training(self) -> Iterator[None]:
+        """Evaluate inside the block, whose time and memory are not those of training."""
+        self.peak.note()
+        with self.clocks["probe"].running():
+            yield
+            self.net.train()
+        self.peak.forget()
 
     def _check_weights(self) -> None:
         """Refuse weights that no number of the log has shown: those of the last update."""
-        for name, tensor in self.net.state_dict().items():
+        tensors = self.net.state_dict()
+        if self.average is not None:
+            tensors |= {f"the average of {k}": v for k, v in self.average.tensors.items()}
+        for name, tensor in tensors.items():
             if tensor.is_floating_point() and not tensor.isfinite().all():
                 raise Diverged(f"{name} is not finite after the last update")
 
@@ -300,3 +348,13 @@ class Trainer:
             f"epoch {epoch + 1}/{self.epochs}  loss {last.loss:.3f}{scores}  "
             f"{minutes}:{seconds:02d} left"
         )
+
+
+def smoothed(y: Tensor, protocol: Protocol, classes: int) -> Tensor:
+    """Smooth labels (B,) as a protocol says: (B, classes) then; as they are without smoothing."""
+    s = protocol.smoothing
+    if not s:
+        return y
+    if protocol.smoothing_form == "soft":
+        return soft(y, 1 - s, classes)
+    return (smooth if protocol.smoothing_form == "smooth" else noisy)(y, s, classes)

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.runs.record import Attack
+from bench.threat import Threat
 from evaluation.clean import verdicts
 from evaluation.parts import fitting
 
@@ -51,7 +52,7 @@ def autoattack(
     x: Tensor,
     y: Tensor,
     *,
-    eps: float,
+    threat: Threat,
     classes: int,
     seed: int,
     batch: int,
@@ -60,13 +61,13 @@ def autoattack(
     keep: Callable[[Progress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Attack:
-    """Attack images with AutoAttack standard, L-inf.
+    """Attack images with AutoAttack standard.
 
     Args:
         net: in eval mode, with its weights frozen.
         x: (N, C, H, W) in [0, 1].
         y: (N,) labels, int64.
-        eps: radius on the [0, 1] scale.
+        threat: norm and radius.
         classes: of the data; at least 4.
         seed, batch: both change the adversarial examples, so both are recorded.
         fast: the same network in a cheaper form, to be attacked in place of ``net``.
@@ -89,7 +90,7 @@ def autoattack(
     if "clean" not in now.robust:
         now.robust["clean"] = pack(verdicts(net, x, y, batch=batch))
     with _undisturbed(), _noted(now.warnings), torch.random.fork_rng(devices=_cuda(x)):
-        stands = _judge(net, fast, x.device, eps=eps, classes=classes, seed=seed, batch=batch)
+        stands = _judge(net, fast, x.device, threat, classes=classes, seed=seed, batch=batch)
         for attack in ATTACKS[len(now.robust) - 1 :]:
             first = unpack(list(now.robust.values())[-1], len(y))  # those the attack begins with
             standing = unpack(now.standing, len(y)) if now.batches else first.clone()
@@ -148,9 +149,9 @@ class Watched(nn.Module):
     of NaN would stand up to every attack.
     """
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: nn.Module, threat: Threat) -> None:
         super().__init__()
-        self.net = net
+        self.net, self.threat = net, threat
         self.begin(torch.zeros(0))
 
     def begin(self, x: Tensor) -> None:
@@ -165,16 +166,19 @@ class Watched(nn.Module):
         if not wrong.any():
             return logits
         for image in x.detach()[wrong].nan_to_num():
-            distance = (self.images - image).abs().flatten(1).amax(1)
-            self.broken[distance.argmin()] = True
+            self.broken[self.threat.length(self.images - image).argmin()] = True
         return torch.where(wrong[:, None], 0.0, logits)
 
 
-def library(net: nn.Module, device: torch.device, *, eps: float, classes: int, seed: int) -> Any:
+def library(
+    net: nn.Module, device: torch.device, threat: Threat, *, classes: int, seed: int
+) -> Any:
     """Make the library's AutoAttack standard, with no more target classes than there are."""
     from pyautoattack import AutoAttack
 
-    made = AutoAttack(net, eps=eps, norm="Linf", version="standard", seed=seed, device=device)
+    made = AutoAttack(
+        net, eps=threat.eps, norm=threat.norm, version="standard", seed=seed, device=device
+    )
     made.apgd_targeted.n_target_classes = min(TARGETS, classes - 1)
     made.fab.n_target_classes = min(TARGETS, classes - 1)
     return made
@@ -184,16 +188,16 @@ def _judge(
     net: nn.Module,
     fast: nn.Module | None,
     device: torch.device,
+    threat: Threat,
     *,
-    eps: float,
     classes: int,
     seed: int,
     batch: int,
 ) -> Callable[[str, Tensor, Tensor], Tensor]:
     """Return a function that attacks one batch and says which images stand."""
-    watched = Watched(net)
+    watched = Watched(net, threat)
     exact, rough = (
-        None if other is None else library(other, device, eps=eps, classes=classes, seed=seed)
+        None if other is None else library(other, device, threat, classes=classes, seed=seed)
         for other in (watched, fast)
     )
 

@@ -6,33 +6,34 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 from torch import Tensor, nn
 
-from bench.ops import box, ce, grad, project
+from bench.ops import box, ce, grad
 from bench.ops import pgd as climb
 from bench.runs.record import Score
+from bench.threat import Threat
 from evaluation.clean import correct, score
 from evaluation.parts import fitting
 
 STEP = 0.25  # of PGD, in units of eps
 
 
-def fgsm(net: nn.Module, x: Tensor, y: Tensor, *, eps: float, batch: int) -> Score:
+def fgsm(net: nn.Module, x: Tensor, y: Tensor, *, threat: Threat, batch: int) -> Score:
     """Accuracy after one step of eps from the clean image; net in eval mode.
 
     Args:
         x: (N, C, H, W) in [0, 1].
         y: (N,) labels.
-        eps: L-inf radius on the [0, 1] scale.
+        threat: norm and radius.
         batch: images at once; the result does not depend on it.
     """
     net, right = fitting(net, x, batch), []
     for xs, ys in zip(x.split(batch), y.split(batch), strict=True):
-        d = project(eps * grad(ce(net, ys), at=xs).sign(), xs, eps)
+        d = threat.project(threat.eps * threat.steepest(grad(ce(net, ys), at=xs)), xs)
         right.append(correct(net, xs + d, ys))
     return score(torch.cat(right))
 
 
 def pgd(
-    net: nn.Module, x: Tensor, y: Tensor, *, eps: float, batch: int, steps: int, seed: int
+    net: nn.Module, x: Tensor, y: Tensor, *, threat: Threat, batch: int, steps: int, seed: int
 ) -> Score:
     """Accuracy after K steps of eps/4 from a random start; last iterate, one restart.
 
@@ -41,11 +42,11 @@ def pgd(
     """
     net, right = fitting(net, x, batch), []
     with ThreadPoolExecutor(1) as pool:
-        starts = _Starts(pool, eps=eps, seed=seed)
+        starts = _Starts(pool, threat=threat, seed=seed)
         parts = x.split(batch)
         for xs, ys, after in zip(parts, y.split(batch), [*parts[1:], None], strict=True):
             start = starts.take(xs, after)
-            d, _ = climb(ce(net, ys), xs, box(start, xs), alpha=STEP * eps, eps=eps, steps=steps)
+            d, _ = climb(ce(net, ys), xs, box(start, xs), threat=threat, alpha=STEP, steps=steps)
             right.append(correct(net, xs + d, ys))
     return score(torch.cat(right))
 
@@ -55,7 +56,7 @@ def pgd_restarts(
     x: Tensor,
     y: Tensor,
     *,
-    eps: float,
+    threat: Threat,
     batch: int,
     steps: int,
     restarts: int,
@@ -68,7 +69,7 @@ def pgd_restarts(
     """
     net, verdicts = fitting(net, x, batch), []
     with ThreadPoolExecutor(1) as pool:
-        starts = _Starts(pool, eps=eps, seed=seed)
+        starts = _Starts(pool, threat=threat, seed=seed)
         parts = x.split(batch)
         for xs, ys, after in zip(parts, y.split(batch), [*parts[1:], None], strict=True):
             standing = correct(net, xs, ys)
@@ -81,8 +82,8 @@ def pgd_restarts(
                     ce(net, labels),
                     left,
                     box(start[standing], left),
-                    alpha=STEP * eps,
-                    eps=eps,
+                    threat=threat,
+                    alpha=STEP,
                     steps=steps,
                 )
                 standing[standing.clone()] = correct(net, left + d, labels)
@@ -91,14 +92,14 @@ def pgd_restarts(
 
 
 class _Starts:
-    """Random starts U[-eps, eps] from one generator on the host, the same on every device.
+    """Random starts in the ball, from one generator on the host, the same on every device.
 
     A batch of 224 x 224 takes most of a second. So the next start is drawn while the device works
     on this one, and the first, which every epoch's probe has again, is kept.
     """
 
-    def __init__(self, pool: ThreadPoolExecutor, *, eps: float, seed: int) -> None:
-        self._pool, self._eps, self._seed = pool, eps, seed
+    def __init__(self, pool: ThreadPoolExecutor, *, threat: Threat, seed: int) -> None:
+        self._pool, self._threat, self._seed = pool, threat, seed
         self._state: Tensor | None = None  # of the generator, behind what has been taken
         self._ahead: tuple[torch.Size, Future[tuple[Tensor, Tensor]]] | None = None
 
@@ -115,16 +116,18 @@ class _Starts:
 
     def _draw(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
         if self._state is None:
-            return _first_start(shape, self._eps, self._seed)
+            return _first_start(shape, self._threat, self._seed)
         generator = torch.Generator()
         generator.set_state(self._state)
-        return torch.empty(shape).uniform_(
-            -self._eps, self._eps, generator=generator
-        ), generator.get_state()
+        return _start(shape, self._threat, generator)
 
 
 @functools.lru_cache(maxsize=1)
-def _first_start(shape: torch.Size, eps: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Draw the first start of a seed; return it with the generator's state behind it."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.empty(shape).uniform_(-eps, eps, generator=generator), generator.get_state()
+def _first_start(shape: torch.Size, threat: Threat, seed: int) -> tuple[Tensor, Tensor]:
+    """Draw the first start of a seed."""
+    return _start(shape, threat, torch.Generator().manual_seed(seed))
+
+
+def _start(shape: torch.Size, threat: Threat, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw a start; return it with the generator's state behind it."""
+    return threat.uniform(torch.empty(shape), generator=generator), generator.get_state()

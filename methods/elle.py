@@ -74,7 +74,9 @@ class ELLE(Method):
 
         def loss(z):
             fit = F.cross_entropy(net(z), y)
-            l_a, l_b, l_c = F.cross_entropy(net(triplet), y.repeat(3), reduction="none").chunk(3)
+            l_a, l_b, l_c = F.cross_entropy(
+                net(triplet), torch.cat([y] * 3), reduction="none"
+            ).chunk(3)
             r = (l_c - (1 - a) * l_a - a * l_b).square().mean()
             state.r.copy_(r.detach())
             return fit + state.lam * r

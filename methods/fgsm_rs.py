@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from bench.method import Cost, Method
-from bench.ops import box, ce, grad, project, uniform
+from bench.ops import box, ce, grad
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,7 @@ class FGSMRS(Method):
         g   = grad_x CE(f(x + eta), y)
         d   = P(eta + alpha sign(g))
 
+    L2: eta of random direction and length U[0, eps]; g / ||g|| for sign(g).
     Shapes: x, eta, g, d (B, C, H, W).
     Cost: 2 forward, 2 backward.
     Differs: works on the [0, 1] scale with the normalisation inside the network; no early stop.
@@ -25,11 +26,13 @@ class FGSMRS(Method):
 
     alpha: float = 1.25  # step, in units of eps
 
+    norms = ("Linf", "L2")
     cost = Cost(forward=2, backward=2)
 
     def step(self, net, batch, state, descend):
         x, loss = batch.x, ce(net, batch.y)
-        eta = box(uniform(x, self.eps), x)
+        threat = self.threat
+        eta = box(threat.uniform(x), x)
         g = grad(loss, at=x + eta)
-        d = project(eta + self.alpha * self.eps * g.sign(), x, self.eps)
+        d = threat.project(eta + self.alpha * self.eps * threat.steepest(g), x)
         descend(loss, at=x + d, g=g)

@@ -44,7 +44,7 @@ class MultiGrad(Method):
     def step(self, net, batch, state, descend):
         x, y, n = batch.x, batch.y, self.n
         points = torch.cat([x + box(uniform(x, self.eps), x) for _ in range(n)])
-        g = grad(ce(net, y.repeat(n)), at=points).unflatten(0, (n, -1))
+        g = grad(ce(net, torch.cat([y] * n)), at=points).unflatten(0, (n, -1))
         votes = g.sign().sum(0)
         agreed = votes.where(votes.abs() >= 2 * self.th - n, 0)
         d = project(self.alpha * self.eps * agreed.sign(), x, self.eps)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from bench.method import Cost, Method
-from bench.ops import box, ce, grad, uniform
+from bench.ops import box, ce, grad
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,14 +18,17 @@ class NFGSM(Method):
         g   = grad_x CE(f(x + eta), y)
         d   = eta + alpha sign(g)
 
+    L2: eta of random direction and length U[0, k eps]; g / ||g|| for sign(g).
     Shapes: x, eta, g, d (B, C, H, W).
     Cost: 2 forward, 2 backward.
-    Differs: works on the [0, 1] scale with the normalisation inside the network.
+    Differs: works on the [0, 1] scale with the normalisation inside the network. The paper
+        has no L2; the form here is ours.
     """
 
     k: float = 2.0  # half-width of the noise, in units of eps
     alpha: float = 1.0  # step, in units of eps
 
+    norms = ("Linf", "L2")
     cost = Cost(forward=2, backward=2)
 
     @property
@@ -34,7 +37,8 @@ class NFGSM(Method):
 
     def step(self, net, batch, state, descend):
         x, loss = batch.x, ce(net, batch.y)
-        eta = box(uniform(x, self.k * self.eps), x)
+        threat = self.threat
+        eta = box(threat.uniform(x, self.k), x)
         g = grad(loss, at=x + eta)
-        d = box(eta + self.alpha * self.eps * g.sign(), x)
+        d = box(eta + self.alpha * self.eps * threat.steepest(g), x)
         descend(loss, at=x + d, g=g)

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 
 from bench.method import Cost, Method, State
-from bench.ops import box, ce, grad, per_image, uniform
+from bench.ops import box, ce, grad, per_image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +23,14 @@ class SORA(Method):
         h   = grad_x CE(f(x + d), y)          a by-product of the training pass
         c  <- (1 - theta) c + theta clip(mean <sign g, h> / |g|_1, -1, 1)
 
+    L2: eta of random direction and length U[0, eps]; s = g / ||g|| for sign(g), and <s, g> = ||g||
+    for |g|_1.
     Shapes: x, eta, g, d, h (B, C, H, W); a, c ().
     Cost: 2 forward, 2 backward; one number of state.
     Differs: works on the [0, 1] scale with the normalisation inside the network. Paper and code
         disagree about alpha_0: the paper's is tau itself, a step in pixel units; the code's is
-        tau alpha_max. The code is what the authors ran, hence the default.
+        tau alpha_max. The code is what the authors ran, hence the default. Its
+        L2 radius is sqrt(3) times too large, through the normalisation's channels; here it is eps.
     """
 
     alpha_max: float = 2.0  # largest step, in units of eps
@@ -35,6 +38,7 @@ class SORA(Method):
     theta: float = 0.05  # weight of the newest batch in c
     rule: Literal["code", "paper"] = "code"  # what alpha_0 means
 
+    norms = ("Linf", "L2")
     cost = Cost(forward=2, backward=2)
 
     @property
@@ -48,11 +52,12 @@ class SORA(Method):
         x, loss = batch.x, ce(net, batch.y)
         alpha_max = self.alpha_max * self.eps
         alpha_0 = self.tau * alpha_max if self.rule == "code" else self.tau
-        eta = box(uniform(x, self.eps), x)
+        eta = box(self.threat.uniform(x), x)
         g = grad(loss, at=x + eta)
+        s = self.threat.steepest(g)
         a = (alpha_0 / (1 - state.c)).clamp(max=alpha_max)
-        d = box(eta + a * torch.rand_like(x) * g.sign(), x)
+        d = box(eta + a * torch.rand_like(x) * s, x)
         h = descend(loss, at=x + d, g=g)
-        linear = per_image(g.sign() * h) / per_image(g.abs()).clamp(min=1e-12)
+        linear = per_image(s * h) / per_image(s * g).clamp(min=1e-12)
         newest = linear.mean().nan_to_num(1.0).clamp(-1, 1)  # one NaN must not stay for ever
         state.c.lerp_(newest, self.theta)

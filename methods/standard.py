@@ -21,6 +21,7 @@ class Standard(Method):
     Differs: nothing.
     """
 
+    norms = ("Linf", "L2")
     cost = Cost(forward=1, backward=1)
 
     @property

@@ -10,7 +10,8 @@ from bench.runs.record import AUTOATTACK, COST, TRAIN, Record
 from bench.runs.stage import evaluations
 
 REFERENCE = "fgsm_rs"
-NO_BEST = "this protocol holds no validation images out"
+NO_BEST = "this protocol chooses no best weights"
+NO_AVERAGE = "this protocol averages no weights"
 SWEPT = re.compile(r".* \d+/\d+")  # names a score at one radius of a sweep: a point of a picture
 
 
@@ -68,7 +69,7 @@ COLUMNS = (
     Column(
         "best_pgd10",
         "best PGD-10",
-        "PGD-10 accuracy of the epoch that was best on validation images",
+        "PGD-10 accuracy of the weights that the protocol chose, by validation unless it says else",
         TRAIN,
         lambda training: training.best and training.best.pgd10.accuracy,
         lambda training: training.best.pgd10.n,
@@ -84,6 +85,36 @@ COLUMNS = (
         unit="points",
         rising=True,
         absent=NO_BEST,
+    ),
+    Column(
+        "average_clean",
+        "average Clean",
+        "% right without attack, of the weights averaged over the updates",
+        TRAIN,
+        lambda training: training.average and training.average.clean.accuracy,
+        lambda training: training.average.clean.n,
+        optional=True,
+        absent=NO_AVERAGE,
+    ),
+    Column(
+        "average_pgd10",
+        "average PGD-10",
+        "PGD-10 accuracy of the weights averaged over the updates",
+        TRAIN,
+        lambda training: training.average and training.average.pgd10.accuracy,
+        lambda training: training.average.pgd10.n,
+        optional=True,
+        absent=NO_AVERAGE,
+    ),
+    Column(
+        "best_on_test_pgd10",
+        "PGD-10, best on test",
+        "PGD-10 accuracy of weights that were chosen on test images: too high",
+        TRAIN,
+        lambda training: training.best_on_test and training.best_on_test.pgd10.accuracy,
+        lambda training: training.best_on_test.pgd10.n,
+        optional=True,
+        absent="this protocol chooses no weights on test images",
     ),
     Column(
         "pert_align",

@@ -27,7 +27,8 @@ from report.groups import no_formula
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A7A7A")
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 ATTACKS = {"clean": ("#56B4E9", (8, 2)), "fgsm": ("#E69F00", (5, 3)), "pgd10": ("#0072B2", (1, 0)),
-           "validation": ("#009E73", (2, 2))}  # fmt: skip
+           "validation": ("#009E73", (2, 2)),
+           "validation, average": ("#CC79A7", (4, 2))}  # fmt: skip
 OTHER = ("#0072B2", (1, 0))  # of a curve that is no accuracy
 COLLAPSE = "#D55E00"  # of the rule where one began
 SWEEP = "radius sweep"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.runs.protocol import Protocol
 from bench.runs.record import Origin
 from report import sources
 from report.collect import RunRecords, by_table, is_planned
@@ -16,10 +17,10 @@ from report.rows import Row, rows, short_hash
 # Titles of the facts, in the order of the page.
 TITLES = {
     "dataset": "data set", "architecture": "architecture", "width": "width", "eps": "eps",
-    "norm": "norm", "protocol": "protocol", "precision": "precision",
-    "train_images": "training images", "data": "data", "checksum": "checksum",
-    "measured": "measured", "device": "device", "torch": "torch", "commit": "commit",
-    "attacked_images": "attacked images", "tested_images": "tested images",
+    "norm": "norm", "protocol": "protocol", "targets": "labels and weights",
+    "precision": "precision", "train_images": "training images", "data": "data",
+    "checksum": "checksum", "measured": "measured", "device": "device", "torch": "torch",
+    "commit": "commit", "attacked_images": "attacked images", "tested_images": "tested images",
 }  # fmt: skip
 # Facts that name a group in the page's address: they last as long as the same runs are compared.
 KEY_FACTS = ("dataset", "architecture", "width", "eps", "norm", "protocol", "precision",
@@ -36,6 +37,7 @@ class Facts:
     eps: str
     norm: str
     protocol: str
+    targets: str  # what the protocol does with labels and weights
     precision: str
     train_images: int | None  # None: all, of data that no run has seen yet
     official: bool | None  # are the data equal to the published copy; None: no run has seen them
@@ -90,7 +92,8 @@ class Group:
     def file_name(self) -> str:
         """The name of its files by its facts, without a suffix."""
         facts = self.facts
-        parts = [facts.dataset, facts.architecture, facts.eps, facts.protocol, facts.precision]
+        threat = facts.eps if facts.norm == "Linf" else f"{facts.norm}_{facts.eps}"
+        parts = [facts.dataset, facts.architecture, threat, facts.protocol, facts.precision]
         parts += [f"w{facts.width}", f"n{facts.texts['train_images']}", facts.checksum[:6]]
         return "-".join(part.replace("/", "_") for part in parts if part)
 
@@ -153,6 +156,7 @@ def _group(
         eps=config.eps,
         norm=config.norm,
         protocol=config.protocol["name"],
+        targets=Protocol(**config.protocol).described,
         precision=config.precision,
         train_images=data.train_images if data else config.train_images,
         official=data.official if data else None,

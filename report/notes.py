@@ -15,7 +15,7 @@ from report.collect import RunRecords
 NoteId = (
     Literal[
         "declared cost", "one seed", "fast mode", "published", "unofficial data", "image count",
-        "stale code", "stale method code", "no method code",
+        "other weights", "stale code", "stale method code", "no method code",
     ]
     | DoubtId
 )  # fmt: skip
@@ -66,6 +66,8 @@ def notes(
     attacks = [run.records[AUTOATTACK].attack for run in runs if run.has(AUTOATTACK)]
     if any(attack and attack.mode == "fast" for attack in attacks):
         found.append(FAST_MODE)
+    others = {attack.weights for attack in attacks if attack and attack.weights != "last"}
+    found += [Note("other weights", f"AutoAttack of the {one} weights") for one in sorted(others)]
     found += _doubts(runs)
     if any(run.published for run in runs):
         found.append(PUBLISHED)

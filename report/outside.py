@@ -144,7 +144,7 @@ def _percent(raw: dict[str, Any], key: str) -> float | None:
 def _check_radius(eps: str) -> None:
     """Raise ValueError unless a radius is a fraction, "8/255", or a number, "0.5"."""
     try:
-        size = radius(eps if "/" in eps else f"{eps}/1")
+        size = radius(eps)
     except (ValueError, ZeroDivisionError):
         size = math.nan
     if not 0 < size < math.inf:

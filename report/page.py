@@ -12,7 +12,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.runs.record import AUTOATTACK, COST, SWEEP, TRAIN, Epoch, Expense, Record, Training
+from bench.runs.record import (
+    AUTOATTACK,
+    COST,
+    SWEEP,
+    TRAIN,
+    Best,
+    Epoch,
+    Expense,
+    Record,
+    Training,
+)  # fmt: skip
 from bench.runs.stage import stages
 from report import figures, latex, sources
 from report.collect import RunRecords
@@ -226,6 +236,7 @@ def curves(
     for name in dict.fromkeys(name for e in kept for name in e.probe):
         drawn[name] = [_rounded(e.probe.get(name)) for e in kept]
     drawn["validation"] = [_rounded(e.validation) for e in kept]
+    drawn["validation, average"] = [_rounded(e.validation_average) for e in kept]
     drawn["PertAlign"] = [_rounded(e.pert_align) for e in kept]
     drawn["loss"] = [_rounded(e.loss) for e in kept]
     drawn["reach"] = [_rounded(e.reach) for e in kept]
@@ -314,9 +325,19 @@ def _training(training: Training) -> dict[str, Any]:
     if training.verdict.onset_epoch is not None:
         entry["onset"] = training.verdict.onset_epoch + 1
     if training.best:
-        entry["best"] = {"epoch": training.best.epoch + 1, "pgd10": training.best.pgd10.accuracy,
-                        "clean": training.best.clean.accuracy}  # fmt: skip
+        entry["best"] = _chosen(training.best)
+    if training.best_on_test:
+        entry["best_on_test"] = _chosen(training.best_on_test)
+    if training.average:
+        entry["average"] = {"pgd10": training.average.pgd10.accuracy,
+                            "clean": training.average.clean.accuracy}  # fmt: skip
     return entry
+
+
+def _chosen(best: Best) -> dict[str, Any]:
+    return {"epoch": best.epoch + 1, "pgd10": best.pgd10.accuracy, "clean": best.clean.accuracy,
+            "rule": best.rule, "score": best.validation, "update": best.update,
+            "network": best.network}  # fmt: skip
 
 
 def _sweep(run: RunRecords) -> dict[str, list[list[float | None]]]:

@@ -242,7 +242,10 @@ def _incomparable(number: Printed) -> str | None:
         (not _is_method(number.method), "method not here"),
         (_width(number.architecture) is None, "network not here"),
         (not number.eps, "the table names no radius"),
-        (number.norm != "Linf", f"norm {number.norm} not run here"),
+        (
+            number.norm not in _norms(number.method),
+            f"{number.method} does not know {number.norm} here",
+        ),
         (number.checkpoint != "last", f"of the {number.checkpoint} epoch; ours is the last"),
     )
     return next((reason for holds, reason in reasons if holds), None)
@@ -251,6 +254,10 @@ def _incomparable(number: Printed) -> str | None:
 @functools.cache
 def _is_method(name: str) -> bool:
     return name in catalogue.names("methods")
+
+
+def _norms(method: str) -> tuple[str, ...]:
+    return catalogue.norms(method) if _is_method(method) else ()
 
 
 @functools.cache

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from made_up_methods import SOUND
 
 from bench import engine, trainer
 from bench.engine import choose, lacking
@@ -12,6 +13,7 @@ from bench.method import Method
 from bench.models import allow
 from bench.ops import ce, grad, learning, weight_grads
 from bench.optimizer import optimizer
+from bench.traces import Traces, Watch
 from methods import load, names
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -152,7 +154,8 @@ def test_every_method_trains_compiled_to_the_same_weights(tiny, which):
 
 def brief(tiny, which):
     """A protocol in which a method's step is replayed five times, short batches between."""
-    return dataclasses.replace(tiny.brief, epochs=4 * load(which)().replays)
+    method = load(which)() if isinstance(which, str) else which
+    return dataclasses.replace(tiny.brief, epochs=4 * method.replays)
 
 
 @pytest.fixture
@@ -176,6 +179,24 @@ def test_every_method_trains_captured_to_the_same_weights(tiny, which, gpu, monk
     replays = count_replays(monkeypatch)
     same(tiny, which, "captured", device=gpu, protocol=brief(tiny, which))
     assert len(replays) == 4 * 2 - trainer.WARM_UP
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("sound", SOUND)
+def test_every_word_of_the_contract_can_be_captured(tiny, sound, gpu, monkeypatch):
+    monkeypatch.setattr(trainer, "lacking", lambda device: "compiling needs gcc")
+    method = sound(eps=tiny.eps)
+    same(tiny, method, "captured", device=gpu, protocol=brief(tiny, method))
+
+
+@pytest.mark.gpu
+def test_diagnostics_change_no_bit_of_a_captured_run(tiny, gpu):
+    given = {"device": gpu, "protocol": brief(tiny, "sora")}
+    plain, curves = ended(tiny, "sora", "captured", **given)
+    watch = Watch(4, lambda net, update: {"sum": torch.rand(9, device=gpu).sum().item()})
+    watched, others = ended(tiny, "sora", "captured", traces=Traces([watch]), **given)
+    assert torch.equal(plain, watched)
+    assert curves == others
 
 
 @pytest.mark.gpu
@@ -252,19 +273,36 @@ class Replayed:
 
 @pytest.mark.parametrize("which", [n for n in names() if load(n).graph])
 def test_a_step_on_fixed_inputs_is_the_step(tiny, which, monkeypatch):
+    check_fixed_inputs(tiny, which, monkeypatch)
+
+
+@pytest.mark.parametrize("sound", SOUND)
+def test_every_word_of_the_contract_works_on_fixed_inputs(tiny, sound, monkeypatch):
+    check_fixed_inputs(tiny, sound(eps=tiny.eps), monkeypatch)
+
+
+def check_fixed_inputs(tiny, which, monkeypatch):
     """All of capturing but the recording itself: copies, counters on the device, short batches."""
     long = brief(tiny, which)
-    plain = tiny.trainer(which, protocol=long)
+
+    def traces():
+        return Traces([Watch(4, lambda net, update: {"sum": torch.rand(1).item()})])
+
+    plain = tiny.trainer(which, protocol=long, traces=traces())
     curves = plain.fit().curves
     monkeypatch.setattr(trainer, "Captured", Replayed)
     monkeypatch.setattr(trainer, "lacking", lambda device: "compiling needs gcc")
-    captured = tiny.trainer(which, protocol=long, engine="captured")
+    captured = tiny.trainer(which, protocol=long, engine="captured", traces=traces())
     monkeypatch.setattr(Replayed, "owner", captured, raising=False)
     monkeypatch.setattr(Replayed, "steps", 0)
     others = captured.fit().curves
     assert Replayed.steps == 4 * 2 - trainer.WARM_UP  # two full batches an epoch
     assert torch.equal(tiny.weights(plain.net), tiny.weights(captured.net))
+    assert all(torch.equal(plain.state[k], v) for k, v in captured.state.items())
     assert curves == others
+    assert plain.traces.tensors.keys() == captured.traces.tensors.keys()
+    for name, rows in plain.traces.tensors.items():
+        assert torch.equal(rows.nan_to_num(9), captured.traces.tensors[name].nan_to_num(9))
     assert captured.update == captured.updates
 
 

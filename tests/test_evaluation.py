@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from bench.models import Net
+from bench.threat import Threat
 from evaluation.attacks import Task
 from evaluation.attacks.eps_sweep import evaluate as eps_sweep
 from evaluation.attacks.eps_sweep import radii
@@ -20,6 +21,7 @@ from evaluation.pgd import _Starts, fgsm, pgd, pgd_restarts
 
 EPS = 0.1
 NEAR = 0.18  # where the trained network below keeps some images and loses some
+AT, CLOSE = Threat("Linf", EPS), Threat("Linf", NEAR)
 
 
 class Threshold(nn.Module):
@@ -34,13 +36,17 @@ def levels(*means):
     return torch.stack([torch.full((1, 4, 4), m) for m in means])
 
 
-def test_accuracy_is_exact_on_a_threshold():
+@pytest.mark.parametrize("threat", [AT, Threat("L2", 4 * EPS)])  # 4: the root of 16 pixels
+def test_accuracy_is_exact_on_a_threshold(threat):
     x, y = levels(0.2, 0.45, 0.58, 0.9, 0.3), torch.tensor([0, 0, 1, 1, 1])
-    net = Threshold()
+    net, weak = Threshold(), dataclasses.replace(threat, eps=0.1 * threat.eps)
     assert clean(net, x, y, batch=2).accuracy == 80.0
-    assert fgsm(net, x, y, eps=EPS, batch=2).accuracy == 40.0
-    assert pgd(net, x, y, eps=EPS, batch=2, steps=10, seed=0).accuracy == 40.0
-    assert pgd(net, x, y, eps=0.01, batch=2, steps=10, seed=0) == clean(net, x, y, batch=2)
+    assert fgsm(net, x, y, threat=threat, batch=2).accuracy == 40.0
+    for restarts in (1, 2):
+        given = {"threat": threat, "batch": 2, "steps": 10, "seed": 0}
+        assert pgd_restarts(net, x, y, **given, restarts=restarts).accuracy == 40.0
+    assert pgd(net, x, y, **given).accuracy == 40.0
+    assert pgd(net, x, y, **given | {"threat": weak}) == clean(net, x, y, batch=2)
 
 
 def test_restarts_break_what_one_start_does_not():
@@ -55,7 +61,9 @@ def test_restarts_break_what_one_start_does_not():
 
     x, y = torch.full((64, 1, 1, 1), 0.5), torch.ones(64, dtype=torch.long)
     one, many = (
-        pgd_restarts(Bumps(), x, y, eps=0.13, batch=16, steps=1, restarts=r, seed=0).accuracy
+        pgd_restarts(
+            Bumps(), x, y, threat=Threat("Linf", 0.13), batch=16, steps=1, restarts=r, seed=0
+        ).accuracy
         for r in (1, 10)
     )
     assert many < one < 100
@@ -63,13 +71,13 @@ def test_restarts_break_what_one_start_does_not():
 
 def test_restarts_on_a_threshold_are_exact_and_skip_what_is_broken():
     x, y = levels(0.2, 0.45, 0.58, 0.9, 0.3), torch.tensor([0, 0, 1, 1, 1])
-    found = pgd_restarts(Threshold(), x, y, eps=EPS, batch=2, steps=10, restarts=3, seed=0)
+    found = pgd_restarts(Threshold(), x, y, threat=AT, batch=2, steps=10, restarts=3, seed=0)
     assert (found.accuracy, found.n) == (40.0, 5)
 
 
 def test_sweep_starts_clean_and_falls_as_the_radius_grows():
     x, y = levels(0.2, 0.45, 0.58, 0.9, 0.47), torch.tensor([0, 0, 1, 1, 0])
-    scores, _ = eps_sweep(Threshold(), x, y, Task(8 / 255, 2, 0, print))
+    scores, _ = eps_sweep(Threshold(), x, y, Task(Threat("Linf", 8 / 255), 2, 0, print))
     assert len(scores) == 2 * 33
     assert scores["fgsm 0/255"] == scores["pgd10 0/255"] == clean(Threshold(), x, y, batch=5)
     # margins of 0.03, 0.05 and 0.08 of the range: 7.65, 12.75 and 20.4 of 255
@@ -77,7 +85,7 @@ def test_sweep_starts_clean_and_falls_as_the_radius_grows():
     assert steps == [100.0, 80.0, 80.0, 60.0, 60.0, 40.0, 40.0]
     assert scores["pgd10 32/255"].accuracy == 40.0
     assert radii(51 / 255)[-3:] == [52, 56, 60]
-    chosen, _ = eps_sweep(Threshold(), x, y, Task(8 / 255, 2, 0, print, (0, 13)))
+    chosen, _ = eps_sweep(Threshold(), x, y, Task(Threat("Linf", 8 / 255), 2, 0, print, (0, 13)))
     assert chosen == {name: scores[name] for name in chosen}
     assert list(chosen) == [f"{a} {k}/255" for k in (0, 13) for a in ("fgsm", "pgd10")]
 
@@ -87,14 +95,14 @@ def test_pgd_draws_from_a_generator_of_its_own():
     torch.manual_seed(0)
     expected = torch.rand(1)
     torch.manual_seed(0)
-    pgd(Threshold(), x, y, eps=EPS, batch=2, steps=2, seed=5)
+    pgd(Threshold(), x, y, threat=AT, batch=2, steps=2, seed=5)
     assert torch.equal(torch.rand(1), expected)
 
 
 def test_starts_are_one_stream_of_draws_whatever_is_drawn_ahead():
     generator = torch.Generator().manual_seed(5)
     with ThreadPoolExecutor(1) as pool:
-        starts = _Starts(pool, eps=EPS, seed=5)
+        starts = _Starts(pool, threat=AT, seed=5)
         # restarts may end early, and the last batch is shorter
         for n, after in ((8, 8), (8, 8), (3, 3), (3, None), (8, 1), (1, 1), (1, None)):
             expected = torch.empty(n, 3, 5, 5).uniform_(-EPS, EPS, generator=generator)
@@ -142,13 +150,15 @@ def brief(monkeypatch):
     monkeypatch.setattr(library.AutoAttack, "_set_version", shortened)
 
 
-@pytest.mark.parametrize("classes", [10, 9, 8, 4])
-def test_verdicts_are_the_librarys_own(brief, classes):
+@pytest.mark.parametrize(
+    ("near", "classes"), [(CLOSE, 10), (CLOSE, 9), (CLOSE, 8), (CLOSE, 4), (Threat("L2", 0.7), 10)]
+)
+def test_verdicts_are_the_librarys_own(brief, near, classes):
     from pyautoattack import AutoAttack
 
     net, x, y = trained(classes)
-    ours = autoattack(net, x, y, eps=NEAR, classes=classes, seed=3, batch=10)
-    library = AutoAttack(net, eps=NEAR, norm="Linf", version="standard", seed=3)
+    ours = autoattack(net, x, y, threat=near, classes=classes, seed=3, batch=10)
+    library = AutoAttack(net, eps=near.eps, norm=near.norm, version="standard", seed=3)
     library.apgd_targeted.n_target_classes = library.fab.n_target_classes = min(9, classes - 1)
     _, predicted = library.run_standard_evaluation(x, y, batch_size=10)
     assert torch.equal(unpack(ours.robust["square"], 24), predicted == y)
@@ -169,7 +179,7 @@ def test_autoattack_leaves_generator_and_tracer_as_they_were(brief):
     before = sys.gettrace()
     sys.settrace(tracer)
     try:
-        autoattack(net, x[:4], y[:4], eps=NEAR, classes=4, seed=3, batch=4)
+        autoattack(net, x[:4], y[:4], threat=CLOSE, classes=4, seed=3, batch=4)
         assert sys.gettrace() is tracer
     finally:
         sys.settrace(before)
@@ -180,7 +190,7 @@ def test_autoattack_resumes_after_any_batch_with_the_same_verdicts(brief):
     net, x, y = trained(10)
     kept = []
     whole = autoattack(
-        net, x, y, eps=NEAR, classes=10, seed=3, batch=10,
+        net, x, y, threat=CLOSE, classes=10, seed=3, batch=10,
         keep=lambda now: kept.append(dataclasses.asdict(now)),
     )  # fmt: skip
     assert len(kept) > 4
@@ -188,7 +198,7 @@ def test_autoattack_resumes_after_any_batch_with_the_same_verdicts(brief):
     for count, now in enumerate(kept, start=1):
         ran = []
         again = autoattack(
-            net, x, y, eps=NEAR, classes=10, seed=3, batch=10,
+            net, x, y, threat=CLOSE, classes=10, seed=3, batch=10,
             before=Progress(**json.loads(json.dumps(now))), keep=ran.append,
         )  # fmt: skip
         assert again.robust == whole.robust
@@ -208,7 +218,7 @@ def test_images_that_fell_to_one_attack_are_not_attacked_again(brief, monkeypatc
 
     monkeypatch.setattr(AutoAttack, "run_standard_evaluation", spy)
     net, x, y = trained(10)
-    found = autoattack(net, x, y, eps=NEAR, classes=10, seed=3, batch=10)
+    found = autoattack(net, x, y, threat=CLOSE, classes=10, seed=3, batch=10)
     before = [round(found.after[name] * 0.24) for name in ("clean", *ATTACKS[:-1])]
     for attack, count in zip(ATTACKS, before, strict=True):
         assert sum(n for name, n in seen if name == attack) == count
@@ -221,8 +231,8 @@ def test_fast_mode_judges_with_the_network_as_trained(brief):
     net, x, y = trained(10)
     rough = copy.deepcopy(net)
     rough.precision = "bf16"
-    exact = autoattack(net, x, y, eps=NEAR, classes=10, seed=3, batch=24)
-    fast = autoattack(net, x, y, eps=NEAR, classes=10, seed=3, batch=24, fast=rough)
+    exact = autoattack(net, x, y, threat=CLOSE, classes=10, seed=3, batch=24)
+    fast = autoattack(net, x, y, threat=CLOSE, classes=10, seed=3, batch=24, fast=rough)
     assert (exact.mode, fast.mode) == ("exact", "fast")
     pairs = zip(unpack(exact.robust["square"], 24), unpack(fast.robust["square"], 24), strict=True)
     assert sum(a != b for a, b in pairs) <= FEW * 24
@@ -234,8 +244,8 @@ def test_a_rough_network_cannot_break_an_image_that_the_trained_one_gets_right(b
     net, x, y = trained(10)
     blind = copy.deepcopy(net)
     torch.nn.init.zeros_(blind.body[-1].weight)  # errs on nearly everything, has no gradient
-    exact = autoattack(net, x, y, eps=NEAR, classes=10, seed=3, batch=24)
-    fast = autoattack(net, x, y, eps=NEAR, classes=10, seed=3, batch=24, fast=blind)
+    exact = autoattack(net, x, y, threat=CLOSE, classes=10, seed=3, batch=24)
+    fast = autoattack(net, x, y, threat=CLOSE, classes=10, seed=3, batch=24, fast=blind)
     assert fast.accuracy >= exact.accuracy
     wrong = unpack(fast.robust["clean"], 24) & (blind(x).argmax(1) != y)
     assert wrong.sum() > 10
@@ -256,12 +266,28 @@ def test_padding_changes_no_logit(brief, monkeypatch):
 
 def test_fewer_than_four_classes_are_refused_with_the_reason():
     with pytest.raises(ValueError, match="needs 4 classes or more, the data have 2"):
-        autoattack(Threshold(), levels(0.2), torch.tensor([0]), eps=EPS, classes=2, seed=0, batch=1)
+        autoattack(
+            Threshold(),
+            levels(0.2),
+            torch.tensor([0]),
+            threat=AT,
+            classes=2,
+            seed=0,
+            batch=1,
+        )
 
 
 def test_images_outside_the_unit_range_are_not_attacked():
     with pytest.raises(AssertionError, match=r"not in \[0, 1\]"):
-        autoattack(Threshold(), levels(2.0), torch.tensor([0]), eps=EPS, classes=4, seed=0, batch=1)
+        autoattack(
+            Threshold(),
+            levels(2.0),
+            torch.tensor([0]),
+            threat=AT,
+            classes=4,
+            seed=0,
+            batch=1,
+        )
 
 
 class Blinks(nn.Module):
@@ -284,8 +310,8 @@ def test_a_network_that_answers_no_number_when_attacked_is_broken(brief, number)
     x, y = levels(0.2, 0.4, 0.6, 0.8), torch.arange(4)
     net = Blinks(number)
     assert clean(net, x, y, batch=4).accuracy == 100
-    assert pgd(net, x, y, eps=0.01, batch=4, steps=3, seed=0).accuracy == 0
-    found = autoattack(net, x, y, eps=0.01, classes=4, seed=0, batch=4)
+    assert pgd(net, x, y, threat=Threat("Linf", 0.01), batch=4, steps=3, seed=0).accuracy == 0
+    found = autoattack(net, x, y, threat=Threat("Linf", 0.01), classes=4, seed=0, batch=4)
     assert (found.after["clean"], found.accuracy) == (100, 0)
 
 
@@ -293,7 +319,7 @@ def test_an_image_near_which_no_number_comes_out_is_the_one_that_breaks(brief):
     """All four are attacked side by side, and the other three stand."""
     x, y = levels(0.2, 0.4, 0.6, 0.8), torch.arange(4)
     net = Blinks(float("nan"), near=0.05)
-    found = autoattack(net, x, y, eps=0.01, classes=4, seed=0, batch=4)
+    found = autoattack(net, x, y, threat=Threat("Linf", 0.01), classes=4, seed=0, batch=4)
     assert unpack(found.robust["square"], 4).tolist() == [False, True, True, True]
 
 
@@ -306,7 +332,7 @@ def test_what_the_library_warns_of_is_counted_and_not_printed(brief, capfd):
             return (level + 0 * x.flatten(1)[:, :1] == torch.arange(1, 5)) * 9.0 + 0 * level
 
     x, y = levels(0.2, 0.4, 0.6, 0.8), torch.arange(4)
-    found = autoattack(Rounds(), x, y, eps=0.01, classes=4, seed=0, batch=4)
+    found = autoattack(Rounds(), x, y, threat=Threat("Linf", 0.01), classes=4, seed=0, batch=4)
     assert found.warnings["there are points with zero gradient"] > 0
     assert "zero gradient" not in capfd.readouterr().err
 
@@ -316,6 +342,6 @@ def test_a_network_of_no_numbers_gets_nothing_right():
     net = Blinks(float("nan"))
     net.forward = lambda images: images.flatten(1)[:, :4] * float("nan")
     assert clean(net, x, y, batch=2).accuracy == 0
-    assert fgsm(net, x, y, eps=EPS, batch=2).accuracy == 0
-    found = autoattack(net, x, y, eps=EPS, classes=4, seed=0, batch=2)
+    assert fgsm(net, x, y, threat=AT, batch=2).accuracy == 0
+    found = autoattack(net, x, y, threat=AT, classes=4, seed=0, batch=2)
     assert (found.after["clean"], found.accuracy) == (0, 0)

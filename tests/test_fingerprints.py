@@ -117,6 +117,7 @@ def test_a_new_word_in_ops_changes_no_method(tree):
     [
         (fingerprints.WORDS, "range(steps - 1)", "range(steps)", CLIMBING),
         (fingerprints.THREAT, "clamp(0, 1) - x", "clamp(0, 1) - x + 0", CLIMBING | BOXED),
+        (fingerprints.THREAT, "clamp(min=1e-12)", "clamp(min=1e-11)", CLIMBING | BOXED),
         (fingerprints.THREAT, '    """Cut d so', '    """Take d so', set()),
     ],
 )

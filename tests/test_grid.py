@@ -1,11 +1,13 @@
 """The grid: from a suite to its runs, their ids, and the threads of their jobs."""
 
+import json
+
 import pytest
 from made_up import digits_suite
 
 from bench.runs import catalogue
-from bench.runs.record import Record
-from bench.runs.run import expand
+from bench.runs.record import ConfigError, Record
+from bench.runs.run import expand, parse_run
 from bench.runs.suite import parse_suite, read_yaml
 from workflows import plan
 
@@ -45,6 +47,21 @@ def test_without_radii_every_data_set_has_its_own():
     assert usual == {("cifar10", "8/255"), ("tissuemnist", "3/255"), ("digits", "51/255")}
 
 
+def test_each_norm_has_radii_of_its_own():
+    runs = expand(digits_suite(methods=["sora"], seeds=[0], norms=["Linf", "L2"], eps_l2=[0.5, 1]))
+    assert [(run.norm, run.eps) for run in runs] == [("Linf", "51/255"), ("L2", "0.5"), ("L2", "1")]
+    assert len({run.run_id for run in runs}) == 3
+    assert runs[0].run_id == ids(methods=["sora"], seeds=[0])[0]
+
+
+def test_a_method_that_cannot_train_in_a_norm_is_refused_with_those_that_can():
+    with pytest.raises(ConfigError) as caught:
+        expand(digits_suite(methods=["fgsm", "atas", "elle"], norms=["Linf", "L2"]))
+    said = str(caught.value)
+    assert said.startswith("atas, elle cannot train in L2, only fgsm, fgsm_rs, n_fgsm, ")
+    assert said.endswith("leave them out, or choose another norm")
+
+
 def test_an_architectures_protocol_comes_before_a_data_sets():
     runs = expand(
         digits_suite(
@@ -73,6 +90,14 @@ def test_published_records_keep_their_run_ids():
         assert record.config.run_id == record.run
     named = {run.as_dict()["seed"]: run.run_id for run in expand(digits_suite(methods=["fgsm"]))}
     assert named[0] in {record.run for record in records}
+
+
+def test_ids_of_before_are_those_of_now():
+    """The stored list is of ids that were published once; it only ever grows."""
+    for line in (catalogue.ROOT / "tests/published_runs.txt").read_text().split():
+        run = Record.read(catalogue.ROOT / "results/published" / line / "train.json").config
+        again = parse_run(json.dumps(run.as_dict()))
+        assert line.endswith(f"/{again.folder}"), "what is read back is another run"
 
 
 def test_both_rules_of_sora_have_runs_of_their_own():

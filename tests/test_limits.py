@@ -20,7 +20,10 @@ def trained(tiny, method):
 
 
 def make(tiny, name, **settings):
-    return load(name)(eps=tiny.eps, **settings)
+    return load(name)(**({"eps": tiny.eps} | settings))
+
+
+L2 = {"norm": "L2", "eps": 0.5}
 
 
 class Linear(nn.Module):
@@ -35,9 +38,11 @@ class Linear(nn.Module):
         return torch.stack([z, -z], 1)
 
 
-def test_n_fgsm_without_noise_is_fgsm(tiny):
+@pytest.mark.parametrize("threat", [{}, L2], ids=["Linf", "L2"])
+def test_n_fgsm_without_noise_is_fgsm(tiny, threat):
     # fmod of rounding apart: N-FGSM does not clamp to eps before the box
-    one, two = trained(tiny, make(tiny, "n_fgsm", k=0.0)), trained(tiny, make(tiny, "fgsm"))
+    one = trained(tiny, make(tiny, "n_fgsm", k=0.0, **threat))
+    two = trained(tiny, make(tiny, "fgsm", **threat))
     assert torch.allclose(one, two, atol=1e-6)
 
 
@@ -51,14 +56,18 @@ def test_fgsm_with_radius_zero_is_standard(tiny):
     assert torch.allclose(one, two, atol=1e-6)
 
 
-def test_pgd_with_one_step_is_fgsm_rs(tiny):
-    one = trained(tiny, make(tiny, "pgd10", steps=1, alpha=1.25))
-    assert torch.equal(one, trained(tiny, make(tiny, "fgsm_rs")))
+@pytest.mark.parametrize("threat", [{}, L2], ids=["Linf", "L2"])
+def test_pgd_with_one_step_is_fgsm_rs(tiny, threat):
+    one = trained(tiny, make(tiny, "pgd10", steps=1, alpha=1.25, **threat))
+    assert torch.equal(one, trained(tiny, make(tiny, "fgsm_rs", **threat)))
 
 
-def test_fgsm_alpha_beyond_one_is_cut_to_the_ball(tiny):
-    one, two = trained(tiny, make(tiny, "fgsm", alpha=1.25)), trained(tiny, make(tiny, "fgsm"))
-    assert torch.equal(one, two)
+@pytest.mark.parametrize("threat", [{}, L2], ids=["Linf", "L2"])
+def test_fgsm_alpha_beyond_one_is_cut_to_the_ball(tiny, threat):
+    one = trained(tiny, make(tiny, "fgsm", alpha=1.25, **threat))
+    two = trained(tiny, make(tiny, "fgsm", **threat))
+    assert torch.allclose(one, two, atol=1e-6)
+    assert threat or torch.equal(one, two)
 
 
 def test_methods_differ_from_each_other(tiny):
@@ -73,6 +82,13 @@ def test_fgsm_reaches_the_exact_maximum_of_a_linear_loss(tiny):
     seen = tiny.step(make(tiny, "fgsm"), net, x, y)
     signs = torch.stack([-net.w.sign(), net.w.sign()]).view(2, 1, 2, 2)
     assert torch.allclose(seen["at"], x + tiny.eps * signs, atol=1e-7)
+
+
+def test_fgsm_in_l2_is_the_exact_maximum_of_a_linear_loss(tiny):
+    x, y, net = torch.full((2, 1, 2, 2), 0.5), torch.tensor([0, 1]), Linear(4)
+    seen = tiny.step(make(tiny, "fgsm", norm="L2", eps=0.1), net, x, y)
+    w = (net.w / net.w.norm()).detach()
+    assert torch.allclose(seen["d"], 0.1 * torch.stack([-w, w]).view(2, 1, 2, 2), atol=1e-6)
 
 
 @pytest.mark.parametrize("which", ["fgsm", "fgsm_rs", "n_fgsm", "sora"])
@@ -144,6 +160,22 @@ def test_sora_feedback_is_the_hand_computed_average(tiny):
     ]
     r = max(-1.0, min(1.0, sum(ratios) / 2))
     assert state.c.item() == pytest.approx(0.95 * 0.99 + 0.05 * r, abs=1e-6)
+
+
+def test_sora_in_l2_steps_and_learns_as_published(tiny):
+    """d = box(eta + a u g/|g|), u one draw an element; r = mean(<g, h> / |g|_2^2)."""
+    x, y, net = torch.rand(8, 1, 2, 2), torch.arange(8) % 2, Linear(4)
+    method, state = make(tiny, "sora", **L2), State(c=torch.tensor(0.5))
+    seen = tiny.step(method, net, x, y, state)
+    torch.manual_seed(5)
+    eta = box(method.threat.uniform(x), x)
+    g = grad(ce(net, y), at=x + eta)
+    a, u = 2 * 0.5 * 0.02 / (1 - 0.5), torch.rand_like(x)
+    d = box(eta + a * u * g / g.flatten(1).norm(dim=1).view(-1, 1, 1, 1), x)
+    assert torch.allclose(seen["d"], d, atol=1e-6)
+    g, h = seen["g"].flatten(1), seen["h"].flatten(1)
+    r = ((g * h).sum(1) / g.square().sum(1)).mean().clamp(-1, 1).item()
+    assert state.c.item() == pytest.approx(0.95 * 0.5 + 0.05 * r, abs=1e-6)
 
 
 def test_sora_forgets_a_nan(tiny):

@@ -7,12 +7,12 @@ import sys
 import pytest
 import torch
 
-from bench import batches, data
+from bench import batches, checkpoint, data
 from bench.data import _cache
 from bench.runs import catalogue
 from bench.runs.record import Record
 from bench.runs.run import parse_run
-from bench.stages import running
+from bench.stages import running, setup
 
 NARROW = {"vit": 64, "wide_resnet28_10": 2, "wide_resnet34_10": 1}  # others 4
 # of parts of the others, so that they are tried on one data set
@@ -113,6 +113,28 @@ def test_held_out_images_choose_the_epoch_and_are_not_trained_on(tmp_path, monke
     assert best.epoch == validation.index(max(validation))
     assert best.pgd10.n == 1
     assert (tmp_path / "run/best.safetensors").is_file()
+
+
+def test_weights_are_chosen_by_a_rule_and_averaged_as_the_protocol_says(tmp_path, monkeypatch):
+    changes = {"select": "train_pgd", "ema": 0.5, "smoothing": 0.4, "smoothing_form": "noisy"}
+    record = trained("digits", "small_cnn", 4, tmp_path, monkeypatch, **changes)
+    holds(record)
+    found = record.training
+    assert (found.best.rule, found.best.update) == ("train_pgd", 2)
+    assert found.average.pgd10.n == 1
+    assert found.best_on_test is found.curves[0].validation is None
+    for name in ("last", "best", "average"):
+        assert found.weights[name] == checkpoint.digests(tmp_path / "run" / setup.WEIGHTS[name])
+
+
+def test_a_choice_on_test_images_has_a_name_of_its_own(tmp_path, monkeypatch):
+    record = trained("digits", "small_cnn", 4, tmp_path, monkeypatch, select="best_on_test")
+    holds(record)
+    found = record.training
+    assert found.best_on_test.rule == "best_on_test"
+    assert found.best is None
+    assert set(found.weights) == {"last", "best_on_test"}
+    assert not (tmp_path / "run/best.safetensors").exists()
 
 
 def test_without_held_out_images_there_is_no_best_epoch(tmp_path, monkeypatch):

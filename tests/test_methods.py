@@ -9,19 +9,24 @@ import dataclasses
 import gc
 import random
 import re
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import pytest
 import torch
+from made_up_methods import SOUND, Learns, Perturbs, Remembers, Sound
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.meter import Passes
-from bench.method import Cost, Method, State
-from bench.ops import ce, grad, project, uniform, weight_grads
+from bench.method import Cost, State
+from bench.ops import ce, grad, move, project, uniform
 from bench.runs import catalogue
+from bench.threat import Norm
 from bench.view import Augment
 from methods import load
 from report.sources import FAMILIES, entries
+
+NORMS = get_args(Norm)
+RADIUS = {"Linf": 8 / 255, "L2": 0.5}
 
 
 class Capturable(TorchDispatchMode):
@@ -85,11 +90,12 @@ def check_capturable(tiny, method):
 
 def check_state_stays(tiny, method):
     trainer = tiny.trainer(method)
-    places = {name: tensor.data_ptr() for name, tensor in trainer.state.items()}
+    made = dict(trainer.state)  # held, so that no new tensor gets the address of an old one
+    places = {name: tensor.data_ptr() for name, tensor in made.items()}
     trainer.fit()
     moved = sorted(k for k, v in trainer.state.items() if v.data_ptr() != places.get(k))
     assert not moved, f"state {', '.join(moved)} was replaced"
-    assert trainer.state.keys() == places.keys(), "state was removed"
+    assert trainer.state.keys() == made.keys(), "state was removed"
     assert not any(tensor.requires_grad for tensor in trainer.state.values()), "state holds a graph"
 
 
@@ -134,10 +140,27 @@ def histories():
     return [tensor for tensor in everything if tensor.grad_fn is not None]
 
 
+def check_smoothed(tiny, method):
+    smoothing = {"smoothing": 0.4, "smoothing_form": "noisy"}
+    protocol = dataclasses.replace(tiny.brief, **smoothing)
+    check_fit(tiny, tiny.trainer(method, protocol=protocol))
+
+
 def check_mode(tiny, method):
     trainer = tiny.trainer(method)
     trainer.advance(1)
     assert all(module.training for module in trainer.net.modules()), "BatchNorm was left frozen"
+
+
+def check_weights_come_back(tiny, method):
+    trainer = tiny.trainer(method)
+    trainer.advance(1)  # the optimiser has a velocity
+    trainer.rates.zero_()
+    before = tiny.weights(trainer.net)
+    trainer.advance(1)
+    far = (tiny.weights(trainer.net) - before).abs().max().item()
+    if not trainer.method.moves:  # that weights are numbers is another law
+        assert not far > 1e-6, f"with a rate of 0 a step leaves weights {far} from where they were"
 
 
 def test_learns_on_colour_and_grey_images(tiny, name):
@@ -149,9 +172,25 @@ def test_learns_without_batchnorm(tiny, name):
     check_learns(tiny, name, norm=False)
 
 
+def test_keeps_its_word_in_every_other_norm_that_it_names(tiny, name):
+    """Write the attack in the words of self.threat, or leave norms out."""
+    for norm in {*load(name).norms} - {"Linf"}:  # of which all other laws are
+        method = load(name)(norm=norm, eps=RADIUS[norm])
+        check_learns(tiny, method)
+        if method.graph:
+            check_capturable(tiny, method)
+            check_device(tiny, method)
+
+
 def test_without_a_canvas_it_trains_or_refuses_in_init(tiny, name):
     """Resized crops (ImageNet-100) have none: raise ValueError in init if run.canvas is None."""
     check_without_canvas(tiny, name)
+
+
+def test_learns_from_smoothed_labels(tiny, name):
+    """A protocol may give batch.y as (B, classes): read classes by labels(y) of bench.ops."""
+    if not load(name).smooths:
+        check_smoothed(tiny, name)
 
 
 def test_cost_is_counted(tiny, name):
@@ -211,6 +250,11 @@ def test_network_is_left_in_training_mode(tiny, name):
     check_mode(tiny, name)
 
 
+def test_only_the_update_moves_the_weights(tiny, name):
+    """Move them by `with moved(net, v):` of bench.ops, which moves them back; else say moves."""
+    check_weights_come_back(tiny, name)
+
+
 def test_is_frozen(name):
     """Write @dataclass(frozen=True, kw_only=True) above the class."""
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -256,30 +300,19 @@ def test_cited_paper_is_in_the_bibliography_and_is_the_source(name):
 def test_settings_are_readable_without_torch(name):
     """Give each hyperparameter a type and a plain value: alpha: float = 1.25."""
     fields = {field.name: field.default for field in dataclasses.fields(load(name))}
-    del fields["eps"]
+    del fields["eps"], fields["norm"]
     read = catalogue.default_settings(name)
     assert read == fields, f"read off the file: {read}; the class has {fields}"
     assert catalogue.presets(name) == load(name).presets
+    assert catalogue.norms(name) == load(name).norms
+    assert set(load(name).norms) <= set(NORMS), f"norms are {', '.join(NORMS)}"
+    for word in ("smooths", "averages"):
+        assert catalogue.declares(name, word) == getattr(load(name), word), (
+            f"write {word}: ClassVar[bool] = True"
+        )
 
 
 # The same laws on methods with one fault each.
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Sound(Method):
-    cost = Cost(forward=2, backward=2)
-
-    def init(self, run):
-        return State(c=torch.ones((), device=run.device))
-
-    def attack(self, net, batch):
-        g = grad(ce(net, batch.y), at=batch.x)
-        return project(self.eps * g.sign(), batch.x, self.eps), g
-
-    def step(self, net, batch, state, descend):
-        d, g = self.attack(net, batch)
-        descend(ce(net, batch.y), at=batch.x + d, g=g)
-        state.c.mul_(0.9)
 
 
 class Waits(Sound):
@@ -325,26 +358,6 @@ class KeepsGraph(Sound):
 class NeedsCanvas(Sound):
     def init(self, run):
         return State(d=torch.zeros(run.canvas, device=run.device))
-
-
-class Remembers(Sound):
-    """A perturbation of every image, as the crop was, and one of every class."""
-
-    def init(self, run):
-        image = run.batch[1:]
-        return State(
-            d=torch.zeros(run.images, *image, device=run.device),
-            u=torch.zeros(run.classes, *image, device=run.device),
-        )
-
-    def step(self, net, batch, state, descend):
-        x, loss = batch.x, ce(net, batch.y)
-        start = project(state.d[batch.rows] + state.u[batch.y], x, self.eps)
-        g = grad(loss, at=x + start)
-        d = project(start + 0.5 * self.eps * g.sign(), x, self.eps)
-        descend(loss, at=x + d, g=g)
-        state.d[batch.rows] = d
-        state.u.index_add_(0, batch.y, 0.1 * d)
 
 
 class GoesBack(Sound):
@@ -394,26 +407,24 @@ class KeepsACycle(Sound):
         cycle.append(cycle)
 
 
-class Perturbs(Sound):
-    """A weight-perturbing step: climbs in the weights, descends there, and steps from where it was.
-
-    AWP, Wu et al., NeurIPS 2020, arXiv:2004.05884, with one step and no layer's norm.
-    """
-
-    cost = Cost(forward=3, backward=3)
-
+class StaysMoved(Perturbs):
     def step(self, net, batch, state, descend):
-        d, g = self.attack(net, batch)
-        weights = [*net.parameters()]
-        climb = [0.01 * v.sign() for v in weight_grads(net, ce(net, batch.y), batch.x + d)]
-        with torch.no_grad():
-            torch._foreach_add_(weights, climb)
+        super().step(net, batch, state, descend)
+        move(net, [0.01 * w.detach() for w in net.parameters()])
 
-        def back():
-            with torch.no_grad():
-                torch._foreach_sub_(weights, climb)
 
-        descend(ce(net, batch.y), at=batch.x + d, g=g, edit=back)
+class ForgetsAdam(Learns):
+    def step(self, net, batch, state, descend):
+        super().step(net, batch, state, descend)
+        state["w.mean"] = torch.zeros_like(state.w)
+
+
+class GathersLabels(Sound):
+    def step(self, net, batch, state, descend):
+        def loss(z):
+            return -net(z).log_softmax(1).gather(1, batch.y[:, None]).mean()
+
+        descend(loss, at=batch.x)
 
 
 class Freezes(Sound):
@@ -430,6 +441,15 @@ class Oversteps(Sound):
     def attack(self, net, batch):
         d, g = super().attack(net, batch)
         return (batch.x + 3 * d).clamp(0, 1) - batch.x, g
+
+
+class NamesANormItDoesNotKnow(Sound):
+    norms = ("Linf", "L2")
+
+    def step(self, net, batch, state, descend):
+        # a step of FGSM in Linf, sqrt(d) too long in L2
+        g = grad(ce(net, batch.y), at=batch.x)
+        descend(ce(net, batch.y), at=batch.x + project(self.eps * g.sign(), batch.x, self.eps), g=g)
 
 
 class LeavesTheBox(Sound):
@@ -451,6 +471,7 @@ class DescendsTwice(Sound):
 LAWS = (
     check_learns,
     check_without_canvas,
+    check_smoothed,
     check_cost,
     check_capturable,
     check_state_stays,
@@ -458,25 +479,20 @@ LAWS = (
     check_device,
     check_no_history,
     check_mode,
+    check_weights_come_back,
 )
 
 
-def test_weights_may_be_perturbed_under_all_laws(tiny):
+@pytest.mark.parametrize("sound", SOUND)
+def test_sound_methods_keep_all_laws(tiny, sound):
     for law in LAWS:
-        law(tiny, Perturbs(eps=tiny.eps))
+        law(tiny, sound(eps=tiny.eps))
 
 
-def test_images_and_classes_may_be_remembered_under_all_laws(tiny):
-    for law in LAWS:
-        law(tiny, Remembers(eps=tiny.eps))
+def test_images_are_remembered_without_a_canvas(tiny):
     trainer = tiny.trainer(Remembers(eps=tiny.eps), augment=Augment(resized=True))
     trainer.fit()
-    assert trainer.state.d.flatten(1).any(1).all(), "an image of an epoch was not remembered"
-
-
-def test_the_sound_method_keeps_all_laws(tiny):
-    for law in LAWS:
-        law(tiny, Sound(eps=tiny.eps))
+    assert trainer.state.d.flatten(1).any(1).all()
 
 
 def test_a_method_may_refuse_to_train_without_a_canvas(tiny):
@@ -494,11 +510,14 @@ def test_a_method_may_refuse_to_train_without_a_canvas(tiny):
         (check_state_stays, KeepsGraph),
         (check_without_canvas, NeedsCanvas),
         (check_without_canvas, GoesBack),
+        (check_smoothed, GathersLabels),
         (check_device, StaysOnTheHost),
         (check_device, DrawsOnTheHost),
         (check_same_bits, DrawsByPython),
         (check_no_history, KeepsHistory),
         (check_no_history, KeepsACycle),
+        (check_weights_come_back, StaysMoved),
+        (check_state_stays, ForgetsAdam),
         (check_mode, Freezes),
         (check_cost, Underdeclares),
         (check_learns, Oversteps),
@@ -510,6 +529,12 @@ def test_a_method_may_refuse_to_train_without_a_canvas(tiny):
 def test_laws_catch(tiny, law, fault):
     with pytest.raises((AssertionError, ValueError, TypeError, RuntimeError)):
         law(tiny, fault(eps=tiny.eps))
+
+
+def test_a_step_of_another_norm_is_caught_by_its_reach(tiny):
+    check_learns(tiny, NamesANormItDoesNotKnow(eps=tiny.eps))
+    with pytest.raises(ValueError, match="declares reach"):
+        check_learns(tiny, NamesANormItDoesNotKnow(eps=tiny.eps, norm="L2"))
 
 
 def test_state_refuses_to_be_rebound_by_attribute():

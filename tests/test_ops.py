@@ -1,16 +1,24 @@
 """The words attacks are written in."""
 
+from typing import get_args
+
 import pytest
 import torch
 
+from bench.method import State
 from bench.ops import (
     box,
     ce,
     cosine,
     eval_mode,
     grad,
+    in_norm,
     kl,
     labels,
+    learn,
+    learner,
+    move,
+    moved,
     noisy,
     onehot,
     per_image,
@@ -21,6 +29,7 @@ from bench.ops import (
     soft,
     uniform,
 )
+from bench.threat import Norm, Threat
 
 Y, K = torch.arange(10), 10  # a label of each of ten classes
 OTHERS = ~torch.eye(K, dtype=torch.bool)
@@ -52,13 +61,14 @@ def test_grad_is_the_gradient_and_touches_no_weight(tiny):
     assert all(p.grad is None for p in net.parameters())
 
 
-def test_pgd_returns_the_first_gradient_and_climbs(tiny):
+@pytest.mark.parametrize("norm", get_args(Norm))
+def test_pgd_returns_the_first_gradient_and_climbs(tiny, norm):
     net, (x, y) = tiny.net().eval(), tiny.data()
     x, start = x.float() / 255, torch.zeros_like(x, dtype=torch.float32)
-    d, g = pgd(ce(net, y), x, start, alpha=0.01, eps=0.03, steps=5)
+    d, g = pgd(ce(net, y), x, start, threat=Threat(norm, 0.03), alpha=0.3, steps=5)
     assert torch.equal(g, grad(ce(net, y), at=x))
     assert ce(net, y)(x + d) > ce(net, y)(x)
-    assert d.abs().max() <= 0.03 + 1e-6
+    assert Threat(norm, 0.03).length(d).max() <= 0.03 + 1e-6
 
 
 def test_kl_is_the_sum_over_classes_and_the_mean_over_images():
@@ -141,3 +151,63 @@ def test_eval_mode_returns_to_the_mode_it_found(tiny, training):
     with pytest.raises(KeyError):
         fail()
     assert all(module.training is training for module in net.modules())
+
+
+def test_in_norm_gives_directions_the_norms_of_their_weights(tiny):
+    net = tiny.net()
+    weights = [*net.parameters()]
+    found = in_norm(net, [torch.randn_like(w) for w in weights])
+    for w, v in zip(weights, found, strict=True):
+        assert v.norm().item() == pytest.approx(w.norm().item() if w.dim() > 1 else 0.0)
+    assert not any(v.any() for v in in_norm(net, [torch.zeros_like(w) for w in weights]))
+
+
+def test_a_move_is_taken_back_and_what_happens_meanwhile_stays(tiny):
+    net = tiny.net()
+    before = tiny.weights(net)
+    by = [torch.full_like(w, 0.5) for w in net.parameters()]
+    with moved(net, by):
+        assert torch.equal(tiny.weights(net), before + 0.5)
+        move(net, [torch.full_like(w, 0.25) for w in by])
+    assert torch.allclose(tiny.weights(net), before + 0.25, atol=1e-6)
+    with pytest.raises(KeyError), moved(net, by):
+        raise KeyError
+    assert torch.allclose(tiny.weights(net), before + 0.25, atol=1e-6)
+
+
+def test_a_learner_steps_as_torchs_adam():
+    torch.manual_seed(3)
+    x, y = torch.randn(32, 5), torch.randint(0, 3, (32,))
+    layer = torch.nn.Linear(5, 3)
+    state = State(other=torch.zeros(2), **learner(w=layer.weight.detach().t().clone()))
+    state |= learner(b=layer.bias.detach().clone())
+    adam = torch.optim.Adam(layer.parameters(), lr=0.05)
+
+    def loss(own):
+        return torch.nn.functional.cross_entropy(x @ own.w + own["b"], y)
+
+    first = loss(state).item()
+    for _ in range(20):
+        learn(loss, state, ("w", "b"), lr=0.05)
+        adam.zero_grad()
+        torch.nn.functional.cross_entropy(layer(x), y).backward()
+        adam.step()
+    assert loss(state).item() < first - 0.3
+    assert torch.allclose(state.w, layer.weight.t(), atol=1e-5)
+    assert torch.allclose(state.b, layer.bias, atol=1e-5)
+    assert state["w.count"].tolist() == [20]
+
+
+def test_a_network_can_be_a_learner():
+    """Its weights are named as in the module, which is called with those in hand."""
+    module = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
+    state = learner(**{k: w.detach().clone() for k, w in module.named_parameters()})
+    names, x = [*dict(module.named_parameters())], torch.rand(4, 1, 5, 5)
+    before = state["0.weight"].clone()
+
+    def loss(own):
+        return torch.func.functional_call(module, own, (x,)).square().mean()
+
+    learn(loss, state, names, lr=0.1)
+    assert not torch.equal(state["0.weight"], before)
+    assert all(w.grad is None for w in module.parameters())

@@ -150,6 +150,15 @@ def test_only_like_is_compared_with_like(changes):
     assert (found.ours, found.reason, found.verdict) == (None, "no run of sora like it", "none")
 
 
+@pytest.mark.parametrize("eps", ["0.5", "127.5/255"])
+def test_a_number_in_l2_is_compared_with_runs_in_l2_alone(eps):
+    l2 = {"norm": "L2", "eps": "0.5"}
+    printed = {"norm": "L2", "eps": eps}
+    assert cell(run(**l2), **printed).ours.mean == 40.0
+    assert cell(run(eps="127.5/255"), **printed).ours is None
+    assert cell(run(**l2), eps=eps).ours is None
+
+
 def test_a_row_with_settings_is_compared_with_runs_that_have_them():
     with_tau = {"settings": {"tau": 0.5}}
     assert cell(run(), **with_tau).reason == "no run of sora tau=0.5 like it"
@@ -163,7 +172,8 @@ def test_a_row_with_settings_is_compared_with_runs_that_have_them():
         ({"method": ""}, "method not here"),
         ({"method": "seat"}, "method not here"),
         ({"architecture": "CNN6"}, "network not here"),
-        ({"norm": "L2"}, "norm L2 not run here"),
+        ({"norm": "L2", "method": "elle"}, "elle does not know L2 here"),
+        ({"norm": "L2", "eps": "0.5"}, "no run of sora like it"),
         ({"eps": "", "norm": ""}, "the table names no radius"),
         ({"unit": "loss"}, "no accuracy"),
         ({"checkpoint": "best"}, "of the best epoch; ours is the last"),

@@ -8,6 +8,7 @@ from bench.data import info
 from bench.meter import Memory
 from bench.models import build
 from bench.ops import ce, grad
+from bench.threat import Threat
 from evaluation import parts
 from evaluation.clean import answers, clean
 from evaluation.parts import Parts, bytes_of_one, fitting
@@ -62,7 +63,7 @@ def test_accuracies_do_not_depend_on_the_memory(monkeypatch):
     net, (x, y) = network("resnet18", 4), pictures()
 
     def scores():
-        given = {"eps": 0.01, "batch": 8}
+        given = {"threat": Threat("Linf", 0.01), "batch": 8}
         yield clean(net, x, y, batch=8)
         yield answers(net, x, batch=8)
         yield fgsm(net, x, y, **given)

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 
@@ -171,6 +172,18 @@ def test_the_row_is_in_their_format_and_reads_back(exported):
     assert (row.name, row.dataset, row.clean, row.autoattack) == ("Ours", "digits", 93.75, 43.75)
 
 
+def test_an_l2_run_is_exported_as_one(run, tmp_path):
+    for stage in ("train", "autoattack"):
+        record = Record.read(run / f"{stage}.json")
+        config = dataclasses.replace(record.config, norm="L2", eps="0.5")
+        dataclasses.replace(record, config=config, run=config.run_id).write(tmp_path / "run")
+    shutil.copy(run / "model.safetensors", tmp_path / "run")
+    name = export(tmp_path / "run", tmp_path / "out")
+    (row,) = read(tmp_path / "out/model_info")
+    assert (row.norm, row.eps, row.autoattack) == ("L2", "0.5", 43.75)
+    assert "[ThreatModel.L2]" in (tmp_path / f"out/models/digits/L2/{name}.py").read_text()
+
+
 def test_the_exported_network_is_the_trained_one_with_normalisation_inside(exported, run):
     folder, name = exported
     loaded = data.load("digits", run)
@@ -228,6 +241,7 @@ from pathlib import Path
 import torch
 import pyautoattack
 from bench import data
+from bench.threat import Threat
 from bench.tools import robustbench as ours
 from evaluation.autoattack import autoattack
 
@@ -254,7 +268,7 @@ x, y = images.test_x[:16].float() / 255, images.test_y[:16]
 theirs.load_clean_dataset = lambda dataset, n, folder, prepare: (x[:n], y[:n])
 found = robustbench.benchmark(net, n_examples=16, eps=26 / 255, batch_size=16)
 attack = autoattack(
-    net.requires_grad_(False), x, y, eps=26 / 255, classes=10, seed=0, batch=16
+    net.requires_grad_(False), x, y, threat=Threat("Linf", 26 / 255), classes=10, seed=0, batch=16
 )
 print(json.dumps([[100 * share for share in found], [attack.after["clean"], attack.accuracy]]))
 """

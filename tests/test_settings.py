@@ -57,6 +57,9 @@ class Mine(Method):
         ("mode, k = 'a', 3", "line 5: mode = ('a', 3) has no type"),
         ("alpha: float", "line 5: alpha has no default; give it the published value: alpha: float"),
         ("eps: float = 0.5", "methods/mine.py, line 5: eps is set by the run; leave it out"),
+        ("norm: str = 'L2'", "methods/mine.py, line 5: norm is set by the run; leave it out"),
+        ("norms = NORMS", "line 5: norms = NORMS; it must name them, as ('Linf', 'L2'), because"),
+        ("norms = 'L2'", "line 5: norms = 'L2'; it must name them"),
         ("graph: bool = False", "line 5: graph is a word of the contract, no hyperparameter"),
     ],
 )

@@ -4,13 +4,15 @@ import dataclasses
 import json
 
 import pytest
-from made_up import config, done, expense, training, write
-from tables import ids, row_of, rows_of
+from made_up import attack, config, done, expense, training, write
+from tables import ids, row_of, rows_of, tables
 
 from bench.runs import catalogue
-from bench.runs.record import Best, Score
+from bench.runs.protocol import PROTOCOLS
+from bench.runs.record import Averaged, Best, Score
 from evaluation.binomial import wilson
 from report.columns import REFERENCE
+from report.groups import frame
 from report.statistic import confidence_interval
 
 
@@ -50,7 +52,44 @@ def test_the_best_epoch_and_its_gap_stand_beside_the_last(tmp_path):
     rows = rows_of(tmp_path)
     assert rows["sora"].cells["best_pgd10"].mean == 64.0
     assert rows["sora"].cells["gap"].mean == 4.0
-    assert rows["fgsm"].cells["gap"].reason == "this protocol holds no validation images out"
+    assert rows["fgsm"].cells["gap"].reason == "this protocol chooses no best weights"
+
+
+def test_averages_and_choices_on_test_images_have_columns_of_their_own(tmp_path):
+    high, score = Score(accuracy=64.0, n=50), Score(accuracy=62.0, n=50)
+    picked = Best(
+        epoch=0, validation=65.0, clean=high, fgsm=high, pgd10=high, rule="best_on_test",
+        update=2, network="average",
+    )  # fmt: skip
+    body = dataclasses.replace(
+        training(pgd10=60.0), best_on_test=picked, average=Averaged(clean=score, fgsm=score,
+        pgd10=score),
+    )  # fmt: skip
+    other = dataclasses.replace(attack(10.0), weights="average")
+    write(tmp_path / "runs", config("sora"), "train", training=body)
+    write(tmp_path / "runs", config("sora"), "autoattack", attack=other)
+    write(tmp_path / "runs", config("fgsm"), "train", training=training())
+    rows = rows_of(tmp_path)
+    means = {key: cell.mean for key, cell in rows["sora"].cells.items()}
+    assert means["average_pgd10"] == means["average_clean"] == 62.0
+    assert (means["best_on_test_pgd10"], means["best_pgd10"], means["gap"]) == (64.0, None, None)
+    assert "AutoAttack of the average weights" in [note.text for note in rows["sora"].notes]
+    assert rows["fgsm"].cells["average_clean"].reason == "this protocol averages no weights"
+
+
+def test_a_group_says_what_its_protocol_does_with_labels_and_weights(tmp_path):
+    for name, said in {
+        "smoke": "labels as they are; last weights",
+        "sora-validated": "labels as they are; best weights by PGD-10 on 1000 held-out images",
+        "gradalign-30": "labels as they are; best weights by PGD-10 on training images",
+        "fastat-100": "labels smoothed by 0.4 (smooth); weights averaged (tau 0.9995); best "
+        "weights by PGD-10 on 1000 held-out images",
+    }.items():
+        cfg = config("fgsm", protocol=PROTOCOLS[name].as_dict())
+        write(tmp_path / name / "runs", cfg, "train", training=training())
+        (group,) = tables(tmp_path / name)
+        assert group.facts.titled["labels and weights"] == said
+        assert frame(group)["labels and weights"].tolist() == [said]
 
 
 def test_memory_is_a_ratio_or_says_that_it_needs_a_gpu(tmp_path):

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from made_up_methods import SOUND
 from safetensors.torch import load_file
 
 from bench import checkpoint, meter
@@ -13,6 +14,7 @@ from bench.batches import Batches
 from bench.method import Cost, Method
 from bench.runs.catalogue import ROOT
 from bench.runs.protocol import PROTOCOLS, Protocol
+from bench.selection import Chosen, Selection
 from bench.signals import Stopped
 from bench.steplog import Diverged
 from bench.view import Augment
@@ -212,18 +214,21 @@ def selected(tiny, folder, scores):
     best = folder / "best.safetensors"
     weights = []
 
-    def select(net):
+    def score(net):
         weights.append(tiny.weights(net).clone())
         return scores[len(trainer.outcome.curves)]
 
-    trainer = tiny.trainer("fgsm", protocol=long, select=select, best=best, folder=folder / "state")
+    trainer = tiny.trainer(
+        "fgsm", protocol=long, selection=Selection(score, best), folder=folder / "state"
+    )
     return trainer, best, weights
 
 
 def test_the_first_best_epoch_on_held_out_images_is_kept(tiny, tmp_path):
     trainer, best, weights = selected(tiny, tmp_path, [20.0, 35.0, 35.0, 10.0])
     outcome = trainer.fit()
-    assert outcome.best == 1
+    best_epoch = Chosen(score=35.0, epoch=1, update=6, network="raw")
+    assert trainer.selection.best == best_epoch
     assert [epoch.validation for epoch in outcome.curves] == [20.0, 35.0, 35.0, 10.0]
     other = tiny.net(seed=9)
     other.load_state_dict(load_file(best))
@@ -233,7 +238,8 @@ def test_the_first_best_epoch_on_held_out_images_is_kept(tiny, tmp_path):
 
 def test_an_epoch_of_no_accuracy_at_all_can_be_the_best(tiny, tmp_path):
     trainer, best, _ = selected(tiny, tmp_path, [0.0, 0.0])
-    assert trainer.fit().best == 0
+    trainer.fit()
+    assert trainer.selection.best.epoch == 0
     assert best.is_file()
 
 
@@ -252,7 +258,8 @@ def test_the_best_epoch_survives_a_kill(tiny, tmp_path):
         trainer.fit()
     again, _, _ = selected(tiny, tmp_path, [20.0, 35.0, 10.0, 30.0])
     again.resume()
-    assert again.fit().best == 1
+    again.fit()
+    assert again.selection.best.epoch == 1
     other = tiny.net(seed=9)
     other.load_state_dict(load_file(best))
     assert torch.equal(tiny.weights(other), weights[1])
@@ -276,6 +283,15 @@ def test_updates_are_torchs_sgd(tiny):
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 4, 5])
 def test_a_run_killed_in_any_batch_ends_bit_for_bit_the_same(tiny, name, tmp_path, batch):
+    check_resumes(tiny, name, tmp_path, batch)
+
+
+@pytest.mark.parametrize("sound", SOUND)
+def test_whatever_a_method_keeps_survives_a_kill(tiny, sound, tmp_path):
+    check_resumes(tiny, sound(eps=tiny.eps), tmp_path, 4)
+
+
+def check_resumes(tiny, name, tmp_path, batch):
     whole = tiny.trainer(name)
     curves = whole.fit().curves
     at = min(batch * whole.method.replays, whole.updates - 1)
@@ -300,6 +316,7 @@ def test_a_run_killed_in_any_batch_ends_bit_for_bit_the_same(tiny, name, tmp_pat
     assert all(
         torch.equal(whole.net.state_dict()[k], v) for k, v in second.net.state_dict().items()
     )
+    assert all(torch.equal(whole.state[k], v) for k, v in second.state.items())
     assert outcome.curves == curves
     assert (outcome.resumed, outcome.updates) == (1, whole.updates)
     began = [segment.update for segment in outcome.segments]

@@ -11,7 +11,7 @@ import torch
 
 import evaluation.autoattack
 from bench import data
-from bench.ops import box, ce, pgd
+from bench.ops import ce, pgd
 from bench.runs import catalogue
 from bench.runs.protocol import Protocol
 from bench.runs.record import Attack, Record, Score
@@ -25,10 +25,10 @@ REAL = evaluation.autoattack.autoattack
 BRIEF = Protocol(name="brief", epochs=8, batch=64, lr_start=0.01, lr_peak=0.3)
 
 
-def quick(net, x, y, *, eps, seed, batch, **rest):
+def quick(net, x, y, *, threat, seed, batch, **rest):
     """Stand in for AutoAttack, whose 5,000 queries take 20 s on any number of images: PGD."""
     clean = correct(net, x, y)
-    d, _ = pgd(ce(net, y), x, box(torch.zeros_like(x), x), alpha=eps / 4, eps=eps, steps=20)
+    d, _ = pgd(ce(net, y), x, torch.zeros_like(x), threat=threat, alpha=0.25, steps=20)
     stands = clean & correct(net, x + d, y)
     masks = {"clean": pack(clean)} | dict.fromkeys(ATTACKS, pack(stands))
     after = {key: 100 * unpack(mask, len(y)).double().mean().item() for key, mask in masks.items()}

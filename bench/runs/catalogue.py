@@ -104,6 +104,20 @@ def presets(method: str) -> dict[str, dict[str, Any]]:
     return {}
 
 
+def norms(method: str) -> tuple[str, ...]:
+    """Read the norms that a method can train in."""
+    for statement in _class(method).body:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "norms":
+            found: tuple[str, ...] = ast.literal_eval(statement.value)
+            return found
+    return ("Linf",)  # as in bench.method
+
+
+def declares(method: str, word: str) -> bool:
+    """Read whether a method's class says ``word: ClassVar[bool] = True``."""
+    return any(field.target.id == word and _literal(field, method) for field in _fields(method))
+
+
 def published_width(architecture: str) -> int:
     """Read the channels of an architecture's first layer as published."""
     return int(constant(f"bench/models/{architecture}.py", "WIDTH"))

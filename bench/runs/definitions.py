@@ -192,8 +192,8 @@ def _missing(tree: ast.Module) -> Iterator[tuple[int, str]]:
                 yield node.lineno, f"there is no module {module!r} to import"
             elif ours and path and name != "*" and not _file((*module.split("."), name)):
                 found = _parsed(path.read_text(encoding="utf-8"))
-                if name not in {*found.definitions, *found.imports}:
-                    offered = sorted(n for n in found.definitions if n[:1].isalpha())
+                if name not in (known := {*found.definitions, *found.imports}):
+                    offered = sorted(n for n in known if n[:1].isalpha() and resolve(path, (n,)))
                     yield node.lineno, catalogue.unknown(f"name of {module}", name, offered)
 
 

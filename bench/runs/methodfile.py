@@ -80,6 +80,11 @@ def _of_untyped(statement: ast.Assign) -> Iterator[str]:
     if isinstance(value, ast.Constant) and type(value.value) in TYPES:
         kind, default = type(value.value).__name__, ast.unparse(value)
     for node in (node for target in statement.targets for node in ast.walk(target)):
+        if isinstance(node, ast.Name) and node.id == "norms" and not _are_names(value):
+            yield (
+                f"norms = {ast.unparse(value)}; it must name them, as ('Linf', 'L2'), because the "
+                "grid reads it without torch"
+            )
         if isinstance(node, ast.Name) and node.id not in _contract():
             yield (
                 f"{node.id} = {ast.unparse(value)} has no type, so no suite can set it; write "
@@ -92,12 +97,18 @@ def _of_typed(name: str, statement: ast.AnnAssign) -> Iterator[str]:
     kind = ast.unparse(statement.annotation)
     if "ClassVar" in kind:
         return
-    if name == "eps":
-        yield "eps is set by the run; leave it out"
+    if name in ("eps", "norm"):
+        yield f"{name} is set by the run; leave it out"
     elif name in _contract():
         yield f"{name} is a word of the contract, no hyperparameter; leave out its type, {kind}"
     elif statement.value is None:
         yield f"{name} has no default; give it the published value: {name}: {kind} = ..."
+
+
+def _are_names(value: ast.expr) -> bool:
+    return isinstance(value, ast.Tuple) and all(
+        isinstance(one, ast.Constant) and isinstance(one.value, str) for one in value.elts
+    )
 
 
 def _freezes(decorator: ast.expr) -> bool:

@@ -87,6 +87,23 @@ class Protocol:
         """Whether weights are chosen beside the last."""
         return self.select != "validation" or self.validation > 0
 
+    @property
+    def described(self) -> str:
+        """What becomes of labels and weights, in words."""
+        told = ["labels as they are"]
+        if self.smoothing:
+            told = [f"labels smoothed by {self.smoothing:g} ({self.smoothing_form})"]
+        if self.ema:
+            warm = ", warmed up" if self.ema_warmup else ""
+            told.append(f"weights averaged (tau {self.ema:g}{warm})")
+        rules = {
+            "validation": f"PGD-10 on {self.validation} held-out images",
+            "train_pgd": "PGD-10 on training images",
+            "best_on_test": "PGD-20 on test images",
+        }
+        told.append(f"best weights by {rules[self.select]}" if self.selects else "last weights")
+        return "; ".join(told)
+
     def lr(self, update: int, updates: int) -> float:
         """Return the learning rate of an update, counted from 0, in a run of so many updates."""
         update, updates = self._counted(update, updates)

@@ -20,15 +20,25 @@ from pydantic import Field
 
 from bench.runs import catalogue
 from bench.runs.files import write_json
-from bench.runs.protocol import Protocol
+from bench.runs.protocol import Protocol, Rule
 from bench.runs.typed import Amount, Count, Percent, Positive, Real, Share, build, parse
 
 SCHEMA = 1
 TRAIN, AUTOATTACK, COST, SWEEP = "train", "autoattack", "cost", "eps_sweep"
+TRACES = "curves.safetensors"  # numbers of every update: bench/traces.py
+WATCHED, UPDATES = "watch.{}", "watch.{}.update"  # in it: what a diagnostic found, and when
+Norm = Literal["Linf", "L2"]
 Status = Literal["done", "failed", "diverged", "oom", "refused", "skipped"]
 Engine = Literal["eager", "compiled", "captured"]  # how steps are run: bench/engine.py
 Mode = Literal["exact", "fast"]  # of AutoAttack; fast: attacked in bf16, judged in fp32
-Weights = Literal["last", "best"]  # of which epoch
+Weights = Literal["last", "best", "average"]  # that may be attacked
+Kept = Weights | Literal["best_on_test"]  # all that a run may leave
+Network = Literal["raw", "average"]  # as trained, or averaged over the updates
+MOST_L2 = 16  # as far as an L2 radius may be; papers stay below 6, and 128 was meant in 1/255
+RADII: dict[Norm, str] = {
+    "Linf": "a radius in Linf is a text in (0, 1), like '8/255'",
+    "L2": f"a radius in L2 is a text of a number in (0, {MOST_L2}), like '0.5'",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +50,8 @@ class Config:
     width: Positive  # channels of the first layer
     method: str
     settings: dict[str, Any]  # every hyperparameter of the method
-    norm: Literal["Linf"] = "Linf"
-    eps: str  # "8/255", on the [0, 1] scale
+    norm: Norm = "Linf"
+    eps: str  # on the [0, 1] scale: "8/255" in Linf, "0.5" in L2
     seed: Count
     protocol: dict[str, Any]  # a bench.runs.protocol.Protocol
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
@@ -64,8 +74,8 @@ class Config:
 
     def contradictions(self) -> Iterator[str]:
         """Yield a message for every value that no run can have."""
-        if not is_radius(self.eps):
-            yield f"eps is {self.eps!r}; a radius is a text in (0, 1), like '8/255'"
+        if not is_radius(self.eps, self.norm):
+            yield f"eps is {self.eps!r}; {RADII[self.norm]}"
         try:
             yield from build(Protocol, self.protocol, "protocol").contradictions()
         except ValueError as error:
@@ -81,21 +91,24 @@ class ConfigError(ValueError):
 
 
 def radius(eps: str) -> float:
-    """Convert a radius from text, as "8/255", to a number on the [0, 1] scale.
+    """Convert a radius from text, as "8/255" or "0.5", to a number on the [0, 1] scale.
 
     Raises:
-        ValueError: the text is no fraction.
+        ValueError: the text is neither fraction nor number.
     """
-    numerator, denominator = eps.split("/")
-    return float(numerator) / float(denominator)
+    numerator, slash, denominator = eps.partition("/")
+    return float(numerator) / float(denominator if slash else 1)
 
 
-def is_radius(eps: str) -> bool:
-    """Tell whether a text is a radius that leaves something of an image."""
+def is_radius(eps: str, norm: Norm) -> bool:
+    """Tell whether a text is a radius of this norm, written in the one way that run ids know."""
     try:
-        return 0 < radius(eps) < 1
+        size = radius(eps)
     except (ValueError, ZeroDivisionError):
         return False
+    if norm == "Linf":
+        return "/" in eps and 0 < size < 1
+    return 0 < size < MOST_L2 and eps == f"{size:g}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,14 +184,27 @@ class Epoch:
     state: dict[str, Real]  # the method's 0-dim state
     probe: dict[str, Percent]  # on the probe images
     validation: Percent | None = None  # under PGD-10, on the images held out, if any are
+    validation_average: Percent | None = None  # the same of the averaged weights, if there are any
 
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """The epoch with the best PGD-10 accuracy on validation images, and its test accuracies."""
+    """The weights that a rule chose, by its score, and their test accuracies."""
 
     epoch: Count  # from 0
-    validation: Percent
+    validation: Percent  # the rule's score: under its attack, on its images
+    clean: Score
+    fgsm: Score
+    pgd10: Score
+    rule: Rule = "validation"
+    update: Count | None = None  # updates that had been taken; older records lack it
+    network: Network = "raw"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Averaged:
+    """Test accuracies of the weights averaged over the updates."""
+
     clean: Score
     fgsm: Score
     pgd10: Score
@@ -214,19 +240,26 @@ class Training:
     verdict: Verdict
     method_source: str
     curves: list[Epoch]
-    best: Best | None = None  # None where the protocol holds no validation images out
+    best: Best | None = None  # None where the protocol chooses none
+    best_on_test: Best | None = None  # chosen on test images, so never beside honest numbers
+    average: Averaged | None = None  # None where nothing was averaged
     engine: Engine = "eager"
     answers: Positive | None = None  # classes that it names on clean images; older ones lack it
     segments: list[Segment] = field(default_factory=list)  # in order; none in older records
-    # SHA-256 of the files of weights, by epoch, "full" and in "half" precision; none in older ones
-    weights: dict[Weights, dict[str, str]] = field(default_factory=dict)
+    # SHA-256 of the files of weights, by name, "full" and in "half" precision; none in older ones
+    weights: dict[Kept, dict[str, str]] = field(default_factory=dict)
+
+    traces: str | None = None  # SHA-256 of curves.safetensors; older records lack it
+    # SHA-256 of the weights kept on the way, by update, "full" and in "half" precision
+    kept: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def contradictions(self) -> Iterator[str]:
         """Yield a message for every pair of numbers that cannot both be true."""
         epochs = [epoch.epoch for epoch in self.curves]
         if epochs != list(range(self.epochs)):
             yield f"curves are of {len(epochs)} epochs, training of {self.epochs}"
-        verdict, named = self.verdict, [self.best.epoch] if self.best else []
+        verdict = self.verdict
+        named = [best.epoch for best in (self.best, self.best_on_test) if best]
         named += [verdict.onset_epoch] if verdict.onset_epoch is not None else []
         named += [epoch for spell in verdict.episodes for epoch in (spell.first, spell.last)]
         if beyond := [epoch for epoch in named if epoch >= self.epochs]:
@@ -235,6 +268,8 @@ class Training:
             yield f"collapsed is {verdict.collapsed}, its onset {verdict.onset_epoch}"
         if self.segments and len(self.segments) != self.resumed + 1:
             yield f"{len(self.segments)} segments, resumed {self.resumed} times"
+        if self.best and self.best.rule == "best_on_test":
+            yield "the best weights were chosen on test images; those are best_on_test"
         if not self.clean.n == self.fgsm.n == self.pgd10.n:
             yield f"accuracies are of {self.clean.n}, {self.fgsm.n} and {self.pgd10.n} images"
 

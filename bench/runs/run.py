@@ -6,13 +6,13 @@ A run by hand is checked here; a suite's values were checked when the suite was 
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.runs import catalogue
 from bench.runs.protocol import PROTOCOLS, Protocol
-from bench.runs.record import Config, ConfigError
+from bench.runs.record import Config, ConfigError, Norm
 from bench.runs.settings import check_settings, published_settings
 from bench.runs.suite import Suite, at_least_half_a_level, read_yaml
 from bench.runs.typed import build
@@ -22,13 +22,14 @@ def expand(suite: Suite) -> list[Config]:
     """List the runs of a suite, in the order of its lists.
 
     Raises:
-        ConfigError: the file of one of its methods has hyperparameters that cannot be read, or the
-            training images cannot be divided into batches.
+        ConfigError: the file of one of its methods has hyperparameters that cannot be read, a
+            method cannot train in one of the norms, or the training images cannot be divided into
+            batches.
     """
     axes: dict[str, list[Any]] = {
         "dataset": suite.datasets,
         "architecture": suite.architectures,
-        "eps": suite.eps or [None],
+        "threat": [*_threats(suite)],
         "method": suite.methods,
         "seed": suite.seeds,
     }
@@ -40,6 +41,8 @@ def expand(suite: Suite) -> list[Config]:
         for method in suite.methods
         for dataset in suite.datasets
     }
+    if mistakes := [*_wrong_norms(suite.methods, suite.norms)]:
+        raise ConfigError("\n".join(mistakes))
     runs = [
         _config(suite, settings=variant, **cell)
         for cell in _product(axes)
@@ -47,14 +50,16 @@ def expand(suite: Suite) -> list[Config]:
     ]
     for run in runs:
         _check_last_batch(run)
+        _check_smoothing(run)
+        check_kept(run, suite.keep_at)
     return runs
 
 
 def parse_run(text: str) -> Config:
     """Read one run's configuration from JSON text, or from a JSON or YAML file.
 
-    A record's configuration is read as it is. By hand, the protocol may be a name and eps a number
-    of 1/255; eps, width, settings and seed may be left out.
+    A record's configuration is read as it is. By hand, the protocol may be a name and eps a number,
+    in Linf of 1/255; norm, width, settings, seed and in Linf eps may be left out.
 
     Raises:
         ConfigError: says what is wrong with it.
@@ -73,10 +78,13 @@ def parse_run(text: str) -> Config:
     if protocol.nesterov:
         raise ConfigError("protocol.nesterov is true, and no optimiser here has it; leave it out")
     _check_last_batch(config)
+    _check_smoothing(config)
     try:
         settings = check_settings(config.method, config.settings)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+    if mistakes := [*_wrong_norms([config.method], [config.norm])]:
+        raise ConfigError(mistakes[0])
     settings = published_settings(config.method, config.dataset) | settings
     return dataclasses.replace(config, settings=settings, protocol=protocol.as_dict())
 
@@ -87,11 +95,42 @@ def _product(axes: Mapping[str, Iterable[Any]]) -> Iterator[dict[str, Any]]:
         yield dict(zip(axes, values, strict=True))
 
 
+def _threats(suite: Suite) -> Iterator[tuple[Norm, float | None]]:
+    """Yield norm and radius of every threat of a suite; None is a data set's usual L-inf radius."""
+    for norm in suite.norms:
+        radii: Sequence[float | None] = suite.eps_l2 if norm == "L2" else suite.eps or [None]
+        yield from ((norm, eps) for eps in radii)
+
+
+def _text_of(norm: Norm, eps: float) -> str:
+    """Write a radius as configurations have it: in L2 as it is, in Linf over 255."""
+    return f"{eps:g}" if norm == "L2" else f"{eps:g}/255"
+
+
+def _wrong_norms(methods: Iterable[str], norms: Iterable[str]) -> Iterator[str]:
+    """Yield a message for every norm that some of the methods cannot train in."""
+    for norm in norms:
+        if unable := [name for name in methods if not _trains_in(norm, name)]:
+            able = [name for name in catalogue.names("methods") if _trains_in(norm, name)]
+            yield (
+                f"{', '.join(unable)} cannot train in {norm}, only {', '.join(able)} can; leave "
+                f"{'them' if len(unable) > 1 else 'it'} out, or choose another norm"
+            )
+
+
+def _trains_in(norm: str, method: str) -> bool:
+    try:
+        return norm in catalogue.norms(method)
+    except ValueError:  # another method's file, which only whoever asks for it has to mend
+        return False
+
+
 def _config(
-    suite: Suite, *, dataset: str, architecture: str, eps: float | None, method: str, seed: int,
-    settings: dict[str, Any],
+    suite: Suite, *, dataset: str, architecture: str, threat: tuple[Norm, float | None],
+    method: str, seed: int, settings: dict[str, Any],
 ) -> Config:  # fmt: skip
     """Make the configuration of one cell of a suite's grid."""
+    norm, eps = threat
     exception = suite.protocol_for.get(dataset, suite.protocol)
     protocol = PROTOCOLS[suite.protocol_for.get(architecture, exception)]
     return Config(
@@ -100,7 +139,8 @@ def _config(
         width=suite.width or catalogue.published_width(architecture),
         method=method,
         settings=settings,
-        eps=f"{eps or catalogue.usual_eps(dataset):g}/255",
+        norm=norm,
+        eps=_text_of(norm, eps or catalogue.usual_eps(dataset)),
         seed=seed,
         protocol=protocol.as_dict(),
         precision=suite.precision,
@@ -110,7 +150,7 @@ def _config(
 
 def _completed(given: dict[str, Any]) -> dict[str, Any]:
     """Fill in what a run by hand may leave out, and write a protocol's name and eps in full."""
-    whole: dict[str, Any] = {"settings": {}, "seed": 0} | given
+    whole: dict[str, Any] = {"settings": {}, "seed": 0, "norm": "Linf"} | given
     folders = {"dataset": "bench/data", "architecture": "bench/models", "method": "methods"}
     for key, folder in folders.items():
         if key in whole and whole[key] not in catalogue.names(folder):
@@ -121,11 +161,13 @@ def _completed(given: dict[str, Any]) -> dict[str, Any]:
         if protocol not in PROTOCOLS:
             raise ConfigError(catalogue.unknown("protocol", protocol, PROTOCOLS))
         whole["protocol"] = PROTOCOLS[protocol].as_dict()
-    if eps is None and "dataset" in whole:
+    if eps is None and "dataset" in whole and whole["norm"] == "Linf":
         eps = catalogue.usual_eps(whole["dataset"])
     if isinstance(eps, int | float) and not isinstance(eps, bool):
         try:
-            whole["eps"] = f"{at_least_half_a_level(eps):g}/255"
+            if whole["norm"] == "Linf":
+                at_least_half_a_level(eps)
+            whole["eps"] = _text_of(whole["norm"], eps)
         except ValueError as error:
             raise ConfigError(f"eps {error}") from None
     if "width" not in whole and "architecture" in whole:
@@ -148,13 +190,37 @@ def _check_name(protocol: Protocol) -> None:
             )
 
 
+def check_kept(config: Config, updates: Iterable[int]) -> None:
+    """Raise ConfigError if weights are to be kept after an update that a run does not reach."""
+    last = config.protocol["epochs"] * -(-_images(config) // config.protocol["batch"])
+    if beyond := [str(update) for update in updates if update > last]:
+        raise ConfigError(
+            f"keep_at asks for the weights after update {', '.join(beyond)}, and protocol "
+            f"{config.protocol['name']} ends on {config.dataset} after {last}; leave those out"
+        )
+
+
+def _images(config: Config) -> int:
+    """Count the images that a run is trained on."""
+    allowed = catalogue.training_images(config.dataset) - config.protocol.get("validation", 0)
+    return min(allowed, config.train_images or allowed)
+
+
 def _check_last_batch(config: Config) -> None:
     """Raise ConfigError if the last batch has one image, which BatchNorm cannot take."""
-    batch, held_out = config.protocol["batch"], config.protocol.get("validation", 0)
-    images = catalogue.training_images(config.dataset) - held_out
-    images = min(images, config.train_images or images)
+    batch, images = config.protocol["batch"], _images(config)
     if batch > 1 and images % batch == 1:
         raise ConfigError(
             f"{images} training images of {config.dataset} in batches of {batch} leave one image "
             "for the last batch, which BatchNorm cannot take; choose another train_images"
+        )
+
+
+def _check_smoothing(config: Config) -> None:
+    """Raise ConfigError if protocol and method would both smooth labels."""
+    smoothing = config.protocol.get("smoothing")
+    if smoothing and catalogue.declares(config.method, "smooths"):
+        raise ConfigError(
+            f"{config.method} smooths labels itself, and protocol {config.protocol['name']} "
+            f"spreads {smoothing} of them, too; choose a protocol without smoothing"
         )

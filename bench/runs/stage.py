@@ -30,7 +30,13 @@ State = Literal["done", "stale code", "stale options", "failed", "missing"]
 
 
 def option(
-    default: Any, meaning: str, *, least: int = 1, counts: bool = False, free: bool = False
+    default: Any,
+    meaning: str,
+    *,
+    least: int = 1,
+    counts: bool = False,
+    free: bool = False,
+    several: bool = False,
 ) -> Any:
     """Make a field of a class of options; the stage's program has a flag of the same name.
 
@@ -40,15 +46,23 @@ def option(
         counts: True for a number of the first test images, of which None, or more than the data set
             has, means all.
         free: True if a record made with another value counts as done.
+        several: True for values with commas between; a record made with more of them counts as
+            done.
     """
     return dataclasses.field(
         default=default,
-        metadata={"meaning": meaning, "least": least, "counts": counts, "free": free},
+        metadata={
+            "meaning": meaning,
+            "least": least,
+            "counts": counts,
+            "free": free,
+            "several": several,
+        },
     )
 
 
 ENGINE = "how steps are run; auto: captured on a GPU, eager on a CPU"
-WEIGHTS = "of the last epoch, or of the best one on the images held out"
+WEIGHTS = "of the last epoch, of the one that the protocol's rule chose, or the average"
 SEED = "of the attacks; changes the draws"
 
 
@@ -60,6 +74,7 @@ class TrainOptions:
     probe_images: int = option(512, "first ones, attacked every epoch", counts=True)
     engine: Engine | Literal["auto"] = option("auto", ENGINE)
     checkpoint_seconds: float = option(30.0, "least time between two", least=0, free=True)
+    keep_at: str | None = option(None, "updates to keep weights of, as 0,3775; none", several=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,15 +169,39 @@ def _agree(field: Any, used: Any, wanted: Any, available: int | None) -> bool:
     """Compare two values of an option; ``available`` is how many test images there are."""
     if field.metadata["free"] or wanted == "auto":
         return True
+    if field.metadata["several"]:
+        return {*numbers(wanted)} <= {*numbers(used)}
     if field.metadata["counts"] and available is not None:
         used, wanted = min(used or available, available), min(wanted or available, available)
     return bool(used == wanted)
+
+
+def numbers(text: str | None) -> list[int]:
+    """Read whole numbers with commas between.
+
+    Raises:
+        ValueError: the text holds something else.
+    """
+    try:
+        return [int(part) for part in text.split(",")] if text else []
+    except ValueError:
+        raise ValueError(f"{text!r} is no list of whole numbers; write them as 0,3775") from None
 
 
 def as_flags(options: Options) -> dict[str, str]:
     """Return a program's flags and their values as text; options that are None are left out."""
     values = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     return {_flag(name): str(value) for name, value in values.items() if value is not None}
+
+
+def as_stored(options: Options) -> dict[str, Any]:
+    """Return options as a record holds them; lists, which came later, only where they are set."""
+    fields = {field.name: field for field in dataclasses.fields(options)}
+    return {
+        name: value
+        for name, value in dataclasses.asdict(options).items()
+        if value is not None or not fields[name].metadata["several"]
+    }
 
 
 class Flag(typing.NamedTuple):
@@ -213,6 +252,7 @@ def _train_options(record: Record) -> Options:
         test_images=training.clean.n,
         probe_images=training.probe_images,
         engine=training.engine,
+        keep_at=",".join(training.kept) or None,
     )
 
 
@@ -259,7 +299,9 @@ _FIXED = (
         defaults=TrainOptions(),
         body="training",
         options_for=lambda suite: TrainOptions(
-            test_images=suite.test_images, probe_images=suite.probe_images
+            test_images=suite.test_images,
+            probe_images=suite.probe_images,
+            keep_at=",".join(map(str, suite.keep_at)) or None,
         ),
         options_of=_train_options,
     ),

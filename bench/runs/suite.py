@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    NonNegativeInt,
     PositiveInt,
     ValidationError,
     field_validator,
@@ -23,7 +24,7 @@ from pydantic import (
 
 from bench.runs import catalogue
 from bench.runs.protocol import PROTOCOLS
-from bench.runs.record import ConfigError, Mode
+from bench.runs.record import MOST_L2, ConfigError, Mode, Norm
 from bench.runs.settings import as_list, check_variants, distinct
 from bench.runs.typed import explained
 
@@ -54,6 +55,18 @@ def at_least_half_a_level(eps: float) -> float:
     return eps
 
 
+def within_reach(eps: float) -> float:
+    """Return a radius in L2.
+
+    Raises:
+        ValueError: it is so large as if meant in 1/255.
+    """
+    if eps >= MOST_L2:
+        near = f"{eps / 255:.3g}"
+        raise ValueError(f"counts in ranges of a pixel, and {eps:g} is too far; meant {near}?")
+    return eps
+
+
 MethodName = Annotated[str, _known("method", lambda: catalogue.names("methods"))]
 DataName = Annotated[str, _known("data set", lambda: catalogue.names("bench/data"))]
 ArchitectureName = Annotated[str, _known("architecture", lambda: catalogue.names("bench/models"))]
@@ -63,6 +76,8 @@ EvaluationName = Annotated[
 ]
 # 1/255 is the unit; a radius of 255 covers every image
 Radius = Annotated[float, Field(gt=0, lt=255), AfterValidator(at_least_half_a_level)]
+# of all pixels together
+L2Radius = Annotated[float, Field(gt=0), AfterValidator(within_reach)]
 SweptRadius = Annotated[int, Field(ge=0, lt=255)]  # 0: without attack
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 _List = [BeforeValidator(_one_or_more), AfterValidator(distinct), Field(min_length=1)]
@@ -82,6 +97,12 @@ class Suite(BaseModel):
     eps: Annotated[list[Radius], *_List] | None = Field(
         description="L-inf radii, in 1/255; null: each data set's usual one."
     )
+    norms: Annotated[list[Norm], *_List] = Field(
+        default=["Linf"], description="Of the threats: Linf, L2, or both."
+    )
+    eps_l2: Annotated[list[L2Radius], *_List] = Field(
+        default=[0.5], description="L2 radii, where the range of a pixel is 1."
+    )
     seeds: Annotated[list[Seed], *_List] = Field(description="One run each.")
     protocol: ProtocolName = Field(
         description="How all runs train, by name: bench/runs/protocol.py."
@@ -97,6 +118,13 @@ class Suite(BaseModel):
         description="First test images for clean, FGSM and PGD-10; null: all."
     )
     probe_images: PositiveInt = Field(description="First test images attacked after every epoch.")
+    keep_at: Annotated[
+        list[NonNegativeInt], BeforeValidator(_one_or_more), AfterValidator(distinct)
+    ] = Field(
+        default_factory=list,
+        description="Updates after which weights are kept, in weights-UPDATE.safetensors; 0: the "
+        "initial ones. Where a batch is several updates (Free-AT), at its end.",
+    )
     attack_images: PositiveInt | None = Field(
         description="First test images for AutoAttack; null: all."
     )

@@ -42,7 +42,7 @@ def work(job: Job, trained: Trained) -> tuple[Data, Attack]:
             net,
             x,
             y,
-            eps=job.eps,
+            threat=job.threat,
             classes=loaded.info.classes,
             seed=options.seed,
             batch=options.batch,

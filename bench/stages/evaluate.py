@@ -29,7 +29,7 @@ def work(job: Job, trained: Trained) -> tuple[Data, Evaluation]:
     x, y = setup.test_images(job, trained.loaded, job.options.images)
     fast = fast_network(job, trained, x) if job.options.mode == "fast" else None
     task = Task(
-        eps=job.eps,
+        threat=job.threat,
         classes=trained.loaded.info.classes,
         seed=job.options.seed,
         say=job.say,

@@ -10,6 +10,8 @@ from bench.runs.stage import Stage
 if TYPE_CHECKING:
     import torch
 
+    from bench.threat import Threat
+
 
 class Refused(RuntimeError):
     """A stage cannot be done for this run; the text says why, and what could be."""
@@ -31,6 +33,8 @@ class Job(NamedTuple):
     say: Callable[[str], None]  # called with one line of progress at a time
 
     @property
-    def eps(self) -> float:
-        """Radius on the [0, 1] scale."""
-        return radius(self.config.eps)
+    def threat(self) -> "Threat":
+        """How far the run's attacks may go."""
+        from bench.threat import Threat
+
+        return Threat(self.config.norm, radius(self.config.eps))

@@ -28,7 +28,7 @@ from bench.runs.fingerprints import method_fingerprint
 from bench.runs.locks import lease, run_lock
 from bench.runs.record import Config, NewerRecordError, Record, Status
 from bench.runs.run import parse_run
-from bench.runs.stage import Flag, Options, Stage, flags_of, stage, stages
+from bench.runs.stage import Flag, Options, Stage, as_stored, flags_of, stage, stages
 from bench.stages import faults, machine
 from bench.stages.faults import MachineError, MethodError
 from bench.stages.job import Job, Refused, Skipped
@@ -249,7 +249,7 @@ def _do(
         status=status,
         reason=reason,
         attempt=task.attempt,
-        options=dataclasses.asdict(task.options),
+        options=as_stored(task.options),
         origin=machine.origin(job, started, time.perf_counter() - start),
         **body,
     )

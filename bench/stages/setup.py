@@ -3,7 +3,7 @@
 import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.runs.record import TRAIN, Data, Record, Training, Weights
+from bench.runs.record import TRAIN, Data, Kept, Record, Training, Weights
 from bench.stages.faults import MethodError
 from bench.stages.job import Job, Refused, Skipped
 
@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from bench.method import Method
     from bench.models import Net
 
-WEIGHTS = {"last": "model.safetensors", "best": "best.safetensors"}  # files by epoch
+WEIGHTS: dict[Kept, str] = {  # files
+    "last": "model.safetensors",
+    "best": "best.safetensors",
+    "average": "average.safetensors",
+    "best_on_test": "best_on_test.safetensors",
+}
+LACKING = {  # why a protocol leaves no such weights
+    "best": "holds no validation images out, so no epoch was chosen",
+    "average": "averages no weights",
+}
 
 
 class Trained(NamedTuple):
@@ -77,7 +86,8 @@ def method(job: Job) -> "Method":
 
     torch.manual_seed(stream(job.config.seed, NOISE))
     try:
-        return load(job.config.method)(eps=job.eps, **job.config.settings)
+        kind, threat = load(job.config.method), job.threat
+        return kind(norm=threat.norm, eps=threat.eps, **job.config.settings)
     except Exception as error:
         raise MethodError from error
 
@@ -87,7 +97,7 @@ def trained(job: Job) -> Trained:
 
     Raises:
         Skipped: training is not done.
-        Refused: the best epoch is asked for, and the protocol chooses none.
+        Refused: weights are asked for that the protocol does not make.
         ValueError: a file is missing or damaged; the message says what to do.
     """
     from safetensors import SafetensorError
@@ -97,9 +107,9 @@ def trained(job: Job) -> Trained:
     if training.status != "done":
         raise Skipped(f"training {training.status}: {training.reason}")
     path = job.folder / WEIGHTS[job.options.weights]
-    if job.options.weights == "best" and not path.is_file():
+    if job.options.weights in LACKING and not path.is_file():
         name = job.config.protocol["name"]
-        raise Refused(f"protocol {name} holds no validation images out, so no epoch was chosen")
+        raise Refused(f"protocol {name} {LACKING[job.options.weights]}")
     loaded, seen = data(job)
     net = exact(network(job, loaded))
     try:
@@ -122,12 +132,12 @@ def trained(job: Job) -> Trained:
     return Trained(loaded, seen, net, digest)
 
 
-def is_tied(training: Training, epoch: Weights, digest: str) -> bool:
+def is_tied(training: Training, name: Weights, digest: str) -> bool:
     """Tell whether training left these weights, or their copy in half precision.
 
     Records from before weights were tied to them name none, and any will do.
     """
-    known = training.weights.get(epoch)
+    known = training.weights.get(name)
     return known is None or digest in known.values()
 
 
@@ -163,7 +173,7 @@ def test_images(job: Job, loaded: "Loaded", n: int | None) -> "tuple[torch.Tenso
     return x.to(job.device).float() / 255, y.to(job.device)
 
 
-def held_out_images(
+def plain_images(
     job: Job, loaded: "Loaded", rows: "torch.Tensor"
 ) -> "tuple[torch.Tensor, torch.Tensor]":
     """Return some training images without augmentation, in [0, 1], and their labels, on the device.

@@ -4,12 +4,16 @@ It writes DIR/model.safetensors, then DIR/train.json with the curves and the acc
 images and under FGSM and PGD-10. After a kill it goes on from the checkpoint in DIR/state/.
 """
 
+import copy
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench import checkpoint
 from bench.runs import catalogue
 from bench.runs.fingerprints import checkpoint_fingerprint
-from bench.runs.record import TRAIN, Best, Data, Engine, Score, Training, Weights
+from bench.runs.protocol import Rule
+from bench.runs.record import TRACES, TRAIN, Averaged, Best, Data, Engine, Kept, Score, Training
+from bench.runs.run import check_kept
+from bench.runs.stage import numbers
 from bench.signals import held
 from bench.stages import setup
 from bench.stages.faults import MethodError
@@ -20,10 +24,14 @@ if TYPE_CHECKING:
     import torch
 
     from bench.data import Loaded
-    from bench.trainer import Outcome, Probe, Select, Trainer
+    from bench.runs.protocol import Protocol
+    from bench.selection import Selection
+    from bench.threat import Threat
+    from bench.trainer import Probe, Trainer
 
-STEPS = 10  # of PGD
-EVALUATION_BATCH = 512  # images; verdicts do not depend on it
+STEPS = 10  # of PGD; best_on_test takes twice as many
+EVERY, FIRST = 200, 256  # train_pgd: updates between two choices, and images
+EVALUATION_BATCH = 512  # images; in Linf, verdicts do not depend on it
 EVALUATION_SEED = 0  # of PGD's random start, the same for every run
 
 
@@ -37,6 +45,7 @@ class Start(NamedTuple):
 
 def prepare(job: Job) -> Start:
     """Load the data set, make network and method, and resume from the newest checkpoint."""
+    check_kept(job.config, numbers(job.options.keep_at))
     loaded, data = setup.data(job)
     trainer = make_trainer(job, loaded)
     trainer.resume()
@@ -46,6 +55,7 @@ def prepare(job: Job) -> Start:
 def work(job: Job, start: Start) -> tuple[Data, Training]:
     """Train the network, write its weights and evaluate it."""
     from bench.models import parameters
+    from bench.traces import kept_weights
     from evaluation.clean import answers
     from evaluation.overfitting import judge
 
@@ -54,7 +64,9 @@ def work(job: Job, start: Start) -> tuple[Data, Training]:
         outcome = trainer.fit(asked)
     net = setup.exact(trainer.net)
     checkpoint.keep_weights(job.folder / setup.WEIGHTS["last"], net)
+    traces = trainer.traces.write(job.folder / TRACES)
     x, y = setup.test_images(job, loaded, job.options.test_images)
+    best, on_test = _best(job, trainer, x, y), trainer.protocol.select == "best_on_test"
     training = Training(
         epochs=outcome.epochs,
         updates=outcome.updates,
@@ -66,7 +78,7 @@ def work(job: Job, start: Start) -> tuple[Data, Training]:
         state_bytes=outcome.state_bytes,
         probe_images=min(job.options.probe_images, len(loaded.images.test_y)),
         resumed=outcome.resumed,
-        **_scores(net, x, y, eps=job.eps),
+        **_scores(net, x, y, threat=job.threat),
         answers=answers(net, x, batch=EVALUATION_BATCH),
         verdict=judge(
             [epoch.probe for epoch in outcome.curves],
@@ -77,34 +89,59 @@ def work(job: Job, start: Start) -> tuple[Data, Training]:
             encoding="utf-8"
         ),
         curves=outcome.curves,
-        best=_best(job, outcome, net, x, y),
+        average=_average(job, trainer, x, y),
+        best=None if on_test else best,
+        best_on_test=best if on_test else None,
         engine=trainer.engine,
         segments=outcome.segments,
-        weights=_weights(job, outcome),
+        weights=_weights(job),
+        traces=traces,
+        kept={
+            str(update): checkpoint.digests(kept_weights(job.folder, update))
+            for update in trainer.traces.keep_at
+        },
     )
     checkpoint.clear(job.folder / "state")
     return data, training
 
 
-def _best(
-    job: Job, outcome: "Outcome", net: "torch.nn.Module", x: "torch.Tensor", y: "torch.Tensor"
-) -> Best | None:
-    """Load the weights of the epoch that is best on validation images into net and evaluate it."""
+def _average(job: Job, trainer: "Trainer", x: "torch.Tensor", y: "torch.Tensor") -> Averaged | None:
+    """Write the averaged weights and evaluate them; None if nothing was averaged."""
+    if trainer.average is None:
+        return None
+    net = trainer.average.network()
+    checkpoint.keep_weights(job.folder / setup.WEIGHTS["average"], net)
+    return Averaged(**_scores(net, x, y, threat=job.threat))
+
+
+def _best(job: Job, trainer: "Trainer", x: "torch.Tensor", y: "torch.Tensor") -> Best | None:
+    """Evaluate the weights that the protocol's rule chose; None if it chooses none."""
     from safetensors.torch import load
 
-    if outcome.best is None:
+    chosen = trainer.selection and trainer.selection.best
+    if not chosen:
         return None
-    validation = outcome.curves[outcome.best].validation
-    assert validation is not None, "a best epoch without a validation score"
-    net.load_state_dict(load((job.folder / setup.WEIGHTS["best"]).read_bytes()))
-    scores = _scores(net, x, y, eps=job.eps)
-    return Best(epoch=outcome.best, validation=validation, **scores)
+    rule, net = trainer.protocol.select, copy.deepcopy(trainer.net)
+    net.load_state_dict(load((job.folder / setup.WEIGHTS[chosen_weights(rule)]).read_bytes()))
+    return Best(
+        epoch=chosen.epoch,
+        validation=chosen.score,
+        rule=rule,
+        update=chosen.update,
+        network=chosen.network,
+        **_scores(net, x, y, threat=job.threat),
+    )
 
 
-def _weights(job: Job, outcome: "Outcome") -> dict[Weights, dict[str, str]]:
+def chosen_weights(rule: Rule) -> Kept:
+    """Name the weights that a rule chooses; a choice on test images has a name of its own."""
+    return "best_on_test" if rule == "best_on_test" else "best"
+
+
+def _weights(job: Job) -> dict[Kept, dict[str, str]]:
     """Compute the digests of the files of weights that the run has left."""
-    epochs: list[Weights] = ["last"] if outcome.best is None else ["last", "best"]
-    return {epoch: checkpoint.digests(job.folder / setup.WEIGHTS[epoch]) for epoch in epochs}
+    paths = {name: job.folder / file for name, file in setup.WEIGHTS.items()}
+    return {name: checkpoint.digests(path) for name, path in paths.items() if path.is_file()}
 
 
 def make_trainer(
@@ -124,6 +161,7 @@ def make_trainer(
     from bench.data import split, subset
     from bench.engine import choose
     from bench.runs.protocol import Protocol
+    from bench.traces import Traces
     from bench.trainer import Trainer
 
     images, known = loaded.images, loaded.info
@@ -154,8 +192,8 @@ def make_trainer(
             protocol,
             engine=chosen,
             probe=_probe(job, loaded),
-            select=_select(job, loaded, held_out) if protocol.validation else None,
-            best=job.folder / setup.WEIGHTS["best"],
+            traces=Traces(keep_at=numbers(job.options.keep_at), folder=job.folder),
+            selection=_selection(job, loaded, protocol, rows, held_out),
             folder=job.folder / "state",
             interval=job.options.checkpoint_seconds,
             identity=_identity(job, loaded),
@@ -173,7 +211,7 @@ def _identity(job: Job, loaded: "Loaded") -> str:
     config = job.config
     code = checkpoint_fingerprint(TRAIN, config.method, config.dataset, config.architecture)
     probe = str(job.options.probe_images)  # the curves are of these
-    return " ".join((config.run_id, code, loaded.checksum, probe))
+    return " ".join((config.run_id, code, loaded.checksum, probe, job.options.keep_at or ""))
 
 
 def _probe(job: Job, loaded: "Loaded") -> "Probe":
@@ -181,28 +219,42 @@ def _probe(job: Job, loaded: "Loaded") -> "Probe":
     x, y = setup.test_images(job, loaded, job.options.probe_images)
 
     def probe(net: "torch.nn.Module", epoch: int) -> dict[str, float]:
-        scores = _scores(net.eval(), x, y, eps=job.eps)
+        scores = _scores(net.eval(), x, y, threat=job.threat)
         return {name: score.accuracy for name, score in scores.items()}
 
     return probe
 
 
-def _select(job: Job, loaded: "Loaded", held_out: "torch.Tensor") -> "Select":
-    """Make the function that scores an epoch, by PGD-10 on the training images held out."""
+def _selection(
+    job: Job, loaded: "Loaded", protocol: "Protocol", rows: "torch.Tensor", held_out: "torch.Tensor"
+) -> "Selection | None":
+    """Make the rule by which the protocol chooses weights; None if it chooses none."""
+    from bench.selection import Selection
     from evaluation.pgd import pgd
 
-    x, y = setup.held_out_images(job, loaded, held_out)
+    if not protocol.selects:
+        return None
+    every, steps = None, STEPS
+    if protocol.select == "best_on_test":
+        steps = 2 * STEPS
+        x, y = setup.test_images(job, loaded, job.options.test_images)
+    elif protocol.select == "train_pgd":
+        every = EVERY
+        x, y = setup.plain_images(job, loaded, rows[:FIRST])
+    else:
+        x, y = setup.plain_images(job, loaded, held_out)
 
-    def select(net: "torch.nn.Module") -> float:
-        score = pgd(net.eval(), x, y, eps=job.eps, batch=EVALUATION_BATCH, steps=STEPS,
+    def score(net: "torch.nn.Module") -> float:
+        found = pgd(net.eval(), x, y, threat=job.threat, batch=EVALUATION_BATCH, steps=steps,
                     seed=EVALUATION_SEED)  # fmt: skip
-        return score.accuracy
+        return found.accuracy
 
-    return select
+    path = job.folder / setup.WEIGHTS[chosen_weights(protocol.select)]
+    return Selection(score, path, every=every)
 
 
 def _scores(
-    net: "torch.nn.Module", x: "torch.Tensor", y: "torch.Tensor", *, eps: float
+    net: "torch.nn.Module", x: "torch.Tensor", y: "torch.Tensor", *, threat: "Threat"
 ) -> dict[str, Score]:
     """Measure accuracy on clean images and under FGSM and PGD-10; net is in eval mode."""
     from evaluation.clean import clean
@@ -211,6 +263,6 @@ def _scores(
     batch = EVALUATION_BATCH
     return {
         "clean": clean(net, x, y, batch=batch),
-        "fgsm": fgsm(net, x, y, eps=eps, batch=batch),
-        "pgd10": pgd(net, x, y, eps=eps, batch=batch, steps=STEPS, seed=EVALUATION_SEED),
+        "fgsm": fgsm(net, x, y, threat=threat, batch=batch),
+        "pgd10": pgd(net, x, y, threat=threat, batch=batch, steps=STEPS, seed=EVALUATION_SEED),
     }

@@ -51,7 +51,7 @@ def attack_times(job: Job, trained: Trained, repetitions: int) -> Iterator[dict[
     classes = trained.loaded.info.classes
     for turn in range(repetitions):
         plain = copy.deepcopy(net).requires_grad_(requires_grad=True)  # as users call it
-        direct_attack = library(plain, device, eps=job.eps, classes=classes, seed=0)
+        direct_attack = library(plain, device, job.threat, classes=classes, seed=0)
         start = time.perf_counter()
         _, predicted = direct_attack.run_standard_evaluation(x, y, batch_size=batch)
         direct_seconds, verdicts = time.perf_counter() - start, (predicted == y).cpu()
@@ -61,7 +61,7 @@ def attack_times(job: Job, trained: Trained, repetitions: int) -> Iterator[dict[
             fast = attack.fast_network(job, trained, x) if mode == "fast" else None
             ends: dict[str, float] = {}  # on the clock of ``start``, by attack
             result = autoattack(
-                net, x, y, eps=job.eps, classes=classes, seed=0, batch=batch,
+                net, x, y, threat=job.threat, classes=classes, seed=0, batch=batch,
                 fast=fast, keep=functools.partial(_note_end, ends),
             )  # fmt: skip
             seconds = time.perf_counter() - start

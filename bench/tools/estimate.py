@@ -210,7 +210,7 @@ def method(run: Config) -> "Method":
     from methods import load
 
     with blamed(run.method):
-        return load(run.method)(**run.settings)
+        return load(run.method)(norm=run.norm, **run.settings)
 
 
 @contextmanager

@@ -8,6 +8,8 @@ import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
+from bench.runs import catalogue
+from bench.runs.protocol import Protocol
 from bench.runs.record import Config
 from bench.tools.estimate import blamed, method, network, refused
 
@@ -61,12 +63,8 @@ def passes(run: Config) -> int:
 
 
 def weights_bytes(runs: Iterable[Config]) -> int:
-    """Count the disk that the trained weights of runs take, those of best epochs included."""
-    return sum(
-        _state_bytes(run.dataset, run.architecture, run.width)
-        * (2 if run.protocol.get("validation") else 1)
-        for run in runs
-    )
+    """Count the disk that the trained weights of runs take, chosen and averaged ones included."""
+    return sum(_state_bytes(run.dataset, run.architecture, run.width) * _files(run) for run in runs)
 
 
 def lacking(runs: Iterable[Config], gigabytes: float) -> list[Lack]:
@@ -83,6 +81,12 @@ def lacking(runs: Iterable[Config], gigabytes: float) -> list[Lack]:
         if (needed := kept if decided else gpu_bytes(run)) > room:
             found.setdefault((run.dataset, run.architecture), {})[run.method] = needed
     return [Lack(*pair, [*needs], min(needs.values())) for pair, needs in found.items()]
+
+
+def _files(run: Config) -> int:
+    protocol = Protocol(**run.protocol)
+    averages = protocol.ema > 0 or catalogue.declares(run.method, "averages")
+    return 1 + protocol.selects + averages
 
 
 @functools.cache
@@ -122,7 +126,6 @@ def _trainer(run: Config) -> "Trainer":
 
     from bench.batches import Batches
     from bench.data import info
-    from bench.runs.protocol import Protocol
     from bench.trainer import Trainer
 
     known, protocol, meta = info(run.dataset), Protocol(**run.protocol), torch.device("meta")
@@ -142,4 +145,5 @@ def _trainer(run: Config) -> "Trainer":
 
 def _kept(trainer: "Trainer") -> "list[Tensor]":
     kept = [*trainer.net.state_dict().values(), *trainer.state.values()]
+    kept += trainer.average.tensors.values() if trainer.average else []
     return [*kept, *trainer.optimizer.tensors.values()]

@@ -65,10 +65,10 @@ def total(suite: Suite, costs: Iterable[Estimate]) -> str:
 def keep(suite: Suite, runs: Iterable[Config]) -> str:
     """Say how many passes of a batch the methods of a suite keep in memory at once."""
     first = (suite.datasets[0], suite.architectures[0], suite.seeds[0])
-    by_count: dict[int, list[str]] = {}
+    by_count: dict[int, dict[str, None]] = {}
     for run in runs:
         if (run.dataset, run.architecture, run.seed) == first:
-            by_count.setdefault(memory.passes(run), []).append(run.method)
+            by_count.setdefault(memory.passes(run), {})[run.method] = None
     more = (f"{count} ({', '.join(by_count[count])})" for count in sorted(by_count) if count > 1)
     return (
         "Bytes are what a GPU keeps of one pass of a training batch. Beside weights and state, an "

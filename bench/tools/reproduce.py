@@ -34,7 +34,8 @@ PROVENANCE = ("device", "torch", "cuda", "python", "threads", "engine", "library
 # fields that are no results, provenance and what the stage cost, or that older records lack
 NOT_COMPARED = {*PROVENANCE, "method_source", "train_seconds", "data_seconds", "probe_seconds",
                 "attack_seconds", "peak_bytes", "state_bytes", "resumed",
-                "answers", "segments", "weights", "digest", "warnings"}  # fmt: skip
+                "answers", "segments", "weights", "digest", "warnings", "traces",
+                "kept"}  # fmt: skip
 
 
 class StageComparison(NamedTuple):
@@ -146,7 +147,9 @@ def headline_scores(record: Record) -> dict[str, Score]:
     scores: dict[str, Score] = {}
     if training := record.training:
         scores |= {"clean": training.clean, "FGSM": training.fgsm, "PGD-10": training.pgd10}
-        scores |= {"best PGD-10": training.best.pgd10} if training.best else {}
+        others = {"best": training.best, "best on test": training.best_on_test,
+                  "average": training.average}  # fmt: skip
+        scores |= {f"{name} PGD-10": found.pgd10 for name, found in others.items() if found}
     if attack := record.attack:
         scores["AutoAttack"] = Score(accuracy=attack.accuracy, n=attack.n)
     return scores

@@ -1,9 +1,9 @@
 """Export a run to RobustBench's format: python -m bench export RUN --into DIR
 
 Writes, in the folders where RobustBench looks for them,
-  model_info/<data set>/Linf/<name>.json   the row of its leaderboard
-  models/<data set>/Linf/<name>.pt         weights, a plain state dict
-  models/<data set>/Linf/<name>.py         the network, normalisation inside; needs torch alone
+  model_info/<data set>/<norm>/<name>.json   the row of its leaderboard
+  models/<data set>/<norm>/<name>.pt         weights, a plain state dict
+  models/<data set>/<norm>/<name>.py         the network, normalisation inside; needs torch alone
 """
 
 import argparse
@@ -26,7 +26,7 @@ MODEL = '''"""A network of the onestep benchmark, for RobustBench; images in [0,
 
     net = load()
     # or, after bench.tools.robustbench.adapt() and import robustbench, by its own load_model:
-    model_dicts[BenchmarkDataset(DATASET)][ThreatModel.Linf][NAME] = ENTRY
+    model_dicts[BenchmarkDataset(DATASET)][ThreatModel.{norm}][NAME] = ENTRY
 """
 
 from collections.abc import Sequence
@@ -198,6 +198,7 @@ def _module(config: Config, name: str) -> str:
     }  # fmt: skip
     body = (catalogue.ROOT / f"bench/models/{config.architecture}.py").read_text(encoding="utf-8")
     return MODEL.format(
+        norm=config.norm,
         about="\n".join(f"{key} = {value!r}" for key, value in constants.items()),
         shell=inspect.getsource(models.Net),
         body=body,

@@ -98,8 +98,9 @@ def verify(
     if not _accepted(checks):
         return checks
     rows = torch.randperm(attack.n, generator=torch.Generator().manual_seed(seed))[:images]
+    classes = loaded.info.classes
     repeated = autoattack(
-        net, x[rows], y[rows], eps=job.eps, classes=loaded.info.classes, seed=seed, batch=batch
+        net, x[rows], y[rows], threat=job.threat, classes=classes, seed=seed, batch=batch
     )
     found = unpack(repeated.robust[ATTACKS[-1]], len(rows))
     recorded = unpack(attack.robust[ATTACKS[-1]], attack.n)[rows]

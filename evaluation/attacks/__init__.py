@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from bench.runs.record import Score
+from bench.threat import Threat
 
 
 class Task(NamedTuple):
     """What an evaluation is told beside network and images."""
 
-    eps: float  # radius that the network was trained for, on the [0, 1] scale
+    threat: Threat  # that the network was trained for
     classes: int
     seed: int  # of every draw
     say: Callable[[str], None]  # called with one line of progress at a time

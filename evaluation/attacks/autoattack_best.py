@@ -17,7 +17,7 @@ def evaluate(net: nn.Module, x: Tensor, y: Tensor, task: Task) -> Found:
     """Attack with AutoAttack standard."""
     assert task.batch, "an evaluation by AutoAttack without its batch"
     attack = autoattack(
-        net, x, y, eps=task.eps, classes=task.classes, seed=task.seed, batch=task.batch,
+        net, x, y, threat=task.threat, classes=task.classes, seed=task.seed, batch=task.batch,
         fast=task.fast, say=task.say,
     )  # fmt: skip
     score = Score(accuracy=attack.accuracy, n=attack.n)

@@ -4,6 +4,8 @@ Source: the SORA benchmark's epsilon sweep. A network that overfitted to its tra
 FGSM accuracy that rises again near the training radius while PGD's falls to 0.
 """
 
+from dataclasses import replace
+
 from torch import Tensor, nn
 
 from evaluation.attacks import Found, Task
@@ -24,8 +26,10 @@ def radii(eps: float) -> list[int]:
 def evaluate(net: nn.Module, x: Tensor, y: Tensor, task: Task) -> Found:
     """Attack with one step of eps and with ten of eps/4; radius 0 is the clean accuracy."""
     scores = {}
-    for k in task.radii or radii(task.eps):
-        eps = k / 255
-        scores[f"fgsm {k}/255"] = fgsm(net, x, y, eps=eps, batch=BATCH)
-        scores[f"pgd10 {k}/255"] = pgd(net, x, y, eps=eps, batch=BATCH, steps=10, seed=task.seed)
+    for k in task.radii or radii(task.threat.eps):
+        threat = replace(task.threat, eps=k / 255)
+        scores[f"fgsm {k}/255"] = fgsm(net, x, y, threat=threat, batch=BATCH)
+        scores[f"pgd10 {k}/255"] = pgd(
+            net, x, y, threat=threat, batch=BATCH, steps=10, seed=task.seed
+        )
     return Found(scores, {"alpha": STEP, "alpha_unit": "eps"})

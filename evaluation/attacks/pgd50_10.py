@@ -16,7 +16,7 @@ BATCH = 512  # images; verdicts do not depend on it
 def evaluate(net: nn.Module, x: Tensor, y: Tensor, task: Task) -> Found:
     """Attack until any restart's last iterate breaks an image."""
     score = pgd_restarts(
-        net, x, y, eps=task.eps, batch=BATCH, steps=STEPS, restarts=RESTARTS, seed=task.seed
+        net, x, y, threat=task.threat, batch=BATCH, steps=STEPS, restarts=RESTARTS, seed=task.seed
     )
     settings = {"alpha": STEP, "alpha_unit": "eps", "steps": STEPS, "restarts": RESTARTS}
     return Found({"pgd50_10": score}, settings)

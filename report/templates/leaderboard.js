@@ -374,14 +374,18 @@ function listed(pairs) {
 
 const percent = share => share === undefined ? undefined : `${share.toFixed(2)} %`;
 
+const scored = one => one && `PGD-10 ${percent(one.pgd10)}, clean ${percent(one.clean)}`;
+const chosen = best => best && `${best.epoch}: ${scored(best)}; ${best.network} weights`
+  + `${best.update === null ? "" : ` of update ${best.update}`}, ${percent(best.score)} by ${best.rule}`;
+
 function results(run) {
   const training = run.training ?? {}, attack = run.stages.find(stage => stage.after);
   return listed([
     ["clean", percent(training.clean)], ["FGSM", percent(training.fgsm)],
     ["PGD-10", percent(training.pgd10)], ["on test images", training.images],
     ["collapse began in epoch", training.onset],
-    ["best epoch", training.best && `${training.best.epoch}: PGD-10 ${percent(training.best.pgd10)}, `
-      + `clean ${percent(training.best.clean)}`],
+    ["best epoch", chosen(training.best)], ["best on test images", chosen(training.best_on_test)],
+    ["averaged weights", scored(training.average)],
     ["AutoAttack leaves", attack && Object.entries(attack.after).map(([name, left]) =>
       `${percent(left)} after ${name}`).join(", ")],
     ["AutoAttack warned", attack && Object.entries(attack.warnings).map(([text, times]) =>

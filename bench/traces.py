@@ -1,0 +1,86 @@
+"""What a run leaves beside its record: numbers of every update, and weights at chosen ones."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from bench import checkpoint
+from bench.runs.files import write_bytes
+from bench.runs.record import UPDATES, WATCHED
+
+
+class Watch(NamedTuple):
+    """Diagnostics of the network in training, at set intervals."""
+
+    every: int  # updates; and once more after the last
+    read: Callable[[nn.Module, int], dict[str, float]]  # (net in eval mode, updates taken)
+
+
+class Traces:
+    """Columns by name, one number an update; and rows of watches, each with the updates it is of.
+
+    All of it is on the host, where the log of an epoch arrives when it is closed.
+
+    Args:
+        watches: called after the batch in which their update falls.
+        keep_at: updates after which the weights are kept, likewise; 0 for the initial ones.
+        folder: for those.
+    """
+
+    def __init__(
+        self,
+        watches: Iterable[Watch] = (),
+        keep_at: Iterable[int] = (),
+        folder: Path | None = None,
+    ) -> None:
+        self.watches, self.keep_at, self.folder = [*watches], sorted(keep_at), folder
+        self.tensors: dict[str, Tensor] = {}  # float32, but int64 for updates
+
+    def add(self, columns: dict[str, Tensor]) -> None:
+        """Add the next rows of some columns."""
+        for name, rows in columns.items():
+            past = self.tensors.get(name)
+            self.tensors[name] = rows.clone() if past is None else torch.cat([past, rows])
+
+    def is_due(self, before: int, update: int, updates: int) -> bool:
+        """Tell whether a step that went from one update to another calls for anything."""
+        due = any(_passes(one.every, before, update, updates) for one in self.watches)
+        return due or any(before < k <= update for k in self.keep_at)
+
+    def take(self, net: nn.Module, before: int, update: int, updates: int) -> None:
+        """Keep weights and read watches, after a step that went from one update to another.
+
+        Random streams are as they were when it is done; the network may be in eval mode.
+        """
+        for k in self.keep_at:
+            if before < k <= update:
+                assert self.folder is not None, "nowhere to keep the weights"
+                checkpoint.keep_weights(kept_weights(self.folder, k), net)
+        device = next(net.parameters()).device
+        for watch in self.watches:
+            if _passes(watch.every, before, update, updates):
+                with torch.random.fork_rng([device] if device.type == "cuda" else []):
+                    found = watch.read(net.eval(), update)
+                for name, value in found.items():
+                    row = {WATCHED.format(name): torch.tensor([value], dtype=torch.float32)}
+                    self.add(row | {UPDATES.format(name): torch.tensor([update])})
+
+    def write(self, path: Path) -> str:
+        """Write the file of all traces, and return its SHA-256."""
+        content = save(self.tensors)
+        write_bytes(path, content)
+        return hashlib.sha256(content).hexdigest()
+
+
+def kept_weights(folder: Path, update: int) -> Path:
+    """Name the file of the weights that are kept after an update."""
+    return folder / f"weights-{update}.safetensors"
+
+
+def _passes(every: int, before: int, update: int, updates: int) -> bool:
+    return update // every > before // every or update == updates
