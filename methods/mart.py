@@ -42,7 +42,7 @@ class MART(Method):
         x, y, eps = batch.x, batch.y, self.eps
         with eval_mode(net):
             d = 0.001 * torch.randn_like(x)
-            d, g = pgd(ce(net, y), x, d, alpha=self.alpha * eps, eps=eps, steps=self.steps)
+            d, g = pgd(ce(net, y), x, d, threat=self.threat, alpha=self.alpha, steps=self.steps)
 
         def loss(z):
             clean, attacked = net(x), net(z)
