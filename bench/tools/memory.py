@@ -8,8 +8,10 @@ import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
+from bench.runs.catalogue import pictures
 from bench.runs.record import Config
 from bench.tools.estimate import blamed, method, network, refused
+from workflows.plan import PROCESS_BYTES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from bench.trainer import Trainer
 
 USABLE = 0.9  # of a GPU's memory: the rest is CUDA's, and for what libraries need for themselves
-HOST_BYTES = 4 * 10**9  # of a process with torch and CUDA in it; assumed
 
 
 class Lack(NamedTuple):
@@ -38,15 +39,13 @@ def gpu_bytes(run: Config) -> int:
     return _update(run)[1]
 
 
-def host_bytes(run: Config, *, gpu: bool) -> int:
-    """Count the host memory of a run's jobs; pictures are pages of a file, and not counted.
+def host_bytes(run: Config) -> int:
+    """Count the host memory of a run's training on a GPU, without pictures, as pages of a file.
 
-    On a GPU it is a process and a checkpoint's copy of what stays on the device; on a CPU the
-    device's memory is the host's.
+    It is a process, and twice what stays on the device: a checkpoint copies that, tensor by tensor,
+    and then as the content of one file.
     """
-    if not gpu:
-        return HOST_BYTES + gpu_bytes(run)
-    return HOST_BYTES + sum(tensor.nbytes for tensor in _kept(_trainer(run)))
+    return PROCESS_BYTES + 2 * sum(tensor.nbytes for tensor in _kept(_trainer(run)))
 
 
 def pass_bytes(run: Config) -> int:
@@ -126,11 +125,10 @@ def _trainer(run: Config) -> "Trainer":
     from bench.trainer import Trainer
 
     known, protocol, meta = info(run.dataset), Protocol(**run.protocol), torch.device("meta")
-    resized = known.augment.resized
-    side = 256 if resized else known.shape[1]
-    count = min(run.train_images or known.train, known.train)
-    x = torch.empty(count, known.shape[0], side, side, dtype=torch.uint8, device=meta)
-    shapes = torch.full((count, 2), side) if resized else None
+    images, *shape = pictures(run.dataset)
+    count = min(run.train_images or images, images)
+    x = torch.empty(count, *shape, dtype=torch.uint8, device=meta)
+    shapes = torch.full((count, 2), shape[-1]) if known.augment.resized else None
     batches = Batches(
         x, torch.zeros(count, dtype=torch.int64), augment=known.augment, batch=protocol.batch,
         seed=0, device=meta, size=known.shape[1:], shapes=shapes, resident=True,
