@@ -8,7 +8,7 @@ import sys
 import made_up
 import pytest
 
-from bench.runs.catalogue import ROOT, names, pictures
+from bench.runs.catalogue import ROOT, names, pictures, published_width
 from bench.runs.files import between_marks
 from bench.runs.run import expand
 from bench.runs.suite import parse_suite, read_yaml
@@ -260,7 +260,7 @@ def large(**cut):
 
 def test_runs_that_a_gpu_cannot_hold_are_named():
     suite = large(methods=["fgsm_rs", "elle", "atas"], gpu_memory_gb=80)
-    said = "imagenet100 resnet18, 120.0 GB or more: elle\n"
+    said = "imagenet100 resnet18, 119.6 GB or more: elle\n"
     assert command.too_large(suite, expand(suite)) == f"too large for 80 GB of GPU memory: {said}"
     assert not command.too_large(suite.model_copy(update={"gpu_memory_gb": 141}), expand(suite))
     assert not command.too_large(suite.model_copy(update={"gpu_memory_gb": None}), expand(suite))
@@ -311,6 +311,15 @@ def test_memory_that_is_asked_for_follows_the_cell_and_the_try():
     assert atas - mem_mb(run(dataset="tiny_imagenet"), 1) == pytest.approx(
         15360 + 1000 - 4000, abs=1
     )
+
+
+@pytest.mark.parametrize(
+    ("method", "architecture"), [("grad_align", "vit"), ("elle", "senet18"), ("atas", "resnet18")]
+)
+def test_passes_of_one_network_tell_the_memory_of_others(method, architecture):
+    one = run(method=method, settings={}, architecture=architecture)
+    one = dataclasses.replace(one, width=published_width(architecture))
+    assert memory.gpu_bytes(one) == pytest.approx(memory._update(one)[1], rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,12 @@ Torch is imported by the functions that count, so that a plan may import this wi
 
 import dataclasses
 import functools
+import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.runs.catalogue import pictures
+from bench.runs.catalogue import pictures, published_width
+from bench.runs.protocol import PROTOCOLS
 from bench.runs.record import Config
 from bench.tools.estimate import blamed, method, network, refused
 from workflows.plan import PROCESS_BYTES
@@ -31,12 +33,15 @@ class Lack(NamedTuple):
 
 
 def gpu_bytes(run: Config) -> int:
-    """Count the device memory of a run: the peak of an update, with all that training keeps.
+    """Count the device memory of a run: what training keeps, and what an update keeps at its peak.
 
     Evaluations take no more than there is (``evaluation.parts``), and pictures are on the device
     only where they leave room. bf16 is counted as fp32.
     """
-    return _update(run)[1]
+    if method(run).twice:  # a gradient of a gradient keeps more of some networks than of others
+        return _update(run)[1]
+    kept = sum(tensor.nbytes for tensor in _kept(_trainer(run)))
+    return kept + passes(run) * pass_bytes(run)
 
 
 def host_bytes(run: Config) -> int:
@@ -55,8 +60,7 @@ def pass_bytes(run: Config) -> int:
 
 def passes(run: Config) -> int:
     """Count the passes of a batch that an update keeps at once: 1 unless a loss has several."""
-    before, peak = _update(run)
-    return round((peak - before) / pass_bytes(run))
+    return _passes(run.method, json.dumps(run.settings, sort_keys=True))
 
 
 def weights_bytes(runs: Iterable[Config]) -> int:
@@ -75,7 +79,7 @@ def lacking(runs: Iterable[Config], gigabytes: float) -> list[Lack]:
     distinct = {dataclasses.replace(run, seed=0).run_id: run for run in runs}
     for run in distinct.values():
         kept, cost = pass_bytes(run), method(run).cost
-        # no method keeps less than a pass, or more than it makes; counting takes a second
+        # no method keeps less than a pass, or more than it makes; counting more takes a while
         decided = kept > room or (cost.forward + cost.backward) * kept <= room
         if refused(run):
             continue
@@ -99,6 +103,19 @@ def _bytes_of_one(dataset: str, architecture: str, width: int) -> int:
 
     x = torch.empty(1, *info(dataset).shape, device="meta")
     return bytes_of_one(network(dataset, architecture, width).train(), x)
+
+
+@functools.cache
+def _passes(method: str, settings: str) -> int:
+    """Count on one pair of data set and network: an update takes seconds to count on large ones."""
+    architecture = "preact_resnet18"
+    run = Config(
+        dataset="cifar10", architecture=architecture, width=published_width(architecture),
+        method=method, settings=json.loads(settings), eps="8/255", seed=0,
+        protocol=PROTOCOLS["sora-paper"].as_dict(),
+    )  # fmt: skip
+    before, peak = _update(run)
+    return round((peak - before) / pass_bytes(run))
 
 
 def _update(run: Config) -> tuple[int, int]:
