@@ -162,10 +162,15 @@ class Peak:
             self.bytes = max(self.bytes or 0, torch.cuda.max_memory_allocated(self._device))
 
 
-def free_bytes(device: torch.device) -> int:
-    """Bytes of memory that a job may still take there."""
+def free_bytes(device: torch.device, *, emptied: bool = True) -> int:
+    """Bytes of memory that a job may still take there.
+
+    Args:
+        emptied: give back first what torch keeps for later, less what a recorded step holds.
+    """
     if device.type == "cuda":
-        torch.cuda.empty_cache()  # what torch keeps for later, less what a recorded step holds
+        if emptied:
+            torch.cuda.empty_cache()
         return torch.cuda.mem_get_info(device)[0]
     facts = dict(line.split()[:2] for line in Path("/proc/meminfo").read_text().splitlines())
     return min([1024 * int(facts["MemAvailable:"]), *_left_to_group()])

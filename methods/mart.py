@@ -39,7 +39,7 @@ class MART(Method):
         return Cost(forward=self.steps + 2, backward=self.steps + 2)
 
     def step(self, net, batch, state, descend):
-        x, y, eps = batch.x, batch.y, self.eps
+        x, y = batch.x, batch.y
         with eval_mode(net):
             d = 0.001 * torch.randn_like(x)
             d, g = pgd(ce(net, y), x, d, threat=self.threat, alpha=self.alpha, steps=self.steps)

@@ -1,7 +1,7 @@
 """SOAR: a second-order bound of the loss over the ball, as a penalty; FOAR with its first order."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -46,9 +46,8 @@ class SOAR(Method):
     clip_norm: float = 10.0  # largest norm of R's gradient; 0: none
     reduction: Literal["sum", "mean"] = "sum"  # l_i as it is, or divided by B as in that file
 
-    norms: ClassVar[tuple[str, ...]] = ("Linf", "L2")
+    norms = ("Linf", "L2")
     twice: ClassVar[bool] = True
-    presets: ClassVar[dict[str, dict[str, Any]]] = {}
 
     @property
     def cost(self):

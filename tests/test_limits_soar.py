@@ -143,4 +143,3 @@ def test_starts_stay_within_half_of_eps(tiny, start, moved):
     assert bool(seen["d"].any()) == moved
     assert seen["d"].abs().max() <= tiny.eps / 2 + 1e-6
     assert (seen["g"] is None) == (start != "pgd1")
-

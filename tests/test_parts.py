@@ -54,9 +54,31 @@ def test_what_fits_is_the_network_itself_and_the_rest_is_halved_until_it_does(mo
     each = bytes_of_one(net, x)
     monkeypatch.setattr(parts, "USABLE", 1.0)
     for room, images in ((12, None), (11, 6), (6, 6), (5, 3), (1, 1), (0, 1)):
-        monkeypatch.setattr(parts, "free_bytes", lambda device, room=room: room * each)
+        monkeypatch.setattr(parts, "free_bytes", lambda device, room=room, **_: room * each)
         found = fitting(net, x, batch=64)
         assert found is net if images is None else found.images == images
+
+
+def test_bytes_are_counted_once_and_the_cache_is_emptied_only_where_they_seem_not_to_fit(
+    monkeypatch,
+):
+    net, (x, _) = network("small_cnn", 4), pictures()
+    each, counted, asked, free = bytes_of_one(net, x), [], [], {False: 6, True: 20}
+    monkeypatch.setattr(parts, "USABLE", 1.0)
+    monkeypatch.setattr(
+        parts,
+        "free_bytes",
+        lambda device, *, emptied=True: asked.append(emptied) or free[emptied] * each,
+    )
+    monkeypatch.setattr(parts, "bytes_of_one", lambda net, x: counted.append(x.shape[1:]) or each)
+    assert fitting(net, x, batch=6) is fitting(net, x, batch=4) is net
+    assert (len(counted), asked) == (1, [False, False])
+    assert fitting(net, x, batch=12) is net
+    assert asked[2:] == [False, True]
+    fitting(net, x[..., :8], batch=4)
+    net.requires_grad_()
+    fitting(net, x, batch=4)
+    assert len(counted) == 3
 
 
 def test_accuracies_do_not_depend_on_the_memory(monkeypatch):
@@ -73,7 +95,7 @@ def test_accuracies_do_not_depend_on_the_memory(monkeypatch):
     whole = list(scores())
     seen = []
     each = bytes_of_one(net, x)
-    monkeypatch.setattr(parts, "free_bytes", lambda device: 6 * each)
+    monkeypatch.setattr(parts, "free_bytes", lambda device, **_: 6 * each)
     net.register_forward_hook(lambda net, args, out: seen.append(len(out)))
     assert list(scores()) == whole
     assert max(seen) == 4

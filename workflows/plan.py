@@ -25,16 +25,32 @@ from bench.runs.record import COST, Config, Record
 from bench.runs.stage import Options, Stage, State, in_order, stage, stages_for
 from bench.runs.suite import Suite
 
+PROCESS_BYTES = 4 * 10**9  # of the host, by a process with torch and CUDA in it; assumed
+
 
 def mem_mb(config: Config | None, attempt: int) -> int:
-    """Return the MB of memory that a job asks a cluster for: 8,000, and twice that each next try.
+    """Return the MB of memory that a job with a GPU asks a cluster for.
+
+    8,000, or what a checkpoint takes of a method that remembers something of each image; twice that
+    each next try; and room for the training pictures, which are pages of a file: without it, each
+    epoch reads them from disk again.
 
     Args:
-        config: the cell's; None where a data set is prepared. One rule serves all as yet.
+        config: the cell's; None for a job that does not train.
         attempt: from 1 on. From the fourth on it is the same, since most of a long run's retries
             follow its time limits.
     """
-    return 8000 * 2 ** min(attempt - 1, 3)
+    pictures, copies = 0, 10**9  # of weights and momentum, as the largest network has them
+    if config:
+        images, channels, side, _ = catalogue.pictures(config.dataset)
+        images = min(images, config.train_images or images)
+        augment = catalogue.augment(config.dataset)
+        pictures = images * channels * side**2
+        if catalogue.remembers(config.method) and not augment.get("resized"):
+            padded = side + 2 * augment.get("pad", 0)
+            copies += 2 * 4 * images * channels * padded**2  # a file's content, and its parts
+    needed = max(8 * 10**9, PROCESS_BYTES + copies)
+    return (needed * 2 ** min(attempt - 1, 3) + pictures) // 10**6
 
 
 class Work(NamedTuple):
@@ -290,9 +306,13 @@ class Plan:
         arguments += ["--strict"] if self.suite.strict else []
         return arguments + (["--again"] if self.suite.again else [])
 
-    def mem_mb(self, wildcards: Any, attempt: int) -> int:
-        """Return the MB of memory that a job asks a cluster for."""
-        return mem_mb(self.runs.get(wildcards.get("run")), attempt)
+    def mem_mb(self, *, trains: bool) -> Callable[[Any, int], int]:
+        """Return a resource function that gives the MB of memory that a job asks a cluster for."""
+
+        def asked(wildcards: Any, attempt: int) -> int:
+            return mem_mb(self.runs[wildcards.run] if trains else None, attempt)
+
+        return asked
 
     def minutes(self, wildcards: Any, attempt: int) -> int:
         """Return the time limit of a job on a cluster: 4 hours, 8 hours, ... 24 hours.

@@ -128,16 +128,18 @@ def constant(path: str, name: str) -> Any:
 
 
 def argument(path: str, name: str, keyword: str) -> Any:
-    """Read one keyword argument of a module's ``name = Something(...)``.
+    """Read one keyword argument of a module's ``name = Something(...)``; of a call, all of its own.
 
     Raises:
         LookupError: the module has no such assignment, or the call no such argument.
     """
     call = _assigned(path, name)
-    for passed in call.keywords if isinstance(call, ast.Call) else ():
-        if passed.arg == keyword:
-            return ast.literal_eval(passed.value)
-    raise LookupError(f"{name} of {path} has no argument {keyword}")
+    passed = _keywords(call).get(keyword) if isinstance(call, ast.Call) else None
+    if passed is None:
+        raise LookupError(f"{name} of {path} has no argument {keyword}")
+    if isinstance(passed, ast.Call):
+        return {name: ast.literal_eval(value) for name, value in _keywords(passed).items()}
+    return ast.literal_eval(passed)
 
 
 def presets(method: str, kind: str = METHODS) -> dict[str, dict[str, Any]]:
@@ -168,6 +170,29 @@ def usual_eps(dataset: str) -> float:
 def training_images(dataset: str) -> int:
     """Read how many training images a data set has."""
     return int(argument(f"bench/data/{dataset}.py", "INFO", "train"))
+
+
+@functools.cache
+def pictures(dataset: str) -> tuple[int, int, int, int]:
+    """Read the shape (N, C, S, S) of a data set's training pictures as they are kept, in bytes."""
+    channels, side, _ = argument(f"bench/data/{dataset}.py", "INFO", "shape")
+    side = 256 if augment(dataset).get("resized") else side
+    return training_images(dataset), channels, side, side
+
+
+@functools.cache
+def augment(dataset: str) -> dict[str, Any]:
+    """Read how a data set's training images are varied, as the keywords of Augment."""
+    found: dict[str, Any] = argument(f"bench/data/{dataset}.py", "INFO", "augment")
+    return found
+
+
+def remembers(method: str) -> bool:
+    """Does a method ask for the canvas or the number of all images, to keep something of each?"""
+    attributes = (
+        node for node in ast.walk(_class(method, METHODS)) if isinstance(node, ast.Attribute)
+    )
+    return any(node.attr in ("canvas", "images") for node in attributes)
 
 
 def data_folder() -> str:
@@ -213,6 +238,10 @@ def _assigned(path: str, name: str) -> ast.expr:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
             return node.value
     raise LookupError(f"{path} defines no constant {name}")
+
+
+def _keywords(call: ast.Call) -> dict[str | None, ast.expr]:
+    return {passed.arg: passed.value for passed in call.keywords}
 
 
 def _fields(name: str, kind: str) -> list[Any]:

@@ -79,23 +79,26 @@ def device_name(device: "torch.device") -> str:
 
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.is_file() else []
+    lines = _cpu().splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"CPU {names[0]}" if names else f"CPU {platform.machine()}"
 
 
 def has_bf16_units() -> bool:
     """Tell whether the CPU computes in bf16; one that does not emulates it by fp32."""
-    path = Path("/proc/cpuinfo")
-    flags = set(path.read_text().split()) if path.is_file() else set()
-    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(_cpu().split())
 
 
 def uses_bf16(job: Job) -> bool:
     """Tell whether a job computes in bf16: training and its cost, or AutoAttack's fast mode."""
     trains = job.stage.name in (TRAIN, COST) and job.config.precision == "bf16"
     return trains or getattr(job.options, "mode", None) == "fast"
+
+
+def _cpu() -> str:
+    """Read what the kernel tells of the CPUs; nothing where it does not."""
+    path = Path("/proc/cpuinfo")
+    return path.read_text() if path.is_file() else ""
 
 
 def answers(device: "torch.device") -> bool:

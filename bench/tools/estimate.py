@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.runs.catalogue import ROOT
+from bench.runs import catalogue
 from bench.runs.record import AUTOATTACK, TRAIN, Config, Record
 from bench.runs.run import sources
 from bench.runs.suite import Suite
@@ -135,9 +135,7 @@ def disk_bytes(datasets: Iterable[str]) -> int:
     total = 0
     for name in datasets:
         known = info(name)
-        test = math.prod(known.shape)
-        train = known.shape[0] * 256**2 if known.augment.resized else test
-        total += known.train * train + known.test * test
+        total += math.prod(catalogue.pictures(name)) + known.test * math.prod(known.shape)
     return total
 
 
@@ -230,7 +228,7 @@ def blamed(method: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        where = place_in(ROOT / f"methods/{method}.py", error)
+        where = place_in(catalogue.ROOT / f"methods/{method}.py", error)
         raise MethodError(f"{where or method + ': '}{described(error)}") from error
 
 

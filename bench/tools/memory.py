@@ -4,13 +4,16 @@ Torch is imported by the functions that count, so that a plan may import this wi
 """
 
 import functools
+import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.runs import catalogue
-from bench.runs.protocol import Protocol
+from bench.runs.catalogue import pictures, published_width
+from bench.runs.protocol import PROTOCOLS, Protocol
 from bench.runs.record import Config
 from bench.tools.estimate import blamed, method, network, refused
+from workflows.plan import PROCESS_BYTES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,7 +21,6 @@ if TYPE_CHECKING:
     from bench.trainer import Trainer
 
 USABLE = 0.9  # of a GPU's memory: the rest is CUDA's, and for what libraries need for themselves
-HOST_BYTES = 4 * 10**9  # of a process with torch and CUDA in it; assumed
 
 
 class Lack(NamedTuple):
@@ -31,23 +33,24 @@ class Lack(NamedTuple):
 
 
 def gpu_bytes(run: Config) -> int:
-    """Count the device memory of a run: the peak of an update, with all that training keeps.
+    """Count the device memory of a run: what training keeps, and what an update keeps at its peak.
 
     Evaluations take no more than there is (``evaluation.parts``), and pictures are on the device
     only where they leave room. bf16 is counted as fp32.
     """
-    return _update(run)[1]
+    if method(run).twice:  # a gradient of a gradient keeps more of some networks than of others
+        return _update(run)[1]
+    kept = sum(tensor.nbytes for tensor in _kept(_trainer(run)))
+    return kept + passes(run) * pass_bytes(run)
 
 
-def host_bytes(run: Config, *, gpu: bool) -> int:
-    """Count the host memory of a run's jobs; pictures are pages of a file, and not counted.
+def host_bytes(run: Config) -> int:
+    """Count the host memory of a run's training on a GPU, without pictures, as pages of a file.
 
-    On a GPU it is a process and a checkpoint's copy of what stays on the device; on a CPU the
-    device's memory is the host's.
+    It is a process, and twice what stays on the device: a checkpoint copies that, tensor by tensor,
+    and then as the content of one file.
     """
-    if not gpu:
-        return HOST_BYTES + gpu_bytes(run)
-    return HOST_BYTES + sum(tensor.nbytes for tensor in _kept(_trainer(run)))
+    return PROCESS_BYTES + 2 * sum(tensor.nbytes for tensor in _kept(_trainer(run)))
 
 
 def pass_bytes(run: Config) -> int:
@@ -57,8 +60,7 @@ def pass_bytes(run: Config) -> int:
 
 def passes(run: Config) -> int:
     """Count the passes of a batch that an update keeps at once: 1 unless a loss has several."""
-    before, peak = _update(run)
-    return round((peak - before) / pass_bytes(run))
+    return _passes(run.method, json.dumps(run.settings, sort_keys=True))
 
 
 def weights_bytes(runs: Iterable[Config]) -> int:
@@ -73,7 +75,7 @@ def lacking(runs: Iterable[Config], gigabytes: float) -> list[Lack]:
     distinct = {run.with_seed(0).run_id: run for run in runs}
     for run in distinct.values():
         kept, cost = pass_bytes(run), method(run).cost
-        # no method keeps less than a pass, or more than it makes; counting takes a second
+        # no method keeps less than a pass, or more than it makes; counting more takes a while
         decided = kept > room or (cost.forward + cost.backward) * kept <= room
         if refused(run):
             continue
@@ -105,6 +107,19 @@ def _bytes_of_one(dataset: str, architecture: str, width: int) -> int:
     return bytes_of_one(network(dataset, architecture, width).train(), x)
 
 
+@functools.cache
+def _passes(method: str, settings: str) -> int:
+    """Count on one pair of data set and network: an update takes seconds to count on large ones."""
+    architecture = "preact_resnet18"
+    run = Config(
+        dataset="cifar10", architecture=architecture, width=published_width(architecture),
+        method=method, settings=json.loads(settings), eps="8/255", seed=0,
+        protocol=PROTOCOLS["sora-paper"].as_dict(),
+    )  # fmt: skip
+    before, peak = _update(run)
+    return round((peak - before) / pass_bytes(run))
+
+
 def _update(run: Config) -> tuple[int, int]:
     """Take an update; return the bytes that are taken before it and at its peak."""
     from bench.meter import Memory
@@ -128,11 +143,10 @@ def _trainer(run: Config) -> "Trainer":
     from bench.trainer import Trainer
 
     known, protocol, meta = info(run.dataset), Protocol(**run.protocol), torch.device("meta")
-    resized = known.augment.resized
-    side = 256 if resized else known.shape[1]
-    count = min(run.train_images or known.train, known.train)
-    x = torch.empty(count, known.shape[0], side, side, dtype=torch.uint8, device=meta)
-    shapes = torch.full((count, 2), side) if resized else None
+    images, *shape = pictures(run.dataset)
+    count = min(run.train_images or images, images)
+    x = torch.empty(count, *shape, dtype=torch.uint8, device=meta)
+    shapes = torch.full((count, 2), shape[-1]) if known.augment.resized else None
     batches = Batches(
         x, torch.zeros(count, dtype=torch.int64), augment=known.augment, batch=protocol.batch,
         seed=0, classes=known.classes, device=meta, size=known.shape[1:], shapes=shapes,

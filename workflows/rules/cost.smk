@@ -11,7 +11,7 @@ rule cost:
     threads: plan.alone
     resources:
         gpu=1,
-        mem_mb=plan.mem_mb,
+        mem_mb=plan.mem_mb(trains=True),
         runtime=plan.minutes,
     params:
         command=plan.job("cost"),

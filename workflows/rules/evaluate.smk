@@ -9,7 +9,7 @@ rule autoattack:
     threads: plan.threads
     resources:
         gpu=1,
-        mem_mb=plan.mem_mb,
+        mem_mb=plan.mem_mb(trains=False),
         runtime=plan.minutes,
     params:
         command=plan.job("autoattack"),
@@ -31,7 +31,7 @@ rule evaluate:
     threads: plan.threads
     resources:
         gpu=1,
-        mem_mb=plan.mem_mb,
+        mem_mb=plan.mem_mb(trains=False),
         runtime=plan.minutes,
     params:
         command=plan.job(),

@@ -10,7 +10,7 @@ rule train:
     threads: plan.threads
     resources:
         gpu=1,
-        mem_mb=plan.mem_mb,
+        mem_mb=plan.mem_mb(trains=True),
         runtime=plan.minutes,
     params:
         command=plan.job("train"),
