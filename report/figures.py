@@ -41,7 +41,8 @@ MOST = 30  # pictures in files: each costs a fifth of a second, and the page can
 WIDTHS = {"scatter": 720, "curves": 960}  # pixels of a file
 
 CONFIG = {
-    "aria": False,  # a picture is one image with a name; its marks would be images without any
+    # a picture is one image with a name; its marks would be images without any
+    "aria": False, "mark": {"aria": False},
     "background": "$background", "font": "$font", "view": {"stroke": None},
     "axis": {"labelColor": "$ink", "titleColor": "$ink", "gridColor": "$line",
              "domainColor": "$dim", "tickColor": "$dim", "labelFontSize": 11, "titleFontSize": 12,

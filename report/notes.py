@@ -10,12 +10,13 @@ from bench.runs import catalogue
 from bench.runs.fingerprints import equivalent
 from bench.runs.record import AUTOATTACK, COST, TRAIN
 from evaluation.masking import Doubt, DoubtId, doubts
+from report import weights
 from report.collect import RunRecords
 
 NoteId = (
     Literal[
         "declared cost", "one seed", "fast mode", "published", "unofficial data", "image count",
-        "stale code", "stale method code", "no method code",
+        "stale code", "stale method code", "no method code", "weights",
     ]
     | DoubtId
 )  # fmt: skip
@@ -67,6 +68,9 @@ def notes(
     if any(attack and attack.mode == "fast" for attack in attacks):
         found.append(FAST_MODE)
     found += _doubts(runs)
+    if changed := [run for run in runs if run.weights == weights.CHANGED]:
+        seeds = ", ".join(str(run.config.seed) for run in changed)
+        found.append(Note("weights", f"weights changed since they were trained (seed {seeds})"))
     if any(run.published for run in runs):
         found.append(PUBLISHED)
     if unofficial:

@@ -140,6 +140,7 @@ def details(runs: Sequence[RunRecords], logs: Path) -> dict[str, Any]:
         }
         if run.has(TRAIN) and (training := run.records[TRAIN].training):
             entry["training"] = _training(training)
+            entry["weights"] = run.weights
             entry["source"] = codes.place(training.method_source)
             entry["curves"] = curves(training.curves, points, training.verdict.onset_epoch)
             expense = expenses.get(_unseeded(run))  # measured for one seed

@@ -22,7 +22,7 @@ from bench.runs import catalogue, fingerprints, git
 from bench.runs.ending import Ending, Named, shortened, title
 from bench.runs.files import between_marks, write_bytes
 from bench.runs.record import AUTOATTACK, TRAIN, ConfigError
-from report import benchmark, figures, sources
+from report import benchmark, figures, sources, weights
 from report.benchmark import NOTHING, Reported
 from report.collect import NOT_RUN, Collection, RunRecords, collect
 from report.columns import SHORT
@@ -93,6 +93,7 @@ def gather(results: Path) -> tuple[list[Group], Collection]:
     found = collect(
         published=results / "published", runs=results / "runs", plan=results / "plan.json"
     )
+    weights.check(found.runs)
     current = CurrentCode(
         bench=fingerprints.bench_fingerprint, method=functools.cache(_method_code)
     )

@@ -31,6 +31,7 @@ Status = Literal["done", "failed", "diverged", "oom", "refused", "skipped"]
 Engine = Literal["eager", "compiled", "captured"]  # how steps are run: bench/engine.py
 Mode = Literal["exact", "fast"]  # of AutoAttack; fast: attacked in bf16, judged in fp32
 Weights = Literal["last", "best"]  # of which epoch
+WEIGHTS: dict[Weights, str] = {"last": "model.safetensors", "best": "best.safetensors"}  # files
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.runs.record import TRAIN, Data, Record, Training, Weights
+from bench.runs.record import TRAIN, WEIGHTS, Data, Record, Training, Weights
 from bench.stages.faults import MethodError
 from bench.stages.job import Job, Refused, Skipped
 
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from bench.data import Loaded
     from bench.method import Method
     from bench.models import Net
-
-WEIGHTS = {"last": "model.safetensors", "best": "best.safetensors"}  # files by epoch
 
 
 class Trained(NamedTuple):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from bench import checkpoint
 from bench.runs import catalogue
 from bench.runs.fingerprints import checkpoint_fingerprint
-from bench.runs.record import TRAIN, Best, Data, Engine, Score, Training, Weights
+from bench.runs.record import TRAIN, WEIGHTS, Best, Data, Engine, Score, Training, Weights
 from bench.signals import held
 from bench.stages import setup
 from bench.stages.faults import MethodError
@@ -53,7 +53,7 @@ def work(job: Job, start: Start) -> tuple[Data, Training]:
     with held() as asked:  # a cluster grants a job half a minute between SIGTERM and SIGKILL
         outcome = trainer.fit(asked)
     net = setup.exact(trainer.net)
-    checkpoint.keep_weights(job.folder / setup.WEIGHTS["last"], net)
+    checkpoint.keep_weights(job.folder / WEIGHTS["last"], net)
     x, y = setup.test_images(job, loaded, job.options.test_images)
     training = Training(
         epochs=outcome.epochs,
@@ -96,7 +96,7 @@ def _best(
         return None
     validation = outcome.curves[outcome.best].validation
     assert validation is not None, "a best epoch without a validation score"
-    net.load_state_dict(load((job.folder / setup.WEIGHTS["best"]).read_bytes()))
+    net.load_state_dict(load((job.folder / WEIGHTS["best"]).read_bytes()))
     scores = _scores(net, x, y, eps=job.eps)
     return Best(epoch=outcome.best, validation=validation, **scores)
 
@@ -104,7 +104,7 @@ def _best(
 def _weights(job: Job, outcome: "Outcome") -> dict[Weights, dict[str, str]]:
     """Compute the digests of the files of weights that the run has left."""
     epochs: list[Weights] = ["last"] if outcome.best is None else ["last", "best"]
-    return {epoch: checkpoint.digests(job.folder / setup.WEIGHTS[epoch]) for epoch in epochs}
+    return {epoch: checkpoint.digests(job.folder / WEIGHTS[epoch]) for epoch in epochs}
 
 
 def make_trainer(
@@ -154,7 +154,7 @@ def make_trainer(
             engine=chosen,
             probe=_probe(job, loaded),
             select=_select(job, loaded, held_out) if protocol.validation else None,
-            best=job.folder / setup.WEIGHTS["best"],
+            best=job.folder / WEIGHTS["best"],
             folder=job.folder / "state",
             interval=job.options.checkpoint_seconds,
             identity=_identity(job, loaded),

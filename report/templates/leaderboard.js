@@ -387,7 +387,7 @@ function results(run) {
     ["AutoAttack warned", attack && Object.entries(attack.warnings).map(([text, times]) =>
       `${text} (${times} times)`).join("; ")],
     ["weights attacked", attack && (attack.weights ?? "not tied to the record of training")],
-    ["on the first test images", attack?.images], ["epochs", training.epochs],
+    ["weights", run.weights], ["on the first test images", attack?.images], ["epochs", training.epochs],
     ["updates", training.updates], ["parameters", training.parameters],
     ["seconds of training", training.train_seconds], ["peak device bytes", training.peak_bytes],
     ["passes over all training images", run.passes && `${run.passes.forward} forward, `
