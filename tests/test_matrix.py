@@ -124,7 +124,7 @@ def test_weights_are_chosen_by_a_rule_and_averaged_as_the_protocol_says(tmp_path
     assert found.average.pgd10.n == 1
     assert found.best_on_test is found.curves[0].validation is None
     for name in ("last", "best", "average"):
-        assert found.weights[name] == checkpoint.digests(tmp_path / "run" / setup.WEIGHTS[name])
+        assert found.weights[name] == checkpoint.digests(tmp_path / "run" / WEIGHTS[name])
 
 
 def test_a_choice_on_test_images_has_a_name_of_its_own(tmp_path, monkeypatch):
