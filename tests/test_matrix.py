@@ -10,9 +10,9 @@ import torch
 from bench import batches, checkpoint, data
 from bench.data import _cache
 from bench.runs import catalogue
-from bench.runs.record import Record
+from bench.runs.record import WEIGHTS, Record
 from bench.runs.run import parse_run
-from bench.stages import running, setup
+from bench.stages import running
 
 NARROW = {"vit": 64, "wide_resnet28_10": 2, "wide_resnet34_10": 1}  # others 4
 # of parts of the others, so that they are tried on one data set
