@@ -380,6 +380,9 @@ function results(run) {
     ["clean", percent(training.clean)], ["FGSM", percent(training.fgsm)],
     ["PGD-10", percent(training.pgd10)], ["on test images", training.images],
     ["collapse began in epoch", training.onset],
+    ["epsilon overfitting", run.eo && `eo ${run.eo.eo.toFixed(2)}, k_peak ${run.eo.k_peak}, `
+      + `eo_gap ${run.eo.eo_gap.toFixed(2)}: accuracy under FGSM changes by ${run.eo.eo.toFixed(2)} points at `
+      + `most from one radius to the next, at ${run.eo.k_peak}/255`],
     ["best epoch", training.best && `${training.best.epoch}: PGD-10 ${percent(training.best.pgd10)}, `
       + `clean ${percent(training.best.clean)}`],
     ["AutoAttack leaves", attack && Object.entries(attack.after).map(([name, left]) =>
