@@ -1,4 +1,4 @@
-"""PertAlign: how much the gradient turns along the attack's step."""
+"""PertAlign on test images: how much the gradient turns along a step of the attack."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ from evaluation.moves import slopes
 
 
 @dataclass(frozen=True, kw_only=True)
-class PertAlign(Diagnostic):
-    """The cosine of the gradients at the start and at the end of a step, on test images.
+class PertAlignTest(Diagnostic):
+    """The cosine of the gradients at the start and at the end of a step.
 
     Source: Teymourian et al., ICML 2026, arXiv:2606.00738.
     Cite: teymourian2026sora
@@ -28,7 +28,7 @@ class PertAlign(Diagnostic):
     """
 
     norms = ("Linf", "L2")
-    values = {"pert_align": ("cosine", -1, 1)}
+    values = {"pert_align_test": ("cosine", -1, 1)}
 
     alpha: float = 1.0  # step, in units of eps
 
@@ -40,4 +40,4 @@ class PertAlign(Diagnostic):
         d = box(eta + self.alpha * threat.eps * threat.steepest(g), x)
         h = slopes(net, x + d, y)
         cosine = F.cosine_similarity(g.flatten(1), h.flatten(1), dim=1, eps=1e-30)
-        return {"pert_align": cosine.clamp(-1, 1)}
+        return {"pert_align_test": cosine.clamp(-1, 1)}
