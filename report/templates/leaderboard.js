@@ -381,8 +381,9 @@ function results(run) {
     ["PGD-10", percent(training.pgd10)], ["on test images", training.images],
     ["collapse began in epoch", training.onset],
     ["epsilon overfitting", run.eo && `eo ${run.eo.eo.toFixed(2)}, k_peak ${run.eo.k_peak}, `
-      + `eo_gap ${run.eo.eo_gap.toFixed(2)}: accuracy under FGSM changes by ${run.eo.eo.toFixed(2)} points at `
-      + `most from one radius to the next, at ${run.eo.k_peak}/255`],
+      + `eo_gap ${run.eo.eo_gap.toFixed(2)}: accuracy under FGSM ` + (run.eo.eo > 0
+        ? `rises by up to ${run.eo.eo.toFixed(2)} points from one radius to the next, at ${run.eo.k_peak}/255`
+        : "rises nowhere with the radius")],
     ["best epoch", training.best && `${training.best.epoch}: PGD-10 ${percent(training.best.pgd10)}, `
       + `clean ${percent(training.best.clean)}`],
     ["AutoAttack leaves", attack && Object.entries(attack.after).map(([name, left]) =>
