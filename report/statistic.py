@@ -83,8 +83,7 @@ def statistic(runs: Sequence[RunRecords], column: Column) -> Statistic:
         spread=statistics.stdev(values) if len(values) > 1 else None,
         n=len(values),
         images=tuple(sorted(images)),
-        interval=confidence_interval(values, shares)
-        or _interval_of_one(runs, column, values[0]),
+        interval=confidence_interval(values, shares) or _interval_of_one(runs, column, values[0]),
     )
 
 
