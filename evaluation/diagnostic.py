@@ -21,6 +21,7 @@ Measure = tuple[str, float | None, float | None]  # unit, least and largest valu
 class Diagnostic(ABC):
     """The fields are the settings; measure is the formula.
 
+    A setting ``images`` is how many of the images are measured, at most, and all of them at once.
     A number of a diagnostic is a mean over images. What is no number of an image, such as a loss on
     a grid of points, is one of its arrays.
     """
@@ -50,8 +51,11 @@ class Diagnostic(ABC):
 
     def evaluate(self, task: Task) -> Found:
         """Measure all images."""
-        net = fitting(task.net, task.x, self.batch)
-        parts = list(zip(task.x.split(self.batch), task.y.split(self.batch), strict=True))
+        batch: int = getattr(self, "images", self.batch)
+        most: int = getattr(self, "images", len(task.y))
+        x_all, y_all = task.x[:most], task.y[:most]
+        net = fitting(task.net, x_all, batch)
+        parts = list(zip(x_all.split(batch), y_all.split(batch), strict=True))
         found: dict[str, list[Tensor]] = {name: [] for name in (*self.values, *self.arrays)}
         for i, (x, y) in enumerate(parts):
             measured = self.measure(net, x, y, task.threat, Draw(task.seed, i, len(y)))

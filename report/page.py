@@ -23,9 +23,11 @@ from bench.runs.record import (
     Expense,
     Record,
     Training,
+    radius,
 )
 from bench.runs.stage import as_flags, in_order
 from bench.runs.stage import stage as stage_of
+from evaluation import eps_overfitting
 from report import figures, latex, sources
 from report.collect import RunRecords
 from report.columns import SHORT
@@ -170,6 +172,7 @@ def details(runs: Sequence[RunRecords], logs: Path) -> dict[str, Any]:
                                    for way in of_chain[0]}  # fmt: skip
         if sweep := _sweep(run):
             entry["sweep"] = sweep
+            entry["eo"] = _eo(sweep, run)
         if run.folder in tails:
             entry["logs"] = tails[run.folder]
         found[run_key(run)] = entry
@@ -377,6 +380,13 @@ def _sweep(run: RunRecords) -> dict[str, list[list[float | None]]]:
         k = float(radius.partition("/")[0])
         found.setdefault(attack, []).append([k, _rounded(score.accuracy)])
     return found
+
+
+def _eo(sweep: dict[str, list[list[float | None]]], run: RunRecords) -> dict[str, Any] | None:
+    """Judge a sweep's accuracies under FGSM by the radius that the run was trained at."""
+    fgsm = {k: right for k, right in sweep.get("fgsm", []) if k is not None and right is not None}
+    found = eps_overfitting.judge(fgsm, 255 * radius(run.config.eps))
+    return {name: _rounded(number) for name, number in found._asdict().items()} if found else None
 
 
 def _tails(runs: Sequence[RunRecords], logs: Path) -> dict[str, dict[str, str]]:

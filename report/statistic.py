@@ -77,13 +77,13 @@ def statistic(runs: Sequence[RunRecords], column: Column) -> Statistic:
             images.add(column.images(body))
     if not values:
         return Statistic(absences=tuple(dict.fromkeys(absences)) or (NOT_RUN,))
+    shares = sorted(images) if column.kind == "accuracy" else ()  # a diagnostic is none of images
     return Statistic(
         mean=statistics.fmean(values),
         spread=statistics.stdev(values) if len(values) > 1 else None,
         n=len(values),
         images=tuple(sorted(images)),
-        interval=confidence_interval(values, sorted(images))
-        or _interval_of_one(runs, column, values[0]),
+        interval=confidence_interval(values, shares) or _interval_of_one(runs, column, values[0]),
     )
 
 

@@ -14,7 +14,8 @@ from report.sources import entries
 
 RADIUS = {"Linf": 8 / 255, "L2": 0.5}
 WORDS = ("Source", "Cite", "Meaning", "Cost", "Differs")
-FEW = {"steps": 3, "restarts": 2}  # of settings that only make an attack longer
+# of settings that only make an evaluation longer
+FEW = {"steps": 3, "steps_l2": 3, "restarts": 2, "points": 3, "side": 1}
 
 
 def brief(one):

@@ -112,3 +112,13 @@ def test_a_whole_runs_passes_count_each_image_once_an_epoch_and_replays_too(tmp_
     counted = [(run["folder"].split("/")[2], run["passes"]) for run in shown]
     fgsm, free = {"forward": 32.0, "backward": 16.0}, {"forward": 16.0, "backward": 8.0}
     assert counted == [("fgsm", fgsm)] * 2 + [("free_at", free)] * 2
+
+
+def test_a_sweep_is_judged_by_the_radius_of_training(tmp_path):
+    right = {0: 90.0, 4: 40.0, 6: 55.0, 8: 60.0, 16: 70.0}
+    scores = {f"fgsm {k}/255": Score(accuracy=a, n=30) for k, a in right.items()}
+    scores |= {f"pgd10 {k}/255": Score(accuracy=0.0, n=30) for k in right}
+    sweep = Evaluation(settings={}, scores=scores, measure_seconds=1.0)
+    write(tmp_path / "runs", config(eps="8/255"), "eps_sweep", measure=sweep)
+    (shown,) = details(collected(tmp_path), tmp_path / "logs")["runs"].values()
+    assert shown["eo"] == {"eo": 15.0, "k_peak": 6.0, "eo_gap": 20.0}

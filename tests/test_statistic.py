@@ -9,7 +9,7 @@ from tables import ids, row_of, rows_of, tables
 
 from bench.runs import catalogue
 from bench.runs.protocol import PROTOCOLS
-from bench.runs.record import Averaged, Best, Score
+from bench.runs.record import Averaged, Best, Evaluation, Score, Value
 from evaluation.binomial import wilson
 from report.columns import REFERENCE
 from report.groups import frame
@@ -119,3 +119,13 @@ def test_an_interval_of_seeds_is_no_narrower_than_that_of_images():
 
 def test_the_reference_of_the_time_column_is_what_costs_are_measured_against():
     assert catalogue.constant("bench/stages/cost.py", "REFERENCE") == REFERENCE
+
+
+def test_a_diagnostic_of_one_seed_has_no_interval_as_it_is_no_share_of_images(tmp_path):
+    value = Value(value=0.5, unit="cosine", n=40)
+    values = {"gradient_alignment": value}
+    one = Evaluation(settings={}, scores={}, values=values, measure_seconds=1.0)
+    done(tmp_path / "runs", config(), aa=30.0)
+    write(tmp_path / "runs", config(), "gradient_alignment", measure=one)
+    cell = row_of(tmp_path).cells["gradient_alignment"]
+    assert (cell.mean, cell.images, cell.interval) == (0.5, (40,), None)
