@@ -46,6 +46,8 @@ class RunRecords:
     planned: bool = False  # by the suite that Snakemake last ran
     records: dict[str, Record] = field(default_factory=dict)  # by stage
     broken: dict[str, str] = field(default_factory=dict)  # by stage: why its file is unreadable
+    place: Path | None = None  # the folder that its records lie in
+    weights: str = ""  # what ``report.weights`` found of them; "" where it has not looked
 
     @property
     def sources(self) -> set[str]:
@@ -121,9 +123,12 @@ def collect(*, published: Path, runs: Path | None = None, plan: Path | None = No
                     if config is None:
                         faults.append(str(error))
                     else:
-                        _run(found, config, root is published).broken[stage] = str(error)
+                        _run(found, config, path.parent, root is published).broken[stage] = str(
+                            error
+                        )
                 else:
-                    _run(found, record.config, root is published).records[stage] = record
+                    run = _run(found, record.config, path.parent, root is published)
+                    run.records[stage] = record
     for config in planned.values():
         found.setdefault(
             config.folder, RunRecords(config.folder, config, published=False)
@@ -177,11 +182,13 @@ def _planned(path: Path | None) -> tuple[dict[str, Config], list[str]]:
     return {entry.config.folder: entry.config for entry in plan.runs}, []
 
 
-def _run(found: dict[str, RunRecords], config: Config, is_published: bool) -> RunRecords:
+def _run(
+    found: dict[str, RunRecords], config: Config, place: Path, is_published: bool
+) -> RunRecords:
     """Return the run of a configuration; a run of this machine replaces the published one."""
     known = found.get(config.folder)
     if known is None or (known.published and not is_published):
-        known = found[config.folder] = RunRecords(config.folder, config, is_published)
+        known = found[config.folder] = RunRecords(config.folder, config, is_published, place=place)
     return known
 
 

@@ -42,6 +42,8 @@ MOST = 30  # pictures in files: each costs a fifth of a second, and the page can
 WIDTHS = {"scatter": 720, "curves": 960}  # pixels of a file
 
 CONFIG = {
+    # a picture is one image with a name; its marks would be images without any
+    "aria": False, "mark": {"aria": False},
     "background": "$background", "font": "$font", "view": {"stroke": None},
     "axis": {"labelColor": "$ink", "titleColor": "$ink", "gridColor": "$line",
              "domainColor": "$dim", "tickColor": "$dim", "labelFontSize": 11, "titleFontSize": 12,
@@ -239,15 +241,20 @@ def pictures(view: dict[str, Any], details: dict[str, Any]) -> Iterator[Picture]
             yield Picture(f"{group['file']}-{name}", _curves(group["rows"], trace, details))
 
 
-def draw(drawn: Iterable[Picture], folder: Path) -> None:
-    """Write the files of the first MOST pictures into a folder, and remove those of others."""
-    names = set()
+def draw(drawn: Iterable[Picture], folder: Path) -> int:
+    """Write the files of the first MOST pictures into a folder, and remove those of others.
+
+    Returns:
+        How many pictures there are.
+    """
+    drawn, names = iter(drawn), set()
     for picture in itertools.islice(drawn, MOST):
         picture.draw(folder)
         names.add(picture.name)
     for old in folder.glob("*.*"):
         if old.stem not in names:
             old.unlink()
+    return len(names) + sum(1 for _ in drawn)
 
 
 def filled(template: Any, values: dict[str, Any]) -> Any:
@@ -270,7 +277,8 @@ def _scatter(
          "colour": row["look"][0], "shape": row["look"][1],
          "records": " ".join(details["runs"][run]["folder"] for run in row["runs"])}
         for row in rows
-        if isinstance(xs := row["cells"][x], list) and isinstance(ys := row["cells"][y], list)
+        if not row["unfit"]  # nor has it a rank
+        and isinstance(xs := row["cells"][x], list) and isinstance(ys := row["cells"][y], list)
     ]  # fmt: skip
     if not data:
         return None

@@ -10,12 +10,13 @@ from bench.runs import catalogue
 from bench.runs.fingerprints import equivalent
 from bench.runs.record import AUTOATTACK, COST, TRAIN
 from evaluation.masking import Doubt, DoubtId, doubts
+from report import weights
 from report.collect import RunRecords
 
 NoteId = (
     Literal[
         "declared cost", "one seed", "fast mode", "published", "unofficial data", "image count",
-        "other weights", "stale code", "stale method code", "no method code", "start",
+        "other weights", "stale code", "stale method code", "no method code", "start", "weights",
     ]
     | DoubtId
 )  # fmt: skip
@@ -69,6 +70,9 @@ def notes(
     others = {attack.weights for attack in attacks if attack and attack.weights != "last"}
     found += [Note("other weights", f"AutoAttack of the {one} weights") for one in sorted(others)]
     found += _doubts(runs)
+    if changed := [run for run in runs if run.weights == weights.CHANGED]:
+        seeds = ", ".join(str(run.config.seed) for run in changed)
+        found.append(Note("weights", f"weights changed since they were trained (seed {seeds})"))
     if any(run.published for run in runs):
         found.append(PUBLISHED)
     if unofficial:
@@ -80,12 +84,8 @@ def notes(
 
 def has_learned(run: RunRecords) -> bool | None:
     """Tell whether a run learned something, by evaluation.masking; None if it is not trained."""
-    if not run.has(TRAIN):
-        return None
-    training = run.records[TRAIN].training
-    assert training is not None, "a training that is done has numbers"
-    found = doubts(training, classes=classes(run.config.dataset))
-    return all(doubt.id != "learning" for doubt in found)
+    found = _doubted(run)
+    return None if found is None else all(doubt.id != "learning" for doubt in found)
 
 
 def image_count(images: Iterable[int]) -> Note:
@@ -120,12 +120,9 @@ def _declared_cost(runs: Iterable[RunRecords]) -> Iterable[Note]:
 def _doubts(runs: Sequence[RunRecords]) -> list[Note]:
     """Note each doubt once: the numbers of the first seed that raises it, and how many do."""
     raised: dict[DoubtId, list[tuple[int, Doubt]]] = defaultdict(list)
-    trained = [run for run in runs if run.has(TRAIN)]
-    for run in trained:
-        training = run.records[TRAIN].training
-        assert training is not None, "a training that is done has numbers"
-        attack = run.records[AUTOATTACK].attack if run.has(AUTOATTACK) else None
-        for doubt in doubts(training, attack, classes=classes(run.config.dataset)):
+    trained = [(run, found) for run in runs if (found := _doubted(run)) is not None]
+    for run, found in trained:
+        for doubt in found:
             raised[doubt.id].append((run.config.seed, doubt))
     if len(trained) == 1:
         return [Note(doubt.id, doubt.text) for ((_, doubt),) in raised.values()]
@@ -134,6 +131,16 @@ def _doubts(runs: Sequence[RunRecords]) -> list[Note]:
         for seeds in raised.values()
         for seed, first in seeds[:1]
     ]
+
+
+def _doubted(run: RunRecords) -> list[Doubt] | None:
+    """Ask evaluation.masking about a run; None if it is not trained."""
+    if not run.has(TRAIN):
+        return None
+    training = run.records[TRAIN].training
+    assert training is not None, "a training that is done has numbers"
+    attack = run.records[AUTOATTACK].attack if run.has(AUTOATTACK) else None
+    return doubts(training, attack, classes=classes(run.config.dataset))
 
 
 def _stale(runs: Iterable[RunRecords], current: CurrentCode) -> Iterable[Note]:

@@ -154,6 +154,7 @@ def details(runs: Sequence[RunRecords], logs: Path) -> dict[str, Any]:
         }
         if run.has(TRAIN) and (training := run.records[TRAIN].training):
             entry["training"] = _training(training, run.config)
+            entry["weights"] = run.weights
             entry["source"] = codes.place(training.method_source)
             entry["curves"] = curves(training.curves, points, training.verdict.onset_epoch)
             # a run that starts from another has cost what that has, too

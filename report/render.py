@@ -22,7 +22,7 @@ from bench.runs import catalogue, fingerprints, git
 from bench.runs.ending import Ending, Named, shortened, title
 from bench.runs.files import between_marks, write_bytes
 from bench.runs.record import AUTOATTACK, TRAIN, ConfigError
-from report import benchmark, figures, sources
+from report import benchmark, figures, sources, weights
 from report.benchmark import NOTHING, Reported
 from report.collect import NOT_RUN, Collection, RunRecords, collect, listed
 from report.columns import SHORT
@@ -68,8 +68,8 @@ def render(results: Path, *, columns: Sequence[str] = ()) -> Ending:
     for group in found:
         name, wanted = group.file_name, [c for c in group.columns if c.key in chosen]
         write_bytes(results / "tables" / f"{name}.tex", latex(group, wanted, name).encode())
-    figures.draw(figures.pictures(shown, known), results / "figures")
-    text = "\n".join([summary(results, found), *faults])
+    pictures = figures.draw(figures.pictures(shown, known), results / "figures")
+    text = "\n".join([summary(results, found, pictures), *faults])
     write_bytes(results / "leaderboard.txt", text.encode())
     return ending(records.runs, results / "logs")
 
@@ -94,6 +94,7 @@ def gather(results: Path) -> tuple[list[Group], Collection]:
     found = collect(
         published=results / "published", runs=results / "runs", plan=results / "plan.json"
     )
+    weights.check(found.runs)
     current = CurrentCode(
         bench=fingerprints.bench_fingerprint, method=functools.cache(_method_code)
     )
@@ -207,8 +208,12 @@ def readme(runs: list[RunRecords], text: str) -> str:
     return between_marks(text, MARK, body)
 
 
-def summary(results: Path, found: list[Group]) -> str:
-    """Write the top of each table and the paths of the files, for a terminal."""
+def summary(results: Path, found: list[Group], pictures: int = 0) -> str:
+    """Write the top of each table and the paths of the files, for a terminal.
+
+    Args:
+        pictures: how many there are, of which the first ``figures.MOST`` have files.
+    """
     lines = []
     groups = [group for group in found if group.planned] or found
     for group in groups[:TABLES]:
@@ -230,8 +235,10 @@ def summary(results: Path, found: list[Group]) -> str:
         lines += ["", f"and {len(groups) - TABLES} more tables, on the page"]
     paths = [results / f"leaderboard.{kind}" for kind in ("html", "md", "csv")]
     paths += [results / "tables" / f"{group.file_name}.tex" for group in found]
-    paths.append(results / "figures")
-    return "\n".join([*lines, "", *map(str, paths)])
+    drawn = f"{results / 'figures'}"
+    if pictures > figures.MOST:
+        drawn += f" (the first {figures.MOST} of {pictures} pictures; the page saves any)"
+    return "\n".join([*lines, "", *map(str, paths), drawn])
 
 
 def _source(name: str) -> str:

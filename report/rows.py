@@ -68,6 +68,8 @@ class Row:
             found.append(("out of memory" if self.status == "oom" else self.status, True))
         if ids & {*DOUBT_IDS} - {"learning"}:
             found.append(("masked?", True))
+        if "weights" in ids:
+            found.append(("weights changed", True))
         if "unofficial data" in ids:
             found.append(("unofficial", True))
         return [*found, ("n = 1", False)] if "one seed" in ids else found

@@ -105,9 +105,27 @@ def test_a_picture_that_was_cut_off_is_drawn_again(results):
 
 
 def test_no_more_pictures_are_drawn_than_a_reader_waits_for(results, monkeypatch):
+    told = (results / "leaderboard.txt").read_text()
+    assert told.splitlines()[-1] == str(results / "figures")
     monkeypatch.setattr(figures, "MOST", 1)
     render.render(results)
     assert len(files(results)) == 3
+    told = (results / "leaderboard.txt").read_text()
+    assert told.endswith(
+        f"figures (the first 1 of {len(drawn(results))} pictures; the page saves any)"
+    )
+
+
+def test_a_row_without_a_rank_is_no_point_of_the_front(results):
+    assert "SORA" in points(results)
+    for seed in (0, 1):
+        done(results / "runs", config("sora", seed), aa=90.0, clean=10.0)  # as by chance
+    assert points(results) == {"FGSM", "=1+1"}
+
+
+def points(results):
+    (scatter,) = (picture for picture in drawn(results) if "over" in picture.name)
+    return {point["label"] for point in scatter.spec["data"]["values"]}
 
 
 def test_every_axis_says_its_unit(results):

@@ -439,7 +439,7 @@ def test_liet_of_noise_alone_is_fgsm_rs(tiny, monkeypatch):
     rho = x.new_empty(1).uniform_(1, 1)
     coin = 2 * torch.empty_like(rho).bernoulli_() - 1
     eta = boxed(coin * noise(x, tiny.eps), x)
-    monkeypatch.setattr("methods.fgsm_rs.uniform", lambda *_: eta)
+    monkeypatch.setattr("bench.threat.uniform", lambda *_: eta)
     base = tiny.step(make(tiny, "fgsm_rs", alpha=1.0), net, x, y)
     assert torch.allclose(made["at"], base["at"], atol=1e-6)
     one, two = (seen["loss"](seen["at"]).item() for seen in (made, base))

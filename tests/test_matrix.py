@@ -10,9 +10,9 @@ import torch
 from bench import batches, checkpoint, data
 from bench.data import _cache
 from bench.runs import catalogue
-from bench.runs.record import Record
+from bench.runs.record import WEIGHTS, Record
 from bench.runs.run import parse_run
-from bench.stages import running, setup
+from bench.stages import running
 
 NARROW = {"vit": 64, "wide_resnet28_10": 2, "wide_resnet34_10": 1}  # others 4
 # of parts of the others, so that they are tried on one data set
@@ -124,7 +124,7 @@ def test_weights_are_chosen_by_a_rule_and_averaged_as_the_protocol_says(tmp_path
     assert found.average.pgd10.n == 1
     assert found.best_on_test is found.curves[0].validation is None
     for name in ("last", "best", "average"):
-        assert found.weights[name] == checkpoint.digests(tmp_path / "run" / setup.WEIGHTS[name])
+        assert found.weights[name] == checkpoint.digests(tmp_path / "run" / WEIGHTS[name])
 
 
 def test_a_choice_on_test_images_has_a_name_of_its_own(tmp_path, monkeypatch):

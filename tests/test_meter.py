@@ -1,5 +1,7 @@
 """Counters against counts done by hand."""
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -7,6 +9,7 @@ import torch
 from torch import nn
 
 from bench.meter import Clock, Flops, Passes, Peak
+from bench.runs.catalogue import ROOT
 
 CPU = torch.device("cpu")
 
@@ -55,3 +58,11 @@ def test_memory_is_unknown_without_a_gpu():
     peak = Peak(CPU)
     peak.note()
     assert peak.bytes is None
+
+
+def test_counting_loads_no_compiler():
+    """It takes a second of every job, most of which compile nothing."""
+    counted = "from bench.meter import Flops, Memory\nimport sys, torch\n"
+    counted += "with Flops(), Memory():\n    torch.ones(2, 2) @ torch.ones(2, 2)\n"
+    counted += "sys.exit('torch._dynamo' in sys.modules)"
+    subprocess.run([sys.executable, "-c", counted], check=True, cwd=ROOT)

@@ -15,10 +15,10 @@ RUN = expand(parse_suite(read_yaml(catalogue.ROOT / SMOKE[1]) | {"methods": ["fg
 
 
 def test_mistakes_on_the_command_line_are_one_paragraph(project):
-    words = ("methods=[soar]", "datasets=[cifar]", "architectures=[small]", "epz=3", "eps=[0]")
+    words = ("methods=[zerogrd]", "datasets=[cifar]", "architectures=[small]", "epz=3", "eps=[0]")
     text = snakemake(project, *SMOKE, "-n", "--config", *words, ok=False)
     for said in (
-        "unknown method 'soar': did you mean sora?",
+        "unknown method 'zerogrd': did you mean zerograd?",
         "unknown data set 'cifar': did you mean cifar10 or cifar100?",
         "unknown architecture 'small': did you mean small_cnn?",
         "unknown key 'epz': did you mean eps?",

@@ -346,7 +346,7 @@ def test_the_pictures_show_front_collapse_and_state(opened):
     page.locator("#pictures").scroll_into_view_if_needed()
     page.wait_for_selector("#traces svg")
     assert page.locator("#scatter .mark-line path").count() == 1
-    collapsed = page.locator('#traces [aria-roledescription="rule mark"]')
+    collapsed = page.locator("#traces .mark-rule.role-mark line")
     assert collapsed.count() == 2  # of five seeds of one method
     page.locator("#picture-trace").select_option("state: c")
     page.wait_for_function("document.querySelector('#traces').innerHTML.includes('state: c')")
@@ -412,6 +412,16 @@ def test_a_picture_and_its_data_are_saved_as_the_files_have_them(opened, results
     plain = [[float(f) if number.fullmatch(f) else f for f in line] for line in theirs]
     assert [[float(f) if number.fullmatch(f) else f for f in line] for line in ours] == plain
     assert len(ours) > 8
+
+
+def test_no_mark_of_a_picture_is_an_image_without_a_name(opened):
+    page = opened("#data=cifar10")
+    page.locator("#pictures").scroll_into_view_if_needed()
+    page.wait_for_selector("#traces svg")
+    images = page.locator("svg :is([role=img], [role=graphics-symbol], [role=graphics-document])")
+    assert images.count() == images.and_(page.locator("[aria-label]")).count()
+    for node in ("overview", "scatter", "traces"):
+        assert page.locator(f"#{node}").get_attribute("aria-label")
 
 
 def test_a_point_says_its_numbers_when_pointed_at(opened):
@@ -504,7 +514,7 @@ def test_the_first_picture_is_seen_at_once_and_marks_what_collapsed(opened):
     assert "Crosses collapsed" in page.locator("#overview-note").inner_text()
 
 
-def test_the_first_picture_leaves_out_rows_without_a_rank(opened, tmp_path):
+def test_both_cost_pictures_leave_out_rows_without_a_rank(opened, tmp_path):
     for method in ("sora", "fgsm"):
         done(tmp_path / "runs", config(method), aa=90.0 if method == "sora" else 10.0)
     (tmp_path / "runs" / config("sora").folder / "train.json").write_text("{")
@@ -514,6 +524,11 @@ def test_the_first_picture_leaves_out_rows_without_a_rank(opened, tmp_path):
     assert "FGSM" in page.locator("#overview svg").text_content()
     assert "SORA" not in page.locator("#overview svg").text_content()
     assert "Rows without a rank are left out" in page.locator("#overview-note").inner_text()
+    page.locator("#pictures").scroll_into_view_if_needed()
+    page.wait_for_selector("#scatter svg")
+    assert "FGSM" in page.locator("#scatter svg").text_content()
+    assert "SORA" not in page.locator("#scatter svg").text_content()
+    assert "rows without a rank are left out" in page.locator("#scatter-note").inner_text()
 
 
 def column_of_collapsed(page):

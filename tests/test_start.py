@@ -94,7 +94,7 @@ def test_a_run_by_hand_is_completed_with_its_start():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"method": "soar"}, "unknown method 'soar': did you mean sora"),
+        ({"method": "zerogrd"}, "unknown method 'zerogrd': did you mean zerograd"),
         ({"protocol": "smok"}, "unknown protocol 'smok': did you mean smoke"),
         ({"settings": {"k": 1}}, "unknown setting of standard 'k'"),
         ({"epochs": 3}, "fgsm.epochs"),

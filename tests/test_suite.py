@@ -42,7 +42,7 @@ def test_without_a_suite_the_default_is_meant():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"methods": ["soar"]}, "unknown method 'soar': did you mean sora?"),
+        ({"methods": ["zerogrd"]}, "unknown method 'zerogrd': did you mean zerograd?"),
         ({"datasets": ["cifar"]}, "unknown data set 'cifar': did you mean cifar10 or cifar100?"),
         ({"architectures": ["zzz"]}, "unknown architecture 'zzz': choose from preact_resnet18"),
         ({"protocol": "sora_paper"}, "unknown protocol 'sora_paper': did you mean sora-paper?"),
@@ -85,10 +85,10 @@ def test_a_mistake_is_told_with_its_remedy(change, message):
 
 def test_all_mistakes_are_told_at_once():
     with pytest.raises(ConfigError) as caught:
-        suite(methods=["soar"], eps=[0], epz=1, method_args={"sora": {"taw": 1}})
+        suite(methods=["zerogrd"], eps=[0], epz=1, method_args={"sora": {"taw": 1}})
     text = str(caught.value)
     assert "4 mistake(s)" in text
-    assert all(word in text for word in ("soar", "eps.0", "epz", "taw"))
+    assert all(word in text for word in ("zerogrd", "eps.0", "epz", "taw"))
 
 
 def test_a_missing_key_of_a_suite_is_named():

@@ -25,6 +25,8 @@ from bench.runs.typed import Amount, Count, Percent, Positive, Real, Share, buil
 
 SCHEMA = 1
 TRAIN, AUTOATTACK, COST, SWEEP = "train", "autoattack", "cost", "eps_sweep"
+# The fields of a record that hold what its stage found: these, and that of optional evaluations.
+BODIES, MEASURE = {TRAIN: "training", AUTOATTACK: "attack", COST: "expense"}, "measure"
 TRACES = "curves.safetensors"  # numbers of every update: bench/traces.py
 WATCHED, UPDATES = "watch.{}", "watch.{}.update"  # in it: what a diagnostic found, and when
 Norm = Literal["Linf", "L2"]
@@ -33,6 +35,12 @@ Engine = Literal["eager", "compiled", "captured"]  # how steps are run: bench/en
 Mode = Literal["exact", "fast"]  # of AutoAttack; fast: attacked in bf16, judged in fp32
 Weights = Literal["last", "best", "average"]  # that may be attacked
 Kept = Weights | Literal["best_on_test"]  # all that a run may leave
+WEIGHTS: dict[Kept, str] = {  # their files
+    "last": "model.safetensors",
+    "best": "best.safetensors",
+    "average": "average.safetensors",
+    "best_on_test": "best_on_test.safetensors",
+}
 Network = Literal["raw", "average"]  # as trained, or averaged over the updates
 MOST_L2 = 16  # as far as an L2 radius may be; papers stay below 6, and 128 was meant in 1/255
 RADII: dict[Norm, str] = {
@@ -458,10 +466,8 @@ class Record:
             yield f"run is {self.run!r}, the hash of its configuration {self.config.run_id!r}"
         if not is_stage(self.stage):
             yield f"stage is {self.stage!r}, not one of {stage_names()}"
-        wanted = {TRAIN: "training", AUTOATTACK: "attack", COST: "expense"}
-        bodies = [name for name in ("training", "attack", "expense", "measure")
-                  if getattr(self, name) is not None]  # fmt: skip
-        expected = [wanted.get(self.stage, "measure")] if self.status == "done" else []
+        bodies = [name for name in (*BODIES.values(), MEASURE) if getattr(self, name) is not None]
+        expected = [body_of(self.stage)] if self.status == "done" else []
         if bodies != expected:
             yield f"status is {self.status!r} with {bodies or 'nothing'} found"
         if self.status == "done" and not (self.origin and self.data):
@@ -509,6 +515,11 @@ def _newer(content: bytes) -> str | None:
     if type(given) is not int or given <= SCHEMA:
         return None
     return f"a newer onestep made it (schema {given}, here {SCHEMA}); update onestep"
+
+
+def body_of(stage: str) -> str:
+    """Return the field of a stage's record that holds what the stage found."""
+    return BODIES.get(stage, MEASURE)
 
 
 def stage_names() -> list[str]:

@@ -23,6 +23,7 @@ from bench.runs.record import (
     Mode,
     Record,
     Weights,
+    body_of,
 )
 from bench.runs.suite import Suite
 
@@ -118,11 +119,15 @@ class Stage:
     name: str  # its record is NAME.json
     program: str  # python -m bench PROGRAM; its module in bench/stages
     defaults: Options
-    body: str  # field of the record that holds what was found
     options_for: Callable[[Suite], Options]  # the options that a suite asks for
     options_of: Callable[[Record], Options]  # the options that a finished record was made with
     per_seed: bool = True  # False: once for all seeds of a suite
     reads: Callable[[Config], list[tuple[Config, str]]] = lambda config: []  # runs and stages
+
+    @property
+    def body(self) -> str:
+        """The field of the record that holds what was found."""
+        return body_of(self.name)
 
     def state(
         self,
@@ -325,7 +330,6 @@ _FIXED = (
         name=TRAIN,
         program="train",
         defaults=TrainOptions(),
-        body="training",
         options_for=lambda suite: TrainOptions(
             test_images=suite.test_images,
             probe_images=suite.probe_images,
@@ -338,7 +342,6 @@ _FIXED = (
         name=AUTOATTACK,
         program="attack",
         defaults=AttackOptions(),
-        body="attack",
         options_for=_attack_options_for,
         options_of=_attack_options,
         reads=_reads_training,
@@ -347,7 +350,6 @@ _FIXED = (
         name=COST,
         program="cost",
         defaults=CostOptions(),
-        body="expense",
         options_for=lambda suite: CostOptions(),
         options_of=_cost_options,
         per_seed=False,
@@ -378,7 +380,6 @@ def _evaluation(name: str) -> Stage:
         name=entry.name,
         program="evaluate",
         defaults=EvaluateOptions(weights=entry.weights, **_of_attack(entry, AttackOptions())),
-        body="measure",
         options_for=options_for,
         options_of=_evaluate_options,
         reads=_reads_training,

@@ -90,6 +90,8 @@ def _peak(job: Job, loaded: "Loaded") -> int | None:
     from bench.meter import Peak
     from bench.stages.train import make_trainer
 
+    if job.device.type != "cuda":
+        return None
     gc.collect()  # compiled networks hold themselves
     trainer = make_trainer(job, loaded, quiet=True)
     trainer.advance(WARM_UP - 1)

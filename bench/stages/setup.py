@@ -6,7 +6,16 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.runs.record import TRAIN, Config, Data, Kept, Record, Source, Training, Weights
+from bench.runs.record import (
+    TRAIN,
+    WEIGHTS,
+    Config,
+    Data,
+    Record,
+    Source,
+    Training,
+    Weights,
+)
 from bench.stages.faults import MethodError
 from bench.stages.job import Job, Refused, Skipped
 
@@ -17,12 +26,6 @@ if TYPE_CHECKING:
     from bench.method import Method
     from bench.models import Net
 
-WEIGHTS: dict[Kept, str] = {  # files
-    "last": "model.safetensors",
-    "best": "best.safetensors",
-    "average": "average.safetensors",
-    "best_on_test": "best_on_test.safetensors",
-}
 LACKING = {  # why a protocol leaves no such weights
     "best": "holds no validation images out, so no epoch was chosen",
     "average": "averages no weights",

@@ -14,6 +14,7 @@ from bench.runs.protocol import Rule
 from bench.runs.record import (
     TRACES,
     TRAIN,
+    WEIGHTS,
     Averaged,
     Best,
     Data,
@@ -77,7 +78,7 @@ def work(job: Job, start: Start) -> tuple[Data, Training]:
     with held() as asked:  # a cluster grants a job half a minute between SIGTERM and SIGKILL
         outcome = trainer.fit(asked)
     net = setup.exact(trainer.net)
-    checkpoint.keep_weights(job.folder / setup.WEIGHTS["last"], net)
+    checkpoint.keep_weights(job.folder / WEIGHTS["last"], net)
     traces = trainer.traces.write(job.folder / TRACES)
     x, y = setup.test_images(job, loaded, job.options.test_images)
     best, on_test = _best(job, trainer, x, y), trainer.protocol.select == "best_on_test"
@@ -125,7 +126,7 @@ def _average(job: Job, trainer: "Trainer", x: "torch.Tensor", y: "torch.Tensor")
     if trainer.average is None:
         return None
     net = trainer.average.network()
-    checkpoint.keep_weights(job.folder / setup.WEIGHTS["average"], net)
+    checkpoint.keep_weights(job.folder / WEIGHTS["average"], net)
     return Averaged(**_scores(net, x, y, threat=job.threat))
 
 
@@ -137,7 +138,7 @@ def _best(job: Job, trainer: "Trainer", x: "torch.Tensor", y: "torch.Tensor") ->
     if not chosen:
         return None
     rule, net = trainer.protocol.select, copy.deepcopy(trainer.net)
-    net.load_state_dict(load((job.folder / setup.WEIGHTS[chosen_weights(rule)]).read_bytes()))
+    net.load_state_dict(load((job.folder / WEIGHTS[chosen_weights(rule)]).read_bytes()))
     return Best(
         epoch=chosen.epoch,
         validation=chosen.score,
@@ -155,7 +156,7 @@ def chosen_weights(rule: Rule) -> Kept:
 
 def _weights(job: Job) -> dict[Kept, dict[str, str]]:
     """Compute the digests of the files of weights that the run has left."""
-    paths = {name: job.folder / file for name, file in setup.WEIGHTS.items()}
+    paths = {name: job.folder / file for name, file in WEIGHTS.items()}
     return {name: checkpoint.digests(path) for name, path in paths.items() if path.is_file()}
 
 
@@ -275,7 +276,7 @@ def _selection(
                     seed=EVALUATION_SEED)  # fmt: skip
         return found.accuracy
 
-    path = job.folder / setup.WEIGHTS[chosen_weights(protocol.select)]
+    path = job.folder / WEIGHTS[chosen_weights(protocol.select)]
     return Selection(score, path, every=every)
 
 

@@ -25,14 +25,13 @@ from typing import NamedTuple, get_args
 from bench.runs.catalogue import ROOT, folder
 from bench.runs.ending import together
 from bench.runs.files import CannotWriteError, write_bytes
-from bench.runs.record import AUTOATTACK, TRAIN, ConfigError, Engine
+from bench.runs.record import AUTOATTACK, TRAIN, WEIGHTS, ConfigError, Engine
 from bench.runs.run import expand
 from bench.runs.stage import CostOptions, TrainOptions
 from bench.runs.suite import parse_suite, read_yaml
 from bench.stages.faults import MachineError, MethodError
 from bench.stages.machine import DeviceKind
 from bench.stages.running import Place, Task, execute, positive, summary
-from bench.stages.setup import WEIGHTS
 from bench.tools import estimate
 from workflows.plan import Plan, Work
 

@@ -410,7 +410,7 @@ function results(run) {
     ["AutoAttack warned", attack && Object.entries(attack.warnings).map(([text, times]) =>
       `${text} (${times} times)`).join("; ")],
     ["weights attacked", attack && (attack.weights ?? "not tied to the record of training")],
-    ["on the first test images", attack?.images], ["starts from", startOf(training.source)],
+    ["weights", run.weights], ["on the first test images", attack?.images], ["starts from", startOf(training.source)],
     ["epochs", withStart(training, "epochs", 0)],
     ["updates", withStart(training, "updates", 0)], ["parameters", training.parameters],
     ["seconds of training", withStart(training, "train_seconds", 1)], ["peak device bytes", training.peak_bytes],

@@ -146,16 +146,17 @@ const pictureName = (group, what) => `${group.file}-${what}`;
 
 function drawScatter(rows, x, y) {
   const [xColumn, yColumn] = [view.columns[place[x]], view.columns[place[y]]];
-  const points = rows.map(({row}) => row)
-    .filter(row => x && y && value(row, x) !== null && value(row, y) !== null)
+  const all = rows.map(({row}) => row), ranked = all.filter(row => !row.unfit);
+  const points = ranked.filter(row => x && y && value(row, x) !== null && value(row, y) !== null)
     .map(row => {
       const [ys, xs] = [row.cells[place[y]], row.cells[place[x]]], [colour, shape] = row.look;
       return {label: row.label, x: xs[0], y: ys[0], low: ys[3], high: ys[4], colour, shape,
         records: row.runs.map(folder).join(" ")};
     });
   $("scatter-note").textContent = points.length
-    ? `${points.length} of ${rows.length} rows have both numbers; the dashed line joins the rows that no other `
-      + "beats on both; thin bars are 95 % intervals."
+    ? `${points.length} of ${ranked.length} rows have both numbers; `
+      + (ranked.length < all.length ? "rows without a rank are left out; " : "")
+      + "the dashed line joins the rows that no other beats on both; thin bars are 95 % intervals."
     : "No row of this table has both numbers yet.";
   if (!points.length) return unshow($("scatter"));
   show($("scatter"), PICTURES.scatter, scatter(points, xColumn, yColumn, Math.min(960, wide($("scatter")))),
