@@ -126,13 +126,17 @@ def _met(measured: Mapping[str, Evaluation]) -> Iterator[tuple[Entry, Score]]:
 
 def _black_box(training: Training, met: list[tuple[Entry, Score]]) -> Doubt | None:
     """Doubt white-box attacks, of which the best finds less than one that knows no gradient."""
-    white = [("PGD-10", (None, None), training.pgd10)]
-    white += [(e.title, (e.norm, e.eps), score) for e, score in met if not e.constant("black_box")]
     for entry, score in met:
-        same = [one for one in white if one[1] == (entry.norm, entry.eps)]
-        if not entry.constant("black_box") or not same:
+        if not entry.constant("black_box"):
             continue
-        title, _, best = min(same, key=lambda one: one[2].accuracy)
+        ball = (entry.norm, entry.eps)
+        white = [(e.title, s) for e, s in met
+                 if not e.constant("black_box") and (e.norm, e.eps) == ball]  # fmt: skip
+        if ball == (None, None):
+            white.append(("PGD-10", training.pgd10))
+        if not white:
+            continue
+        title, best = min(white, key=lambda one: one[1].accuracy)
         more, n = best.accuracy - score.accuracy, min(best.n, score.n)
         if more > ERRORS * _error_of_difference(best.accuracy, score.accuracy, n):
             return Doubt(
