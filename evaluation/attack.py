@@ -33,6 +33,7 @@ class Task(NamedTuple):
     keep: Callable[[Progress], None] = lambda progress: None  # called after every batch
     radii: tuple[int, ...] = ()  # of a sweep, in 1/255; none: its own
     batch: int | None = None  # images that AutoAttack takes at once
+    source: nn.Module | None = None  # another network, on which the images are made
     fast: nn.Module | None = None  # the network in the form that AutoAttack's fast mode attacks
 
 
@@ -59,6 +60,7 @@ class Attack(ABC):
     weights: ClassVar[Weights] = "last"  # of the epoch that it attacks
     names: ClassVar[dict[str, str]] = {}  # forms of its name and title: {"pgd{steps}": "PGD-..."}
     bounded: ClassVar[bool] = True  # False: it goes as far as it needs, and distances are recorded
+    black_box: ClassVar[bool] = False  # True: it sees the network's answers, and no gradients
     autoattack: ClassVar[bool] = False  # it has AutoAttack's batch and mode in its task
     batch: ClassVar[int] = 512  # images at once
 
@@ -74,15 +76,18 @@ class Attack(ABC):
     def evaluate(self, task: Task) -> Found:
         """Attack all images, and count those that the network still gets right."""
         net, n = fitting(task.net, task.x, self.batch), len(task.y)
+        aim = fitting(task.source, task.x, self.batch) if task.source else net
         now = task.before or Progress()
 
         def stands(name: str, rows: Tensor) -> Tensor:
             there = rows.to(task.x.device)
             draw = Draw(task.seed, int(rows[0]) // self.batch, len(rows))
             x, y = task.x[there], task.y[there]
-            standing, moved = self._attacked(net, x, y, task.threat, draw)
+            standing, moved = self._attacked(net, aim, x, y, task.threat, draw)
             if not self.bounded:
                 now.values.setdefault("moved", []).extend(moved.tolist())
+            if draw.queries is not None:
+                now.values.setdefault("queries", []).extend(draw.queries.tolist())
             return standing
 
         knock_out(
@@ -91,12 +96,16 @@ class Attack(ABC):
         )  # fmt: skip
         right = unpack(now.robust[task.name], n)
         score = Score(accuracy=100 * right.double().mean().item(), n=n)
-        return Found(scores={task.name: score}, values=self._distances(task.name, now))
+        values = self._distances(task.name, now) | self._queries(task.name, now)
+        return Found(scores={task.name: score}, values=values)
 
     def _attacked(
-        self, net: nn.Module, x: Tensor, y: Tensor, threat: Threat, draw: Draw
+        self, net: nn.Module, aim: nn.Module, x: Tensor, y: Tensor, threat: Threat, draw: Draw
     ) -> tuple[Tensor, Tensor]:
         """Say which images of a batch stand, and how far in L2 those that were right moved.
+
+        Args:
+            aim: the network on which the attack is made.
 
         Returns:
             (B,) bool, and (B,): 0 where it stands, nan where it was wrong without attack.
@@ -108,7 +117,7 @@ class Attack(ABC):
             if len(draw.rows) == 0:
                 break
             left, labels = x[standing], y[standing]
-            found = self.perturb(net, left, labels, threat, draw).detach()
+            found = self.perturb(aim, left, labels, threat, draw).detach()
             right = correct(net, found, labels)
             distance = vector_norm(found - left, dim=PIXELS)
             moved[standing] = torch.where(right, 0.0, distance)
@@ -125,6 +134,11 @@ class Attack(ABC):
             f"{name}_fooling_rate": mean([100.0 * (d > 0) for d in moved], "% fooled"),
             f"{name}_mean_l2": mean(fooled, "L2 distance"),
         }
+
+    def _queries(self, name: str, now: Progress) -> dict[str, Value]:
+        """Say how often the network was asked about an image that was attacked."""
+        asked = [number for number in now.values.get("queries", ()) if number > 0]
+        return {f"{name}_queries": mean(asked, "queries")} if "queries" in now.values else {}
 
 
 def mean(numbers: Sequence[float], unit: str) -> Value:
