@@ -242,7 +242,8 @@ def _do(
     import torch
 
     job = Job(task.stage, task.config, task.options, task.folder, place.data_dir, device, say)
-    if device.type == "cpu" and machine.uses_bf16(job) and not machine.has_bf16_units():
+    bf16 = machine.uses_bf16(job.stage, job.config, job.options)
+    if device.type == "cpu" and bf16 and not machine.has_bf16_units():
         warn(machine.SLOW_BF16)
     started, start = datetime.datetime.now(datetime.UTC), time.perf_counter()
     status: Status = "done"
