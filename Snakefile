@@ -1,5 +1,7 @@
 """Contents page: what one `snakemake` makes. The stages are in workflows/rules/."""
 
+import sys
+
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -10,6 +12,7 @@ from bench.runs.process import settle
 from bench.runs.record import ConfigError
 from bench.runs.run import expand
 from bench.runs.suite import parse_suite
+from bench.tools.cautions import cautions
 from workflows.plan import Plan
 from workflows.terminal import take_over
 
@@ -28,6 +31,9 @@ plan = Plan(
     cores=None if workflow.nodes else workflow.cores,
 )
 take_over(plan, workflow)
+if workflow.is_main_process:  # no job of a cluster
+    for sentence in cautions(plan, here=not workflow.nodes):
+        print(sentence, file=sys.stderr)
 evaluations = pattern()
 
 

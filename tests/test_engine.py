@@ -6,6 +6,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 from made_up_methods import SOUND
+from recorded import Recorded, brief, record_steps, replayed
 
 from bench import engine, trainer
 from bench.engine import choose, lacking
@@ -152,12 +153,6 @@ def test_every_method_trains_compiled_to_the_same_weights(tiny, which):
     same(tiny, which, "compiled")
 
 
-def brief(tiny, which):
-    """A protocol in which a method's step is replayed five times, short batches between."""
-    method = load(which)() if isinstance(which, str) else which
-    return dataclasses.replace(tiny.brief, epochs=4 * method.replays)
-
-
 @pytest.fixture
 def gpu():
     """The GPU, with kernels that repeat to the bit and no TF32."""
@@ -177,7 +172,7 @@ def test_every_method_trains_captured_to_the_same_weights(tiny, which, gpu, monk
         trainer, "lacking", lambda device: "compiling needs gcc"
     )  # the recording alone
     replays = count_replays(monkeypatch)
-    same(tiny, which, "captured", device=gpu, protocol=brief(tiny, which))
+    same(tiny, which, "captured", device=gpu, protocol=brief(tiny, load(which)))
     assert len(replays) == 4 * 2 - trainer.WARM_UP
 
 
@@ -191,7 +186,7 @@ def test_every_word_of_the_contract_can_be_captured(tiny, sound, gpu, monkeypatc
 
 @pytest.mark.gpu
 def test_diagnostics_change_no_bit_of_a_captured_run(tiny, gpu):
-    given = {"device": gpu, "protocol": brief(tiny, "sora")}
+    given = {"device": gpu, "protocol": brief(tiny, load("sora"))}
     plain, curves = ended(tiny, "sora", "captured", **given)
     watch = Watch(4, lambda net, update: {"sum": torch.rand(9, device=gpu).sum().item()})
     watched, others = ended(tiny, "sora", "captured", traces=Traces([watch]), **given)
@@ -205,12 +200,12 @@ def test_diagnostics_change_no_bit_of_a_captured_run(tiny, gpu):
 @pytest.mark.parametrize("which", ["sora", "trades", "free_at"])
 def test_compiling_and_capturing_together_change_no_more_than_rounding(tiny, which, kind, gpu):
     # a gradient near 0 may change its sign, and moves one pixel of one image with it
-    same(tiny, which, kind, 1e-3, device=gpu, protocol=brief(tiny, which))
+    same(tiny, which, kind, 1e-3, device=gpu, protocol=brief(tiny, load(which)))
 
 
 @pytest.mark.gpu
 def test_a_captured_run_goes_on_as_if_it_had_not_been_cut_off(tiny, gpu, tmp_path):
-    kept = {"device": gpu, "protocol": brief(tiny, "sora"), "engine": "captured"}
+    kept = {"device": gpu, "protocol": brief(tiny, load("sora")), "engine": "captured"}
     whole, curves = ended(tiny, "sora", "captured", device=gpu, protocol=kept["protocol"])
     first = tiny.trainer("sora", folder=tmp_path, interval=0, **kept)
     take, taken = first._step, []
@@ -244,79 +239,29 @@ def count_replays(monkeypatch):
     return replays
 
 
-class Replayed:
-    """Stands in for a CUDA graph: the step on fixed inputs, without what Python does beside it."""
-
-    steps = 0
-
-    def __init__(self, step, example, stream):
-        self.step, self.batch = step, engine._like(example)
-        # recording runs the step's Python and nothing on the device
-        owner = self.owner
-        held = [*owner.net.state_dict().values(), *owner.state.values()]
-        held += [owner.log.table, owner.counters]
-        held += owner.optimizer.tensors.values()
-        before, noise = [tensor.clone() for tensor in held], torch.get_rng_state()
-        step(self.batch)
-        for tensor, value in zip(held, before, strict=True):
-            tensor.copy_(value)
-        torch.set_rng_state(noise)
-
-    def __call__(self, batch):
-        engine._copy(self.batch, batch)
-        owner = self.owner
-        update, row, images = owner.update, owner.log.row, owner.images
-        self.step(self.batch)
-        owner.update, owner.log.row, owner.images = update, row, images  # Python sees no replay
-        Replayed.steps += 1
-
-
-@pytest.mark.parametrize("which", [n for n in names() if load(n).graph])
-def test_a_step_on_fixed_inputs_is_the_step(tiny, which, monkeypatch):
-    check_fixed_inputs(tiny, which, monkeypatch)
-
-
 @pytest.mark.parametrize("sound", SOUND)
 def test_every_word_of_the_contract_works_on_fixed_inputs(tiny, sound, monkeypatch):
-    check_fixed_inputs(tiny, sound(eps=tiny.eps), monkeypatch)
+    replayed(tiny, sound(eps=tiny.eps), monkeypatch)
 
 
-def check_fixed_inputs(tiny, which, monkeypatch):
-    """All of capturing but the recording itself: copies, counters on the device, short batches."""
-    long = brief(tiny, which)
-
+def test_diagnostics_change_no_bit_of_a_step_on_fixed_inputs(tiny, monkeypatch):
     def traces():
         return Traces([Watch(4, lambda net, update: {"sum": torch.rand(1).item()})])
 
-    plain = tiny.trainer(which, protocol=long, traces=traces())
-    curves = plain.fit().curves
-    monkeypatch.setattr(trainer, "Captured", Replayed)
-    monkeypatch.setattr(trainer, "lacking", lambda device: "compiling needs gcc")
-    captured = tiny.trainer(which, protocol=long, engine="captured", traces=traces())
-    monkeypatch.setattr(Replayed, "owner", captured, raising=False)
-    monkeypatch.setattr(Replayed, "steps", 0)
-    others = captured.fit().curves
-    assert Replayed.steps == 4 * 2 - trainer.WARM_UP  # two full batches an epoch
-    assert torch.equal(tiny.weights(plain.net), tiny.weights(captured.net))
-    assert all(torch.equal(plain.state[k], v) for k, v in captured.state.items())
-    assert curves == others
-    assert plain.traces.tensors.keys() == captured.traces.tensors.keys()
+    plain, fast = replayed(tiny, load("sora")(eps=tiny.eps), monkeypatch, traces=traces)
+    assert plain.traces.tensors.keys() == fast.traces.tensors.keys()
     for name, rows in plain.traces.tensors.items():
-        assert torch.equal(rows.nan_to_num(9), captured.traces.tensors[name].nan_to_num(9))
-    assert captured.update == captured.updates
+        assert torch.equal(rows.nan_to_num(9), fast.traces.tensors[name].nan_to_num(9))
 
 
 def test_a_step_may_be_recorded_at_the_end_of_an_epoch(tiny, monkeypatch):
     """With three full batches and no short one, the warm-up ends with the first epoch."""
-    monkeypatch.setattr(trainer, "Captured", Replayed)
-    monkeypatch.setattr(trainer, "lacking", lambda device: "compiling needs gcc")
-    monkeypatch.setattr(Replayed, "steps", 0)
+    record_steps(monkeypatch)
     plain, curves = ended(tiny, "sora", "eager", images=24)
-    captured = tiny.trainer("sora", images=24, engine="captured")
-    monkeypatch.setattr(Replayed, "owner", captured, raising=False)
-    assert captured.fit().curves == curves
-    assert torch.equal(plain, tiny.weights(captured.net))
-    assert Replayed.steps == 3
+    fast, others = ended(tiny, "sora", "captured", images=24)
+    assert curves == others
+    assert torch.equal(plain, fast)
+    assert Recorded.replays == 3
 
 
 def test_networks_beyond_torchs_own_limit_are_compiled(monkeypatch):

@@ -339,6 +339,41 @@ def test_a_device_is_leased_once_whatever_the_folder_for_temporary_files(tmp_pat
         (locks.HOST / f"onestep-gpu-{name}.lock").unlink()
 
 
+def test_a_lease_is_as_young_as_its_job_so_that_no_cleaner_of_tmp_takes_it(tmp_path):
+    """systemd's takes what is ten days old, locked or not, and then the device is leased twice."""
+    with lease(1, {"CUDA_VISIBLE_DEVICES": "0"}, folder=tmp_path):
+        pass
+    (path,) = tmp_path.iterdir()
+    os.utime(path, (1, 1))
+    with lease(1, {"CUDA_VISIBLE_DEVICES": "0"}, folder=tmp_path):
+        assert path.stat().st_mtime > 1
+
+
+@pytest.mark.parametrize("remade", [False, True])
+def test_a_lease_whose_file_was_taken_away_before_it_was_locked_is_none(
+    tmp_path, monkeypatch, remade
+):
+    flock, calls = locks.fcntl.flock, []
+
+    def taken_away(file, how):
+        if not calls:
+            (path,) = tmp_path.iterdir()
+            path.unlink()
+            path.touch() if remade else None
+        calls.append(how)
+        flock(file, how)
+
+    monkeypatch.setattr(locks.fcntl, "flock", taken_away)
+    quiet = {"folder": tmp_path, "say": lambda line: None}
+    with lease(1, {"CUDA_VISIBLE_DEVICES": "0"}, **quiet):
+        assert len(calls) == 2
+        with (
+            pytest.raises(TimeoutError),
+            lease(1, {"CUDA_VISIBLE_DEVICES": "0"}, patience=0, **quiet),
+        ):
+            pass
+
+
 @pytest.mark.parametrize(
     ("code", "words"),
     [(errno.ENOLCK, "No locks available"), (errno.EOPNOTSUPP, "not supported")],

@@ -14,6 +14,7 @@ from typing import ClassVar, get_args
 import pytest
 import torch
 from made_up_methods import SOUND, Learns, Perturbs, Remembers, Sound
+from recorded import replayed
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.meter import Passes
@@ -204,6 +205,12 @@ def test_step_never_waits_for_the_host(tiny, name):
         check_capturable(tiny, name)
     else:
         assert "graph" in load(name).__doc__, "graph = False, and the docstring says nothing of it"
+
+
+def test_a_step_that_is_replayed_is_the_step(tiny, name, monkeypatch):
+    """Keep what changes from step to step in state: a captured step runs without its Python."""
+    for norm in load(name).norms if load(name).graph else ():
+        replayed(tiny, load(name)(norm=norm, eps=RADIUS[norm]), monkeypatch)
 
 
 def test_state_is_written_in_place(tiny, name):
@@ -428,6 +435,39 @@ class GathersLabels(Sound):
         descend(loss, at=batch.x)
 
 
+class Counts(Sound):
+    steps: ClassVar[list] = []
+
+    def step(self, net, batch, state, descend):
+        super().step(net, batch, state, descend)
+        self.steps.append(1)
+        state.c.mul_(1 / len(self.steps))
+
+
+class KeepsANumber(Sound):
+    last: ClassVar[list] = [1.0]
+
+    def step(self, net, batch, state, descend):
+        super().step(net, batch, state, descend)
+        state.c.mul_(self.last[0])
+        self.last[0] *= 0.5
+
+
+class Reallocates(Sound):
+    def step(self, net, batch, state, descend):
+        super().step(net, batch, state, descend)
+        state["c"] = 0.5 * state.c
+
+
+class KeepsTheBatch(Sound):
+    kept: ClassVar[list] = []
+
+    def step(self, net, batch, state, descend):
+        super().step(net, batch, state, descend)
+        self.kept.append(batch.x)
+        state.c.add_(self.kept[-2 if len(self.kept) > 1 else -1].mean())
+
+
 class Freezes(Sound):
     def step(self, net, batch, state, descend):
         super().step(net, batch, state, descend)
@@ -536,6 +576,12 @@ def test_a_step_of_another_norm_is_caught_by_its_reach(tiny):
     check_learns(tiny, NamesANormItDoesNotKnow(eps=tiny.eps))
     with pytest.raises(ValueError, match="declares reach"):
         check_learns(tiny, NamesANormItDoesNotKnow(eps=tiny.eps, norm="L2"))
+
+
+@pytest.mark.parametrize("fault", [Counts, KeepsANumber, Reallocates, KeepsTheBatch])
+def test_a_replayed_step_shows_what_python_does_beside_it(tiny, fault, monkeypatch):
+    with pytest.raises(AssertionError, match=r"replayed, without its Python, .* other"):
+        replayed(tiny, fault(eps=tiny.eps), monkeypatch)
 
 
 def test_state_refuses_to_be_rebound_by_attribute():

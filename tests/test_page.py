@@ -697,7 +697,7 @@ def test_a_narrow_window_scrolls_the_table_and_not_the_page(opened):
 
 
 @pytest.mark.slow
-def test_five_thousand_runs_are_read_rendered_and_sorted_at_once(opened, tmp_path):
+def test_five_thousand_runs_are_read_rendered_and_sorted_at_once(opened, browser, tmp_path):
     suite(tmp_path / "runs", 5000)
     start = time.process_time()
     render.render(tmp_path)
@@ -706,24 +706,33 @@ def test_five_thousand_runs_are_read_rendered_and_sorted_at_once(opened, tmp_pat
     path = tmp_path / "leaderboard.html"
     size = path.stat().st_size / 2**20
     page = opened("", path)
-    took = {
-        name: page.evaluate(
+    asked = browser.new_browser_cdp_session()
+
+    def spent():
+        """CPU seconds of all of the browser's processes, whatever else the machine does."""
+        return sum(one["cpuTime"] for one in asked.send("SystemInfo.getProcessInfo")["processInfo"])
+
+    took = {}
+    for name, act in {
+        "sort": "document.querySelector('[data-sort=clean]').click()",
+        "filter": "const s = document.querySelector('[data-key=data]'); s.value = 'svhn';"
+        " s.dispatchEvent(new Event('change'))",
+        "search": "const q = document.querySelector('[data-key=q]'); q.value = 'sora';"
+        " q.dispatchEvent(new Event('input'))",
+        "drawer": "document.querySelector('[data-row] th button').click()",
+    }.items():
+        before = spent()
+        page.evaluate(
             f"""() => new Promise(done => {{
-                const start = performance.now(); {act};
-                requestAnimationFrame(() => setTimeout(() => done(performance.now() - start)));
+                {act};
+                requestAnimationFrame(() => setTimeout(done));
             }})"""
         )
-        for name, act in {
-            "sort": "document.querySelector('[data-sort=clean]').click()",
-            "filter": "const s = document.querySelector('[data-key=data]'); s.value = 'svhn';"
-            " s.dispatchEvent(new Event('change'))",
-            "search": "const q = document.querySelector('[data-key=q]'); q.value = 'sora';"
-            " q.dispatchEvent(new Event('input'))",
-            "drawer": "document.querySelector('[data-row] th button').click()",
-        }.items()
-    }
-    print(f"{seconds:.1f} s of CPU, {peak:.2f} GiB, {size:.1f} MiB;", took)
+        took[name] = spent() - before
+    elements = page.evaluate("document.querySelectorAll('*').length")
+    print(f"{seconds:.1f} s of CPU, {peak:.2f} GiB, {size:.1f} MiB, {elements} elements;", took)
     assert seconds < 30
     assert peak < 2
     assert size < 20
-    assert max(took.values()) < 1000  # milliseconds
+    assert elements < 3000  # rows out of sight are none
+    assert max(took.values()) < 1  # CPU seconds

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -119,6 +120,32 @@ def test_what_the_user_can_put_right_ends_the_program_without_a_record(execute, 
     with pytest.raises(SystemExit, match=str(error)):
         execute(made_up.training, prepare=prepare)
     assert not (tmp_path / "run/train.json").exists()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from bench.runs import files
+files.os.fsync = lambda number: os.kill(os.getpid(), signal.SIGKILL)
+files.write_bytes(Path(sys.argv[1]), b"half")
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "goes"),
+    [
+        ("train.json", True),
+        ("model.safetensors", True),
+        ("state/update-000000001-0.safetensors", True),
+        ("cost.json", False),  # of a stage that may be writing it
+    ],
+)
+def test_what_a_killed_job_left_half_written_is_removed_by_the_next(execute, tmp_path, name, goes):
+    path = tmp_path / "run" / name
+    subprocess.run([sys.executable, "-c", KILLED, path], cwd=catalogue.ROOT)
+    (left,) = path.parent.glob(f".{path.name}.*")
+    execute(made_up.training, *AS_MADE_UP)
+    assert left.exists() != goes
 
 
 def test_an_interrupt_is_no_failure(execute, tmp_path):

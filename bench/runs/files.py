@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -46,6 +47,13 @@ def temporary(path: Path) -> tuple[Path, BinaryIO]:
     """Open a new file beside a path, with the access that the umask has for files."""
     name = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     return name, name.open("xb")
+
+
+def drop_unfinished(folder: Path, name: str = "*") -> None:
+    """Remove what killed writers left of files by a name, which nobody else may be writing now."""
+    for path in folder.glob(f".{name}.*"):
+        if re.fullmatch(r"\.[0-9a-f]{8}", path.suffix):
+            path.unlink(missing_ok=True)
 
 
 def cannot_write(folder: Path, error: OSError) -> CannotWriteError:

@@ -238,12 +238,24 @@ def _try_gpus(count: int, paths: Mapping[str, Path]) -> _Leased | None:
     leased = _Leased()
     for name, path in paths.items():
         file = try_lock(path)
-        if file is not None:
+        if file is not None and _is_at(path, file):
+            os.utime(file.fileno())  # what cleans /tmp takes old files, locked or not
             leased.append((name, file))
         if len(leased) == count:
             return leased
     leased.close()  # other jobs may need just these
     return None
+
+
+def _is_at(path: Path, file: IO[str]) -> bool:
+    """Tell whether a locked file is still the one at its path; else close it."""
+    try:
+        same = os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        same = False
+    if not same:
+        file.close()
+    return same
 
 
 Lock = TypeVar("Lock", IO[str], _Leased)

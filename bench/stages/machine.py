@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from bench.runs import fingerprints
 from bench.runs.git import commit, git
-from bench.runs.record import COST, TRAIN, Origin
+from bench.runs.record import COST, TRAIN, Config, Origin
+from bench.runs.stage import Options, Stage
 from bench.stages.job import Job
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def origin(job: Job, started: datetime.datetime, seconds: float) -> Origin:
     """
     import torch
 
+    bf16 = uses_bf16(job.stage, job.config, job.options)
     return Origin(
         commit=commit(),
         dirty=dirty(),
@@ -78,7 +80,7 @@ def origin(job: Job, started: datetime.datetime, seconds: float) -> Origin:
         cuda=torch.version.cuda if job.device.type == "cuda" else None,
         device=device_name(job.device),
         threads=torch.get_num_threads(),
-        bf16_units=has_bf16_units() if uses_bf16(job) and job.device.type == "cpu" else None,
+        bf16_units=has_bf16_units() if job.device.type == "cpu" and bf16 else None,
         started=started.isoformat(timespec="seconds"),
         seconds=seconds,
     )
@@ -106,10 +108,10 @@ def has_bf16_units() -> bool:
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(_cpu().split())
 
 
-def uses_bf16(job: Job) -> bool:
-    """Tell whether a job computes in bf16: training and its cost, or AutoAttack's fast mode."""
-    trains = job.stage.name in (TRAIN, COST) and job.config.precision == "bf16"
-    return trains or getattr(job.options, "mode", None) == "fast"
+def uses_bf16(stage: Stage, config: Config, options: Options) -> bool:
+    """Tell whether a stage computes in bf16: training and its cost, or AutoAttack's fast mode."""
+    trains = stage.name in (TRAIN, COST) and config.precision == "bf16"
+    return trains or getattr(options, "mode", None) == "fast"
 
 
 def _cpu() -> str:

@@ -24,9 +24,10 @@ from typing import Any, NamedTuple, get_args
 
 from bench.runs import catalogue, evaluations
 from bench.runs.ending import title
+from bench.runs.files import drop_unfinished
 from bench.runs.fingerprints import method_fingerprint
 from bench.runs.locks import lease, run_lock
-from bench.runs.record import Config, NewerRecordError, Record, Status
+from bench.runs.record import TRAIN, Config, NewerRecordError, Record, Status
 from bench.runs.run import parse_run
 from bench.runs.stage import Flag, Options, Stage, as_stored, flags_of, stage, stages
 from bench.stages import faults, machine
@@ -107,12 +108,21 @@ def execute(task: Task, place: Place) -> Record:
                 say(f"{task.record} is done already; --again does it again")
                 task.record.touch()
                 return record
+            _tidy(task)
             record = _do(task, place, say, warn)
             record.write(task.folder)
             return record
     except (ValueError, OSError, LookupError, MachineError) as error:
         say(f"error: {error}")
         raise
+
+
+def _tidy(task: Task) -> None:
+    """Make room: a job killed as it wrote has left up to a checkpoint behind, each time."""
+    drop_unfinished(task.folder, f"{task.stage.name}.*")
+    if task.stage.name == TRAIN:
+        drop_unfinished(task.folder, "*.safetensors")  # what reads a training waits for it
+        drop_unfinished(task.folder / "state")
 
 
 def summary(task: Task, record: Record, log: Path | None = None) -> str:
@@ -242,7 +252,8 @@ def _do(
     import torch
 
     job = Job(task.stage, task.config, task.options, task.folder, place.data_dir, device, say)
-    if device.type == "cpu" and machine.uses_bf16(job) and not machine.has_bf16_units():
+    bf16 = machine.uses_bf16(job.stage, job.config, job.options)
+    if device.type == "cpu" and bf16 and not machine.has_bf16_units():
         warn(machine.SLOW_BF16)
     started, start = datetime.datetime.now(datetime.UTC), time.perf_counter()
     status: Status = "done"

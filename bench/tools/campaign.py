@@ -33,6 +33,7 @@ from bench.stages.faults import MachineError, MethodError
 from bench.stages.machine import DeviceKind
 from bench.stages.running import Place, Task, execute, positive, summary
 from bench.tools import estimate
+from bench.tools.cautions import cautions
 from workflows.plan import Plan, Work
 
 PART_BYTES = 15 * 2**20  # of one part of an archive
@@ -246,6 +247,8 @@ def main(words: Sequence[str] | None = None) -> None:
         ]
         pieces = order(plans)
         for plan in plans:
+            for sentence in cautions(plan):
+                print(sentence, file=sys.stderr)
             _prepare(plan)
     except (ConfigError, ValueError, OSError, MethodError) as error:
         sys.exit(str(error))

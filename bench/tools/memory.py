@@ -84,6 +84,15 @@ def lacking(runs: Iterable[Config], gigabytes: float) -> list[Lack]:
     return [Lack(*pair, [*needs], min(needs.values())) for pair, needs in found.items()]
 
 
+def format_bytes(count: int) -> str:
+    """Write a number of bytes as MB or GB; a dash for 0."""
+    if not count:
+        return "-"
+    if count < 1e9:
+        return f"{count / 1e6:.0f} MB" if count >= 1e6 else "< 1 MB"
+    return f"{count / 1e9:.1f} GB"
+
+
 def _files(run: Config) -> int:
     protocol = Protocol(**run.protocol)
     averages = protocol.ema > 0 or catalogue.declares(run.method, "averages")

@@ -20,6 +20,7 @@ from bench.runs.suite import Suite, parse_suite, read_yaml
 from bench.stages import machine
 from bench.stages.faults import MethodError
 from bench.tools import memory
+from bench.tools.cautions import cautions
 from bench.tools.estimate import (
     RATE,
     STAGES,
@@ -31,6 +32,7 @@ from bench.tools.estimate import (
     hours_of_runs,
     pace,
 )
+from bench.tools.memory import format_bytes
 from workflows.plan import Plan, Work
 
 MARK = "costs"  # of the README's part
@@ -137,15 +139,6 @@ def format_hours(hours: float) -> str:
     return f"{hours:.3g} h" if hours < 1000 else f"{hours:,.0f} h"
 
 
-def format_bytes(count: int) -> str:
-    """Write a number of bytes as MB or GB; a dash for 0."""
-    if not count:
-        return "-"
-    if count < 1e9:
-        return f"{count / 1e6:.0f} MB" if count >= 1e6 else "< 1 MB"
-    return f"{count / 1e9:.1f} GB"
-
-
 def _of_one(cost: Estimate | None) -> str:
     """Write the mean hours of one run, and its memory; a dash where the pair has no runs."""
     if cost is None:
@@ -236,6 +229,8 @@ def main(words: Sequence[str] | None = None) -> None:
         else:
             print(summary(plan, _device()), flush=True)
             print(too_large(suite, plan.runs.values()), end="")
+            for sentence in cautions(plan):
+                print(sentence)
             chosen = f" --configfile {args.configfile}" if args.configfile else ""
             chosen += f" --config {shlex.join(args.config)}" if args.config else ""
             print(plan.ending().line(

@@ -15,7 +15,8 @@ from pathlib import Path
 from bench.runs.ending import title
 from bench.runs.locks import is_written
 from bench.runs.record import TRAIN
-from bench.tools.plan import add_suite, format_bytes, planned
+from bench.tools.memory import format_bytes
+from bench.tools.plan import add_suite, planned
 from workflows.plan import Plan, Work
 
 TAIL = 4096  # bytes of a log that hold its last line

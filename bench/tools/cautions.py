@@ -1,0 +1,49 @@
+"""Say before work begins what this machine makes slow, or has no room for.
+
+Without torch, unless the disk is so full that weights have to be counted: Snakemake asks, too.
+"""
+
+import os
+import shutil
+
+from bench.runs import catalogue
+from bench.runs.locks import visible_gpus
+from bench.runs.record import TRAIN, Config
+from bench.stages import machine
+from bench.tools.memory import format_bytes, weights_bytes
+from workflows.plan import Plan
+
+LARGEST = 200 * 10**6  # bytes: no network of published width has more weights
+FILES = 3  # of weights, at most: last, chosen and averaged
+
+
+def cautions(plan: Plan, *, here: bool = True) -> list[str]:
+    """List a sentence for each thing that the work left will lack.
+
+    Args:
+        here: jobs run on this machine, and on no cluster's.
+    """
+    left = plan.left
+    found = []
+    if here and not visible_gpus(os.environ) and not machine.has_bf16_units():
+        count = sum(machine.uses_bf16(one.stage, one.config, plan.options(one)) for one in left)
+        if count:
+            found.append(f"bf16, in {count} of {len(left)} stages left: {machine.SLOW_BF16}")
+    runs = [work.config for work in left if work.stage.name == TRAIN]
+    place = plan.results.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if sum(map(_most, runs)) > free and (needed := weights_bytes(runs)) > free:
+        found.append(
+            f"disk: the weights of {len(runs)} trainings left take {format_bytes(needed)}, and "
+            f"{place} has {format_bytes(free)} free; make room, or have results elsewhere "
+            "(README, Elsewhere)"
+        )
+    return found
+
+
+def _most(run: Config) -> float:
+    """Bound the bytes of a run's weights without making its network."""
+    wider = max(1.0, run.width / catalogue.published_width(run.architecture))
+    return FILES * LARGEST * wider**2
