@@ -44,15 +44,15 @@ class Compiled(nn.Module):
         self.net = net
         self._compiled = torch.compile(self._run, dynamic=False, fullgraph=True)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, **asked: bool) -> Tensor:
         """Compute what the network computes."""
-        return self._compiled(x, self.learning)
+        return self._compiled(x, self.learning, asked)
 
-    def _run(self, x: Tensor, learning: bool) -> Tensor:
+    def _run(self, x: Tensor, learning: bool, asked: dict[str, bool]) -> Tensor:
         if learning:
-            return self.net(x)
+            return self.net(x, **asked)
         constants = {name: weight.detach() for name, weight in self.net.named_parameters()}
-        return torch.func.functional_call(self.net, constants, (x,))
+        return torch.func.functional_call(self.net, constants, (x,), asked)
 
 
 @contextmanager

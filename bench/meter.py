@@ -34,7 +34,8 @@ class Passes:
         assert self._hook is not None, "left before entered"
         self._hook.remove()
 
-    def _seen(self, net: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
+    def _seen(self, net: nn.Module, args: tuple[Tensor, ...], out: Any) -> None:
+        out = out[0] if isinstance(out, tuple) else out  # beside features
         self.forward += len(out)
         if out.requires_grad:
             out.register_hook(self._returned)

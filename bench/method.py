@@ -1,7 +1,8 @@
 """The contract between a training method and the bench that trains with it."""
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -40,6 +41,7 @@ class Run(NamedTuple):
     epochs: int  # passes over the data
     images: int  # N, in the training set; a batch's ``rows`` are below it, with and without canvas
     classes: int  # a label is below it
+    features: int | None = None  # that the network's last linear layer reads; None: no such layer
 
 
 class State(dict[str, Tensor]):
@@ -78,6 +80,13 @@ class Descend(Protocol):
         """
         ...
 
+    def ahead(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        """Return where the optimiser would move each weight by these gradients, over its rate.
+
+        Nothing moves, and nothing is remembered: of SGD it is -(mu v + g + decay w).
+        """
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Method(ABC):
@@ -93,6 +102,9 @@ class Method(ABC):
     # state.tau (), written in step before descend or in its loss, is the share of the past that the
     # average of the weights keeps at each update, in place of the protocol's
     averages: ClassVar[bool] = False
+    tunes: ClassVar[bool] = False  # the source begins with the weights of a trained network
+    batchnorm: ClassVar[bool] = True  # trains networks that have BatchNorm
+    known_to: ClassVar[float] = math.inf  # largest radius in 1/255 that its weights are known for
     presets: ClassVar[dict[str, dict[str, Any]]] = {}  # published settings, by data set
     added: ClassVar[tuple[str, ...]] = ()  # settings that came later: ids leave out their defaults
 

@@ -32,6 +32,34 @@ def weight_grads(net: nn.Module, loss: Loss, at: Tensor) -> list[Tensor]:
         return [*torch.autograd.grad(loss(at.detach()), [*net.parameters()])]
 
 
+def all_grads(net: nn.Module, loss: Loss, at: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Return both of one pass: what ``grad`` returns, and what ``weight_grads`` does."""
+    z = at.detach().requires_grad_()
+    with learning(net):
+        g, *of_weights = torch.autograd.grad(loss(z), [z, *net.parameters()])
+    return g, of_weights
+
+
+def featured(net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return logits (B, classes), and the features (B, n) that the last linear layer reads.
+
+    Of one pass; ``run.features`` is n, and None where a network has no such layer.
+    """
+    out: tuple[Tensor, Tensor] = net(x, featured=True)
+    return out
+
+
+@contextmanager
+def statistics_kept(net: nn.Module) -> Iterator[None]:
+    """Have BatchNorm's statistics at the end of the block as they were before it."""
+    before = [buffer.clone() for buffer in net.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, kept in zip(net.buffers(), before, strict=True):
+            buffer.copy_(kept)
+
+
 def in_norm(net: nn.Module, directions: Sequence[Tensor]) -> list[Tensor]:
     """Give each direction, one for each of net.parameters(), the norm of its weights.
 
@@ -73,7 +101,12 @@ def learner(**weights: Tensor) -> State:
 
 
 def learn(
-    loss: Callable[[State], Tensor], state: State, names: Iterable[str], *, lr: float | Tensor
+    loss: Callable[[State], Tensor],
+    state: State,
+    names: Iterable[str],
+    *,
+    lr: float | Tensor,
+    on: Tensor | None = None,
 ) -> None:
     """Take one step of Adam (betas 0.9 and 0.999) down a loss of some weights of a learner.
 
@@ -81,16 +114,22 @@ def learn(
         loss: of these weights, given as ``own.a`` and ``own["a"]``; () mean over B.
         names: of the weights, as ``learner`` made them in the state.
         lr: learning rate; () on the device where it varies.
+        on: () bool; where it is False, nothing is learnt.
     """
     own = State({name: state[name].detach().requires_grad_() for name in names})
     gradients = torch.autograd.grad(loss(own), [*own.values()])
     for name, g in zip(own, gradients, strict=True):
-        mean, square, k = (state[f"{name}.{part}"] for part in ("mean", "square", "count"))
+        parts = [state[f"{name}{part}"] for part in (".mean", ".square", ".count", "")]
+        before = [] if on is None else [part.clone() for part in parts]
+        mean, square, k, w = parts
         k += 1
         mean.lerp_(g, 1 - 0.9)
         square.mul_(0.999).addcmul_(g, g, value=1 - 0.999)
         root = (square / (1 - 0.999**k)).sqrt() + 1e-8
-        state[name].sub_(lr * mean / (1 - 0.9**k) / root)
+        w.sub_(lr * mean / (1 - 0.9**k) / root)
+        if on is not None:
+            for part, old in zip(parts, before, strict=True):
+                part.copy_(torch.where(on, part, old))
 
 
 def ce(net: nn.Module, y: Tensor) -> Loss:

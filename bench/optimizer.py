@@ -1,6 +1,6 @@
 """Optimisers whose rates are tensors, so that a captured step reads them anew at every replay."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 from typing import Protocol as Interface
@@ -18,6 +18,14 @@ class Optimizer(Interface):
 
     def step(self, lr: Tensor, momentum: Tensor) -> None:
         """Move the weights by their gradients; rates are () on the device."""
+        ...
+
+    def ahead(self, gradients: Sequence[Tensor], momentum: Tensor) -> list[Tensor]:
+        """Return where ``step`` would move each weight by these gradients, over the rate.
+
+        Raises:
+            ValueError: the optimiser has no such direction.
+        """
         ...
 
 
@@ -42,6 +50,13 @@ class SGD:
                 weight_decay=self._decay, momentum=1.0, lr=lr, dampening=0.0, nesterov=False,
                 maximize=False, is_first_step=False,
             )  # fmt: skip
+
+    def ahead(self, gradients: Sequence[Tensor], momentum: Tensor) -> list[Tensor]:
+        """Return minus what the velocity would be."""
+        return [
+            -(momentum * v + g + self._decay * w.detach())
+            for v, g, w in zip(self._velocity, gradients, self._weights, strict=True)
+        ]
 
 
 class Adam:
@@ -71,6 +86,13 @@ class Adam:
                 self._count, lr=lr, beta1=0.9, beta2=0.999, weight_decay=self._decay, eps=1e-8,
                 amsgrad=False, maximize=False,
             )  # fmt: skip
+
+    def ahead(self, gradients: Sequence[Tensor], momentum: Tensor) -> list[Tensor]:
+        """Refuse: methods that look ahead are published with SGD alone."""
+        raise ValueError(
+            "a method asks where the optimiser would move the weights, which is known of sgd "
+            "alone; choose a protocol with it"
+        )
 
 
 def optimizer(protocol: Protocol, net: nn.Module) -> Optimizer:

@@ -6,7 +6,7 @@ numbers to log.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +47,24 @@ class Outcome:
     resumed: int
     segments: list[Segment] = field(default_factory=list)
     curves: list[Epoch] = field(default_factory=list)
+
+
+@dataclass
+class Descent:
+    """What a step is given to descend with (bench.method.Descend)."""
+
+    take: Callable[..., Tensor]
+    ahead: Callable[[Sequence[Tensor]], list[Tensor]]
+
+    def __call__(
+        self,
+        loss: Loss,
+        at: Tensor,
+        g: Tensor | None = None,
+        edit: Callable[[], None] | None = None,
+    ) -> Tensor:
+        """Take one optimiser step on loss(at); return d loss / d at."""
+        return self.take(loss, at, g, edit)
 
 
 class Trainer:
@@ -93,8 +111,9 @@ class Trainer:
         self.epochs = math.ceil(protocol.epochs / method.replays)
         self.updates = self.epochs * len(batches) * method.replays
         run = Run(
-            self.device, batches.shape, batches.canvas, self.epochs, len(batches.y), batches.classes
-        )
+            self.device, batches.shape, batches.canvas, self.epochs, len(batches.y),
+            batches.classes, getattr(net, "features", None),
+        )  # fmt: skip
         self.state: State = method.init(run)
         self.optimizer = optimizer(protocol, net)
         if method.averages and ("tau" not in self.state or self.state.tau.dim()):
@@ -224,8 +243,7 @@ class Trainer:
             value.backward()  # weights and input in one pass
         if edit is not None:
             edit()
-        lr, momentum, _ = self.rates.index_select(0, self.counters[:1])[0].unbind()
-        self.optimizer.step(lr, momentum)
+        self.optimizer.step(*self._rates())
         h = z.grad
         if h is None:
             raise ValueError("the loss given to descend does not depend on its images")
@@ -234,6 +252,15 @@ class Trainer:
         self.update += 1
         self.due = True
         return h
+
+    def ahead(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        """Return where the next update would move each weight by these, over the rate."""
+        return self.optimizer.ahead(gradients, self._rates()[1])
+
+    def _rates(self) -> tuple[Tensor, Tensor]:
+        """Read the learning rate and the momentum of the next update, on the device."""
+        lr, momentum, _ = self.rates.index_select(0, self.counters[:1])[0].unbind()
+        return lr, momentum
 
     def _settle(self) -> None:
         """Take the last update into the average: once a step is over, or before its next update.
@@ -280,7 +307,7 @@ class Trainer:
         # torch's fused attention cannot be differentiated twice
         attention = sdpa_kernel(SDPBackend.MATH) if self.method.twice else nullcontext()
         with attention:
-            self.method.step(net, batch, self.state, self.descend)
+            self.method.step(net, batch, self.state, Descent(self.descend, self.ahead))
         self._settle()
 
     def _capture(self, example: Batch) -> None:

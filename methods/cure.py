@@ -44,6 +44,7 @@ class CURE(Method):
     form: Literal["code", "paper"] = "code"  # norm or squared norm, and their h and gamma
 
     twice = True
+    tunes = True
     cost = Cost(forward=3, backward=5)
 
     @property

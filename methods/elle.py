@@ -41,6 +41,7 @@ class ELLE(Method):
     s: float = 2.0  # sensitivity: an outlier's distance from the mean, in standard deviations
     variant: Literal["official", "sora_bench"] = "official"
 
+    known_to = 26.0
     cost = Cost(forward=5, backward=5)
 
     @property

@@ -35,6 +35,7 @@ class LLR(Method):
     alpha: float = 0.5  # step, in units of eps
 
     twice: ClassVar[bool] = True
+    known_to: ClassVar[float] = 8.0
 
     @property
     def cost(self):

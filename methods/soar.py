@@ -48,6 +48,8 @@ class SOAR(Method):
 
     norms = ("Linf", "L2")
     twice: ClassVar[bool] = True
+    tunes: ClassVar[bool] = True
+    batchnorm: ClassVar[bool] = False
 
     @property
     def cost(self):

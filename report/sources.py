@@ -9,8 +9,6 @@ from bench.runs import catalogue
 from bench.runs.record import Config
 from bench.runs.suite import read_yaml
 
-# by how a method attacks in training; "regularised" adds a term to the loss at one attacked image
-FAMILIES = ("standard", "single-step", "multi-step", "regularised")
 AUTOATTACK_KEY = "croce2020reliable"  # to cite for every table
 
 
@@ -20,7 +18,7 @@ def family(method: str, passes: float | None) -> str:
     Args:
         passes: forward and backward together, per training image and update; None if unmeasured.
     """
-    if (said := described(method, "Family")) in FAMILIES:
+    if (said := described(method, "Family")) in catalogue.FAMILIES:
         return said
     if passes is None:
         return "other"

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from bench.method import Batch, Run
+from bench.trainer import Descent
 from bench.view import Moved
 
 EPS = 0.1
@@ -34,12 +35,13 @@ class Small(nn.Module):
         for weight in self.parameters():
             nn.init.normal_(weight)
 
-    def forward(self, x):
-        return self.head(self.features(x))
+    def forward(self, x, *, featured=False):
+        h = self.features(x)
+        return (self.head(h), h) if featured else self.head(h)
 
 
 def run_of(x=IMAGES, epochs=10):
-    return Run(CPU, tuple(x.shape), tuple(x.shape), epochs, len(x), CLASSES)
+    return Run(CPU, tuple(x.shape), tuple(x.shape), epochs, len(x), CLASSES, 5)
 
 
 def whole(x, y, t=0.0):
@@ -49,12 +51,16 @@ def whole(x, y, t=0.0):
     return Batch(x, y, torch.arange(len(x)), view, torch.tensor(t))
 
 
-def follow(method, formula, *, t=0.0, steps=3, net=None, state=None, epoch=None, parts=None):
+def follow(
+    method, formula, *, t=0.0, steps=3, net=None, state=None, epoch=None, parts=None,
+    after=lambda net: None,
+):  # fmt: skip
     """Train one network by a method and its twin by a formula; they must not part.
 
     Args:
         formula: (net, x, y, k) -> images that the loss is taken at, the loss; k counts the steps.
         parts: slices of IMAGES that the steps see, in turn; all of them by default.
+        after: (net), what the formula does to its network after the update.
     """
     one = net or Small()
     two = copy.deepcopy(one)
@@ -71,16 +77,23 @@ def follow(method, formula, *, t=0.0, steps=3, net=None, state=None, epoch=None,
             value = loss(z)
             seen.append((at.detach(), value.detach()))
             h, *grads = torch.autograd.grad(value, [z, *one.parameters()], allow_unused=True)
+            if edit is not None:
+                for weight, own in zip(one.parameters(), grads, strict=True):
+                    weight.grad = own
+                edit()
+                grads = [weight.grad for weight in one.parameters()]
+                one.zero_grad()
             move(one, grads)
             return h
 
         torch.manual_seed(k)
-        batch = whole(x, y, t)
+        batch = whole(x, y, t)._replace(t=torch.tensor(t, dtype=x.dtype))
         batch = batch._replace(rows=torch.arange(len(IMAGES))[part])
-        method.step(one, batch, state, descend)
+        method.step(one, batch, state, Descent(descend, lambda grads: [-g for g in grads]))
         torch.manual_seed(k)
         at, value = formula(two, x, y, k)
         move(two, torch.autograd.grad(value, [*two.parameters()], allow_unused=True))
+        after(two)
         ((where, said),) = seen
         assert torch.allclose(where, at.detach(), atol=1e-10, rtol=0), "trained at other images"
         assert torch.allclose(said, value.detach(), atol=1e-10, rtol=0), "another loss"

@@ -12,7 +12,7 @@ from bench import engine, trainer
 from bench.engine import choose, lacking
 from bench.method import Method
 from bench.models import allow
-from bench.ops import ce, grad, learning, weight_grads
+from bench.ops import all_grads, ce, featured, grad, learning, weight_grads
 from bench.optimizer import optimizer
 from bench.traces import Traces, Watch
 from methods import load, names
@@ -321,6 +321,23 @@ def test_weight_grads_are_there_under_a_compiled_network_too(tiny):
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in pairs)
     assert all(weight.grad is None for weight in net.parameters())
     assert not fast.learning
+
+
+@needs_compiler
+def test_features_and_both_gradients_are_there_under_a_compiled_network_too(tiny):
+    net = tiny.net()
+    fast = engine.Compiled(net)
+    x, y = torch.rand(8, 3, 8, 8), torch.arange(8) % 4
+    pairs = zip(featured(fast, x), featured(net, x), strict=True)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in pairs)
+    found = zip(all_grads(fast, ce(fast, y), x), all_grads(net, ce(net, y), x), strict=True)
+    (g, h), (one, two) = found
+    assert torch.allclose(g, h, atol=1e-6)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(one, two, strict=True))
+    with learning(fast):
+        logits, features = featured(fast, x)
+        (logits.sum() + features.sum()).backward()
+    assert all(weight.grad is not None for weight in net.parameters())
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adamw"])

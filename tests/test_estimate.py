@@ -1,6 +1,7 @@
 """The hours that a suite takes follow from counted operations and finished runs."""
 
 import dataclasses
+import importlib
 import math
 import subprocess
 import sys
@@ -8,12 +9,14 @@ import sys
 import made_up
 import pytest
 
+from bench.runs import catalogue
 from bench.runs.catalogue import ROOT, names, pictures, published_width
 from bench.runs.files import between_marks
 from bench.runs.run import expand
 from bench.runs.suite import parse_suite, read_yaml
 from bench.tools import estimate, memory
 from bench.tools import plan as command
+from bench.tools.plan import against_sources, has_batchnorm
 from workflows.plan import PROCESS_BYTES, Plan, mem_mb
 
 PAPER = parse_suite(read_yaml(ROOT / "workflows/config/paper.yaml"))
@@ -227,6 +230,37 @@ def test_a_plan_ends_with_the_command_that_does_it(tmp_path, capsys):
     assert last.startswith("left: 10 of 10 stages of suite smoke; fgsm seed 0, digits, train; ")
     assert "; and 7 more; to do it: snakemake --configfile " in last
     assert last.endswith("smoke.yaml --config 'seeds=[0, 1]'")
+
+
+def told(**given):
+    suite = parse_suite(given)
+    return against_sources(suite, expand(suite)).splitlines()
+
+
+def test_a_plan_says_what_methods_are_used_against_their_sources():
+    common = {"datasets": ["digits"], "seeds": [0], "method_args": {}, "eps": [8]}
+    assert told(methods=["fgsm", "elle", "llr", "lap"], **common) == []
+    lines = told(methods=["soar", "cure", "fgsm"], **common)
+    assert [line.split()[1] for line in lines] == ["soar", "soar", "cure"]
+    assert "start_for: {soar: {method: standard" in lines[0]
+    assert "BatchNorm, which small_cnn has; choose resnet10_nobn, single_layer_cnn, vit" in lines[1]
+    start = {"method": "standard", "protocol": "digits-60"}
+    good = common | {"start_for": {"soar": start}, "architectures": ["resnet10_nobn"]}
+    assert told(methods=["soar"], **good) == []
+    lines = told(methods=["elle", "llr", "lap"], **(common | {"eps": [8, 16, 51]}))
+    assert [line.partition(";")[0] for line in lines] == [
+        "caution: elle's own weights are for radii to 26/255, and there are none for 51/255",
+        "caution: llr's own weights are for radii to 8/255, and there are none for 16/255, 51/255",
+        "caution: lap's own weights are for radii to 32/255, and there are none for 51/255",
+    ]
+
+
+def test_batchnorm_is_found_in_networks_as_they_are_built():
+    for name in catalogue.names("bench/models"):
+        module = importlib.import_module(f"bench.models.{name}")
+        body = module.build(shape=(3, 32, 32), classes=10, width=16)
+        found = any("BatchNorm" in type(layer).__name__ for layer in body.modules())
+        assert has_batchnorm(name) == found, name
 
 
 def test_disk_is_one_byte_a_pixel():

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from formulas import EPS, boxed, cut, follow, nll, noise, run_of, slope
 from torch import nn
 
 from bench.method import State
@@ -135,3 +136,80 @@ def test_atta_scaled_divides_its_loss_by_the_batch_once_more(tiny):
 
     assert loss(scaled=True) == pytest.approx(loss() / 4, rel=1e-6)
     assert loss(form="trades", beta=0.0) == pytest.approx(ce(net, y)(x).item(), rel=1e-6)
+
+
+PARTS = (slice(0, 3), slice(3, 5), slice(1, 4))  # the second is short, the third comes again
+
+
+@pytest.mark.parametrize("clean", [1 / 3, 0.0])
+@pytest.mark.parametrize("d_max", [4.0, 0.5])
+def test_mma_is_its_formula(clean, d_max):
+    kept, met = torch.full((5,), 0.05, dtype=torch.float64), set()
+    state = State(t=kept.clone())
+
+    def margins(out, y):
+        return torch.stack([
+            torch.cat([row[:c], row[c + 1 :]]).logsumexp(0) - row[c]
+            for row, c in zip(out, y.tolist(), strict=True)
+        ])  # fmt: skip
+
+    def formula(net, x, y, k):
+        rows = torch.arange(5)[PARTS[k % 3]]
+        right = (margins(net(x), y) < 0).tolist()
+        e = [max(0.16 * EPS, kept[i].item()) for i in rows]
+        r = torch.tensor(e, dtype=x.dtype)[:, None, None, None]
+        net.eval()
+        d = boxed(r * noise(x, 1), x)
+        for _ in range(10):
+            g = slope(lambda z: margins(net(z), y).sum(), x + d)
+            d = boxed((d + 2.5 * r / 10 * g.sign()).clamp(-r, r), x)
+        net.train()
+        v, t = d / r, e
+        limits = [[0.0, 1.05 * d_max * EPS] for _ in e]
+        for _ in range(10):
+            with torch.no_grad():
+                there = torch.stack([x[i] + t[i] * v[i] for i in range(len(x))]).clamp(0, 1)
+                m = margins(net(there), y)
+            for i, limit in enumerate(limits):
+                limit[0 if m[i] < 0 else 1] = t[i]
+            t = [sum(limit) / 2 for limit in limits]
+        at = torch.stack([x[i] + (t[i] if right[i] else 0) * v[i] for i in range(len(x))])
+        plain = nll(net(x), y).mean()
+        losses, total = nll(net(at), y), 0
+        for i, own in enumerate(losses):
+            counts = not right[i] or t[i] < d_max * EPS
+            met.add((right[i], counts))
+            total = total + (own if counts else 0 * own)
+            kept[rows[i]] = t[i] if right[i] else 0
+        return at, (1 - clean) * total / len(x) + clean * plain
+
+    follow(
+        load("mma")(eps=EPS, d_max=d_max, clean=clean), formula, state=state, parts=PARTS, steps=6
+    )
+    assert torch.allclose(state.t, kept, atol=1e-10, rtol=0)
+    assert {(True, True), (False, True)} <= met
+    assert d_max > 1 or (True, False) in met
+
+
+@pytest.mark.parametrize("settings", [{}, {"scaled": True}, {"form": "trades"}])
+def test_atta_is_its_formula(settings):
+    method = load("atta")(eps=EPS, **settings)
+    state = method.init(run_of())
+    state["d"] = state.d.double().uniform_(-EPS, EPS)
+    kept = state.d.clone()
+
+    def formula(net, x, y, k):
+        rows = torch.arange(5)[PARTS[k % 3]]
+        eta = boxed(kept[rows], x)
+        net.eval()
+        d = cut(eta + 0.48 * EPS * slope(lambda z: nll(net(z), y).mean(), x + eta).sign(), x)
+        net.train()
+        kept[rows] = d
+        if settings.get("form") != "trades":
+            return x + d, nll(net(x + d), y).mean() / (len(x) if settings else 1)
+        clean, attacked = net(x), net(x + d)
+        p, q = clean.log_softmax(1), attacked.log_softmax(1)
+        return x + d, nll(clean, y).mean() + 6 * (p.exp() * (p - q)).sum() / len(x)
+
+    follow(method, formula, state=state, parts=PARTS)
+    assert torch.allclose(state.d, kept, atol=1e-10, rtol=0)

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from formulas import EPS, Small, boxed, cut, follow, nll, noise, slope
 from torch import nn
 
 from bench.ops import ce
@@ -143,3 +144,55 @@ def test_starts_stay_within_half_of_eps(tiny, start, moved):
     assert bool(seen["d"].any()) == moved
     assert seen["d"].abs().max() <= tiny.eps / 2 + 1e-6
     assert (seen["g"] is None) == (start != "pgd1")
+
+
+@pytest.mark.parametrize("start", ["pgd1", "rand", "zero"])
+@pytest.mark.parametrize(("order", "clip_value", "clip_norm"), [
+    ("2", 10.0, 10.0), ("2", 0.0, 0.0), ("2", 1.0, 0.1), ("1", 10.0, 0.1), ("1", 10.0, 0.0),
+])  # fmt: skip
+def test_soar_is_its_formula(start, order, clip_value, clip_norm):
+    extra, q = [], EPS / 2
+
+    def slopes(net, at, y):
+        return torch.stack([
+            torch.autograd.grad(loss, at, retain_graph=True, create_graph=True)[0][i]
+            for i, loss in enumerate(nll(net(at), y))
+        ])  # fmt: skip
+
+    def formula(net, x, y, k):
+        d = torch.zeros_like(x) if start == "zero" else boxed(noise(x, q), x)
+        if start == "pgd1":
+            net.eval()
+            d = cut(d + q * slope(lambda z: nll(net(z), y).mean(), x + d).sign(), x, q)
+            net.train()
+        at = (x + d).requires_grad_()
+        g = slopes(net, at, y)
+        if order == "1":
+            penalty = EPS * sum(one.abs().sum() for one in g) / len(x)
+        else:
+            z, z1 = torch.randn_like(x), torch.randn_like(x[:, 0, 0, 0])
+            lengths = [one.square().sum().sqrt() for one in z]
+            u = torch.stack([one / length for one, length in zip(z, lengths, strict=True)])
+            there = slopes(net, (at + 0.01 * u).detach().requires_grad_(), y)
+            penalty = 0
+            for i, length in enumerate(lengths):
+                hz = length * (there[i] - g[i]) / 0.01
+                last = (g[i] * z[i]).sum() + z1[i]
+                n = ((hz + z1[i] * g[i]).square().sum() + last.square()).sqrt()
+                n = n.clamp(max=clip_value) if clip_value else n
+                penalty = penalty + (4 * q**2 + 1) / 2 * n / len(x)
+        grads = torch.autograd.grad(penalty, [*net.parameters()])
+        size = sum(h.square().sum() for h in grads).sqrt()
+        scale = min(1, clip_norm / (size + 1e-6)) if clip_norm else 1
+        extra[:] = [scale * h for h in grads]
+        return x + d, nll(net(x + d), y).mean()
+
+    def after(net):
+        with torch.no_grad():
+            for weight, h in zip(net.parameters(), extra, strict=True):
+                weight -= 0.1 * h
+
+    settings = {"clip_value": clip_value, "clip_norm": clip_norm, "order": order, "start": start}
+    net = Small()  # as in the source without BatchNorm, through which images would be one loss
+    net.features[4] = nn.Identity()
+    follow(load("soar")(eps=EPS, **settings), formula, after=after, net=net)

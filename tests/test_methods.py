@@ -22,9 +22,10 @@ from bench.method import Cost, State
 from bench.ops import ce, grad, move, project, uniform
 from bench.runs import catalogue
 from bench.threat import Norm
+from bench.trainer import Descent
 from bench.view import Augment
 from methods import load
-from report.sources import FAMILIES, entries
+from report.sources import entries
 
 NORMS = get_args(Norm)
 RADIUS = {"Linf": 8 / 255, "L2": 0.5}
@@ -242,7 +243,7 @@ def test_attacks_leave_no_weight_gradients_but_descends(tiny, name):
 
     batch = trainer.batches.take(0, 0, torch.zeros(()))
     trainer.images = batch.x
-    trainer.method.step(trainer.net, batch, trainer.state, spy)
+    trainer.method.step(trainer.net, batch, trainer.state, Descent(spy, trainer.ahead))
     assert calls, "step does not call descend"
     assert all(all(none) for none in calls), "weights had gradients before descend"
 
@@ -283,8 +284,8 @@ def test_first_line_begins_with_the_name(name):
 def test_family_is_a_known_one(name):
     """Write a line Family: into the docstring; the page filters by it."""
     family = catalogue.described(name, "Family")
-    assert family in FAMILIES, (
-        f"Family: {family or 'is missing'}; choose from {', '.join(FAMILIES)}"
+    assert family in catalogue.FAMILIES, (
+        f"Family: {family or 'is missing'}; choose from {', '.join(catalogue.FAMILIES)}"
     )
 
 

@@ -7,10 +7,12 @@ import torch
 
 from bench.method import State
 from bench.ops import (
+    all_grads,
     box,
     ce,
     cosine,
     eval_mode,
+    featured,
     grad,
     in_norm,
     kl,
@@ -27,7 +29,9 @@ from bench.ops import (
     ramp,
     smooth,
     soft,
+    statistics_kept,
     uniform,
+    weight_grads,
 )
 from bench.threat import Norm, Threat
 
@@ -196,6 +200,49 @@ def test_a_learner_steps_as_torchs_adam():
     assert torch.allclose(state.w, layer.weight.t(), atol=1e-5)
     assert torch.allclose(state.b, layer.bias, atol=1e-5)
     assert state["w.count"].tolist() == [20]
+
+
+def test_a_learner_that_is_off_stays_as_it_is():
+    state, x = learner(w=torch.ones(3)), torch.rand(3)
+    for on in (True, False, True):
+        before = {k: v.clone() for k, v in state.items()}
+        learn(lambda own: own.w @ x, state, ("w",), lr=0.1, on=torch.tensor(on))
+        same = [torch.equal(before[k], v) for k, v in state.items()]
+        assert not any(same) if on else all(same)
+    twin = learner(w=torch.ones(3))
+    for _ in range(2):
+        learn(lambda own: own.w @ x, twin, ("w",), lr=0.1)
+    assert all(torch.equal(twin[k], v) for k, v in state.items())
+
+
+def test_statistics_come_back_and_weights_do_not(tiny):
+    net = tiny.net()
+    before = [buffer.clone() for buffer in net.buffers()]
+    with statistics_kept(net):
+        net(torch.rand(4, 3, 8, 8))
+        assert not all(map(torch.equal, before, net.buffers()))
+        move(net, [torch.ones_like(w) for w in net.parameters()])
+    assert all(map(torch.equal, before, net.buffers()))
+    assert not any(map(torch.equal, tiny.net().parameters(), net.parameters()))
+
+
+def test_gradients_of_one_pass_are_those_of_two(tiny):
+    net = tiny.net().eval()
+    x, y = torch.rand(8, 3, 8, 8), torch.arange(8) % 4
+    g, of_weights = all_grads(net, ce(net, y), x)
+    assert torch.allclose(g, grad(ce(net, y), x), atol=1e-7)
+    pairs = zip(of_weights, weight_grads(net, ce(net, y), x), strict=True)
+    assert all(torch.allclose(a, b, atol=1e-7) for a, b in pairs)
+    assert all(w.grad is None for w in net.parameters())
+
+
+def test_features_are_what_the_last_layer_reads(tiny):
+    net = tiny.net().eval()
+    x = torch.rand(8, 3, 8, 8)
+    logits, features = featured(net, x)
+    assert features.shape == (8, net.features)
+    assert torch.equal(logits, net(x))
+    assert torch.equal(net.body[-1](features), logits)
 
 
 def test_a_network_can_be_a_learner():

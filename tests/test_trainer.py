@@ -323,6 +323,34 @@ def check_resumes(tiny, name, tmp_path, batch):
     assert began[0] == 0 < began[1] <= at
 
 
+def test_looking_ahead_tells_the_next_step_and_takes_none(tiny):
+    """With momentum, weight decay and a velocity, at the rates of the next update."""
+    trainer = tiny.trainer("fgsm")
+    assert trainer.protocol.weight_decay > 0
+    trainer.advance(3)
+    kept = {k: v.clone() for k, v in trainer.optimizer.tensors.items()}
+    before = [w.detach().clone() for w in trainer.net.parameters()]
+    told = []
+
+    def look():
+        told.extend(trainer.ahead([w.grad for w in trainer.net.parameters()]))
+        assert all(torch.equal(kept[k], v) for k, v in trainer.optimizer.tensors.items())
+
+    x, y = tiny.data()
+    trainer.images = x = x / 255
+    lr = trainer._rates()[0]
+    trainer.descend(lambda z: torch.nn.functional.cross_entropy(trainer.net(z), y), x, edit=look)
+    moves = [w - old for w, old in zip(trainer.net.parameters(), before, strict=True)]
+    assert any(velocity.abs().max() > 1e-3 for velocity in kept.values())
+    assert all(torch.allclose(lr * u, v, atol=1e-7) for u, v in zip(told, moves, strict=True))
+
+
+def test_looking_ahead_is_refused_where_no_velocity_is_known(tiny):
+    protocol = dataclasses.replace(tiny.brief, optimizer="adamw", lr_start=1e-4, lr_peak=1e-3)
+    with pytest.raises(ValueError, match="sgd alone"):
+        tiny.trainer("lap", protocol=protocol).advance(1)
+
+
 @pytest.mark.parametrize("when", [*range(1, 7), "probe 0", "probe 1"])
 def test_a_run_asked_to_stop_keeps_the_update_in_hand(tiny, tmp_path, when):
     """Of six updates in two epochs, each ends with a probe."""

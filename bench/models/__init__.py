@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -35,12 +35,28 @@ class Net(nn.Module):
         self.register_buffer("mean", torch.tensor(mean)[:, None, None])
         self.register_buffer("std", torch.tensor(std)[:, None, None])
 
-    def forward(self, x: Tensor) -> Tensor:
+    @property
+    def features(self) -> int | None:
+        """How many numbers of an image the body's last linear layer reads; None if it has none."""
+        layers = [*self.body.children()] if isinstance(self.body, nn.Sequential) else []
+        return layers[-1].in_features if layers and isinstance(layers[-1], nn.Linear) else None
+
+    def forward(self, x: Tensor, *, featured: bool = False) -> Any:
+        """Compute logits; if ``featured``, a pair of them and what the last linear layer reads."""
         x = ((x - self.mean) / self.std).contiguous(memory_format=self.layout)
         if self.precision != "bf16":
-            return self.body(x)
+            return self._both(x) if featured else self.body(x)
         with torch.autocast(x.device.type, torch.bfloat16):
+            if featured:
+                logits, features = self._both(x)
+                return logits.float(), features.float()
             return self.body(x).float()
+
+    def _both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        *layers, last = self.body.children()
+        for layer in layers:
+            x = layer(x)
+        return last(x), x
 
     @staticmethod
     def _layout(body: nn.Module) -> torch.memory_format:

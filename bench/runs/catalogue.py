@@ -18,6 +18,8 @@ from bench.runs.methodfile import class_in
 
 ROOT = Path(__file__).parents[2]
 METHODS = "methods"
+# by how a method attacks in training; "regularised" adds a term to the loss at one attacked image
+FAMILIES = ("standard", "single-step", "multi-step", "regularised")
 EVALUATIONS = {"attack": "evaluation/attacks", "diagnostic": "evaluation/diagnostics"}
 
 

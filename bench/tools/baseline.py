@@ -23,6 +23,7 @@ def baseline_steps(job: Job, loaded: "Loaded") -> Callable[[int], None]:
 
     from bench.method import Batch
     from bench.stages.train import make_trainer
+    from bench.trainer import Descent
     from bench.view import Moved
 
     inside = setup.network(job, loaded)
@@ -53,7 +54,7 @@ def baseline_steps(job: Job, loaded: "Loaded") -> Callable[[int], None]:
         for _ in range(count):
             x, y = (part.to(job.device) for part in next(batches))
             batch = Batch(x, y, torch.arange(len(x), device=job.device), view, trainer.share)
-            method.step(net, batch, trainer.state, descend)
+            method.step(net, batch, trainer.state, Descent(descend, trainer.ahead))
 
     return steps
 

@@ -4,12 +4,13 @@ import argparse
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.runs import catalogue
-from bench.runs.catalogue import EVALUATIONS, ROOT, default_settings, described, unknown
+from bench.runs.catalogue import EVALUATIONS, FAMILIES, ROOT, default_settings, described, unknown
 from bench.runs.settings import published_settings
 from bench.stages.faults import place_in
 from methods import load, names
@@ -20,10 +21,20 @@ HEAD = """# Methods
 Generated from the files in `methods/` by `make docs`; do not edit. Passes are images forward /
 backward through the network per training image and batch. State is that of CIFAR-10 at batch 128.
 Defaults are the authors' own settings (`variant = official`); the SORA benchmark's stand below each
-box.
+box. "Begins with" is what the source trains on from. What is missing is
+[below](#not-here-and-why)."""
+TABLE = """
+| method | venue | year | source | passes | state | begins with | norms | settings |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
+ABSENT = """
+## Not here, and why
 
-| method | family | source | passes | state | settings |
-| --- | --- | --- | --- | --- | --- |"""
+From `methods/absent.toml`.
+
+| method | source | why |
+| --- | --- | --- |"""
+# as sources begin: authors, then venue and year, or a year alone
+VENUE = re.compile(r"[^;]*?, (?:([A-Z][\w ]*?) )?((?:19|20)\d\d)\b")
 
 STUB = '''"""{title}: say in one line what is new about it."""
 
@@ -311,8 +322,8 @@ def docs() -> str:
     from bench.method import Run
 
     # the sizes of CIFAR-10 at batch 128; on the meta device, which gives shapes and no memory
-    run = Run(torch.device("meta"), (128, 3, 32, 32), (50_000, 3, 40, 40), 30, 50_000, 10)
-    lines = [HEAD]
+    run = Run(torch.device("meta"), (128, 3, 32, 32), (50_000, 3, 40, 40), 30, 50_000, 10, 512)
+    rows: dict[str, list[str]] = {}  # by family
     boxes = []
     paper = (ROOT / "workflows/config/paper.yaml").read_text(encoding="utf-8")
     of_benchmark = yaml.safe_load(paper)["method_args"]
@@ -323,21 +334,36 @@ def docs() -> str:
         tensors = ", ".join(f"{k} {tuple(v.shape)}" for k, v in state.items())
         size = sum(v.nbytes for v in state.values())
         hyperparameters = ", ".join(f"{k} = {v}" for k, v in default_settings(name).items())
+        source = described(name, "Source")
+        published = VENUE.match(source)
+        venue, year = published.groups() if published else (None, None)
         cells = [
             f"[{name}](#{name})",
-            described(name, "Family"),
-            described(name, "Source"),
+            venue or "-",
+            year or "-",
+            source,
             f"{method.cost.forward} / {method.cost.backward}",
             f"{tensors}: {_bytes(size)}" if tensors else "none",
+            "trained weights" if kind.tunes else "initial ones",
+            ", ".join(kind.norms),
             hyperparameters or "none",
         ]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        rows.setdefault(described(name, "Family"), []).append(_row(cells))
         boxes += ["", f"## {name}", "", "```", docstring, "```"]
         boxes += [f"\nPublished for {k}: `{v}`" for k, v in kind.presets.items()]
         given = of_benchmark.get(name, {})
         text = f"`{given}`" if given else "the defaults"
         boxes.append(f"\nIn the SORA benchmark (`workflows/config/paper.yaml`): {text}.")
+    lines = [HEAD]
+    for family in FAMILIES:
+        lines += ["", f"## {family.capitalize()} methods", TABLE, *rows[family]]
+    absent = tomllib.loads((ROOT / "methods/absent.toml").read_text(encoding="utf-8"))
+    lines += [ABSENT, *(_row([name, one["source"], one["why"]]) for name, one in absent.items())]
     return "\n".join([*lines, *boxes]) + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def _bytes(size: int) -> str:

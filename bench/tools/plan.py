@@ -5,6 +5,7 @@ table of all pairs, they follow from counted operations and one stated rate of a
 """
 
 import argparse
+import ast
 import shlex
 import sys
 from collections import Counter
@@ -13,8 +14,9 @@ from pathlib import Path
 
 import yaml
 
+from bench.runs import catalogue
 from bench.runs.files import between_marks, write_bytes
-from bench.runs.record import Config
+from bench.runs.record import Config, radius
 from bench.runs.run import expand
 from bench.runs.suite import Suite, parse_suite, read_yaml
 from bench.stages import machine
@@ -88,6 +90,49 @@ def too_large(suite: Suite, runs: Iterable[Config]) -> str:
         f"{lack.architecture}, {format_bytes(lack.bytes)} or more: {', '.join(lack.methods)}\n"
         for lack in memory.lacking(runs, suite.gpu_memory_gb)
     )
+
+
+def against_sources(suite: Suite, runs: Iterable[Config]) -> str:
+    """Say in a line each what methods of a suite are used against their sources."""
+    runs, lines = list(runs), []
+    for method in dict.fromkeys(run.method for run in runs):
+        own = [run for run in runs if run.method == method]
+        if catalogue.declares(method, "tunes") and not all(run.start for run in own):
+            lines.append(
+                f"{method} goes on from a trained network in its source, and begins with initial "
+                f"weights here; give it one by start_for: {{{method}: {{method: standard, "
+                f"protocol: {suite.protocol}}}}}"
+            )
+        if catalogue.class_constant(method, "batchnorm", catalogue.METHODS) is False:
+            normed = sorted({run.architecture for run in own if has_batchnorm(run.architecture)})
+            if normed:
+                without = [name for name in catalogue.names("bench/models")
+                           if not has_batchnorm(name)]  # fmt: skip
+                lines.append(
+                    f"{method} is known to fail with BatchNorm, which {', '.join(normed)} has; "
+                    f"choose {', '.join(without)}, which have none"
+                )
+        most = catalogue.class_constant(method, "known_to", catalogue.METHODS)
+        radii = dict.fromkeys(run.eps for run in own if run.norm == "Linf")
+        beyond = [eps for eps in radii if most and 255 * radius(eps) > most + 0.5]
+        if beyond:
+            lines.append(
+                f"{method}'s own weights are for radii to {most:g}/255, and there are none for "
+                f"{', '.join(beyond)}; set them by method_args, or do not take its row for it"
+            )
+    return "".join(f"caution: {line}\n" for line in lines)
+
+
+def has_batchnorm(architecture: str) -> bool:
+    """Say whether a network's file, or one that it imports from, names a layer BatchNorm."""
+    tree = ast.parse((catalogue.ROOT / f"bench/models/{architecture}.py").read_text("utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr.startswith("BatchNorm"):
+            return True
+        module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
+        if module.startswith("bench.models.") and has_batchnorm(module.rpartition(".")[2]):
+            return True
+    return False
 
 
 def readme(suite: Suite, runs: list[Config]) -> str:
@@ -231,6 +276,7 @@ def main(words: Sequence[str] | None = None) -> None:
             print(too_large(suite, plan.runs.values()), end="")
             for sentence in cautions(plan):
                 print(sentence)
+            print(against_sources(suite, plan.runs.values()), end="")
             chosen = f" --configfile {args.configfile}" if args.configfile else ""
             chosen += f" --config {shlex.join(args.config)}" if args.config else ""
             print(plan.ending().line(
