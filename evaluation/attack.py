@@ -59,6 +59,7 @@ class Attack(ABC):
     weights: ClassVar[Weights] = "last"  # of the epoch that it attacks
     names: ClassVar[dict[str, str]] = {}  # forms of its name and title: {"pgd{steps}": "PGD-..."}
     bounded: ClassVar[bool] = True  # False: it goes as far as it needs, and distances are recorded
+    black_box: ClassVar[bool] = False  # True: it sees the network's answers, and no gradients
     autoattack: ClassVar[bool] = False  # it has AutoAttack's batch and mode in its task
     batch: ClassVar[int] = 512  # images at once
 
@@ -83,6 +84,8 @@ class Attack(ABC):
             standing, moved = self._attacked(net, x, y, task.threat, draw)
             if not self.bounded:
                 now.values.setdefault("moved", []).extend(moved.tolist())
+            if draw.queries is not None:
+                now.values.setdefault("queries", []).extend(draw.queries.tolist())
             return standing
 
         knock_out(
@@ -91,7 +94,8 @@ class Attack(ABC):
         )  # fmt: skip
         right = unpack(now.robust[task.name], n)
         score = Score(accuracy=100 * right.double().mean().item(), n=n)
-        return Found(scores={task.name: score}, values=self._distances(task.name, now))
+        values = self._distances(task.name, now) | self._queries(task.name, now)
+        return Found(scores={task.name: score}, values=values)
 
     def _attacked(
         self, net: nn.Module, x: Tensor, y: Tensor, threat: Threat, draw: Draw
@@ -125,6 +129,11 @@ class Attack(ABC):
             f"{name}_fooling_rate": mean([100.0 * (d > 0) for d in moved], "% fooled"),
             f"{name}_mean_l2": mean(fooled, "L2 distance"),
         }
+
+    def _queries(self, name: str, now: Progress) -> dict[str, Value]:
+        """Say how often the network was asked about an image that was attacked."""
+        asked = [number for number in now.values.get("queries", ()) if number > 0]
+        return {f"{name}_queries": mean(asked, "queries")} if "queries" in now.values else {}
 
 
 def mean(numbers: Sequence[float], unit: str) -> Value:

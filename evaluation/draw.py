@@ -22,6 +22,7 @@ class Draw:
         self._state = _host(seed if batch == 0 else stream(seed, BATCHES, batch))
         self._images = images
         self.rows = torch.arange(images)  # of the batch, that are attacked
+        self.queries: Tensor | None = None  # by image of the batch, if the attack counts them
 
     def __call__(self, make: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Draw by a function of images, such as ``threat.uniform`` or ``torch.randn_like``.
@@ -37,6 +38,12 @@ class Draw:
             drawn = make(like)
             self._state = torch.get_rng_state()
         return drawn[self.rows].to(x.device)
+
+    def count(self, queries: Tensor) -> None:
+        """Note how often the network was asked about each of the images that are attacked, (B,)."""
+        if self.queries is None:
+            self.queries = torch.zeros(self._images)
+        self.queries[self.rows] += queries.cpu()
 
     def seed(self) -> int:
         """Draw a seed for a library that has generators of its own."""

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 from bench.method import Cost
-from bench.runs.record import Score
-from evaluation.attack import Attack, Found
-from evaluation.autoattack import autoattack
+from evaluation.attack import Attack
+from evaluation.library import attacked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +27,4 @@ class AutoAttackBest(Attack):
 
     def evaluate(self, task):
         """Attack with AutoAttack's own batches."""
-        assert task.batch, "an evaluation by AutoAttack without its batch"
-        attack = autoattack(
-            task.net, task.x, task.y, threat=task.threat, classes=task.classes, seed=task.seed,
-            batch=task.batch, fast=task.fast, before=task.before, keep=task.keep, say=task.say,
-        )  # fmt: skip
-        score = Score(accuracy=attack.accuracy, n=attack.n)
-        settings = {"batch": attack.batch, "mode": attack.mode}
-        return Found(scores={task.name: score}, settings=settings)
+        return attacked(task)

@@ -28,6 +28,7 @@ class PGD(Attack):
     names = {
         "pgd{steps}": "PGD-{steps}",
         "pgd{steps}_{restarts}": "PGD-{steps}-{restarts}",
+        "pgd_untarget_{steps}": "PGD-{steps}",  # as SEAT prints it beside pgd_target
     }
 
     steps: int = 20
