@@ -1,6 +1,7 @@
 """Render the papers' numbers beside ours: python -m bench papers
 
-Writes results/paper_report.html and .md from the records that exist; --count says what they could hold.
+Writes results/paper_report.html and .md from the records that exist; --count says what these could
+hold.
 """
 
 import argparse

@@ -170,7 +170,7 @@ def _training(name: str, weights: Kept = "last") -> ScoreOf:
     def score(record: Record) -> Score | None:
         training = record.training
         chosen = training if weights == "last" else getattr(training, weights)
-        return chosen and getattr(chosen, name)
+        return getattr(chosen, name) if chosen else None
 
     return score
 
@@ -178,7 +178,7 @@ def _training(name: str, weights: Kept = "last") -> ScoreOf:
 def _chosen_by(record: Record) -> Score | None:
     """Read the score by which weights were chosen on all test images."""
     best = record.training and record.training.best_on_test
-    return best and Score(accuracy=best.validation, n=best.clean.n)
+    return Score(accuracy=best.validation, n=best.clean.n) if best else None
 
 
 def _measure(name: str) -> ScoreOf:
