@@ -234,8 +234,8 @@ _ALL = (
         name="soar-200", epochs=200, batch=128, schedule="piecewise", unit="epoch",
         lr_start=0.004, lr_peak=0.004, milestones=[100], factors=[0.1], weight_decay=2e-4,
     ),
-    # soar-standard-200 and soar-200 in small, for digits. The second has the paper's own rate: at five
-    # times that, SOAR and FOAR from the start pgd1 fell to chance there (one seed). Else our choice.
+    # soar-standard-200 and soar-200 in small, for digits. The second has the paper's own rate: at
+    # five times that, SOAR and FOAR from the start pgd1 fell to chance (one seed). Else our choice.
     Protocol(
         name="soar-small-25", epochs=25, batch=64, schedule="piecewise", unit="epoch",
         lr_start=0.05, lr_peak=0.05, milestones=[13, 19], factors=[0.1, 0.01], weight_decay=2e-4,
