@@ -33,6 +33,7 @@ class Task(NamedTuple):
     keep: Callable[[Progress], None] = lambda progress: None  # called after every batch
     radii: tuple[int, ...] = ()  # of a sweep, in 1/255; none: its own
     batch: int | None = None  # images that AutoAttack takes at once
+    source: nn.Module | None = None  # another network, on which the images are made
     fast: nn.Module | None = None  # the network in the form that AutoAttack's fast mode attacks
 
 
@@ -75,13 +76,14 @@ class Attack(ABC):
     def evaluate(self, task: Task) -> Found:
         """Attack all images, and count those that the network still gets right."""
         net, n = fitting(task.net, task.x, self.batch), len(task.y)
+        aim = fitting(task.source, task.x, self.batch) if task.source else net
         now = task.before or Progress()
 
         def stands(name: str, rows: Tensor) -> Tensor:
             there = rows.to(task.x.device)
             draw = Draw(task.seed, int(rows[0]) // self.batch, len(rows))
             x, y = task.x[there], task.y[there]
-            standing, moved = self._attacked(net, x, y, task.threat, draw)
+            standing, moved = self._attacked(net, aim, x, y, task.threat, draw)
             if not self.bounded:
                 now.values.setdefault("moved", []).extend(moved.tolist())
             if draw.queries is not None:
@@ -98,9 +100,12 @@ class Attack(ABC):
         return Found(scores={task.name: score}, values=values)
 
     def _attacked(
-        self, net: nn.Module, x: Tensor, y: Tensor, threat: Threat, draw: Draw
+        self, net: nn.Module, aim: nn.Module, x: Tensor, y: Tensor, threat: Threat, draw: Draw
     ) -> tuple[Tensor, Tensor]:
         """Say which images of a batch stand, and how far in L2 those that were right moved.
+
+        Args:
+            aim: the network on which the attack is made.
 
         Returns:
             (B,) bool, and (B,): 0 where it stands, nan where it was wrong without attack.
@@ -112,7 +117,7 @@ class Attack(ABC):
             if len(draw.rows) == 0:
                 break
             left, labels = x[standing], y[standing]
-            found = self.perturb(net, left, labels, threat, draw).detach()
+            found = self.perturb(aim, left, labels, threat, draw).detach()
             right = correct(net, found, labels)
             distance = vector_norm(found - left, dim=PIXELS)
             moved[standing] = torch.where(right, 0.0, distance)

@@ -4,22 +4,27 @@ Gradient masking makes attacks by gradients fail on networks that are not robust
 Athalye, Carlini and Wagner, "Obfuscated gradients give a false sense of security", ICML 2018,
 arXiv:1802.00420, section 3.1, and Carlini et al., "On evaluating adversarial robustness", 2019,
 arXiv:1902.06705: a single step that does more than many, a black-box attack that succeeds where
-white-box attacks failed, and a stronger attack that finds much more than a weaker one.
+white-box attacks failed, a stronger attack that finds much more than a weaker one, and an attack
+that may reach any image, and does not break all.
 """
 
 import math
+from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
-from bench.runs.record import Attack, Training
+from bench.runs import evaluations
+from bench.runs.evaluations import Entry
+from bench.runs.record import Attack, Evaluation, Norm, Score, Training, radius
 from evaluation.binomial import standard_error
 
-DoubtId = Literal["learning", "fgsm", "autoattack", "square"]
+DoubtId = Literal["learning", "fgsm", "autoattack", "square", "black_box", "eps_1"]
 ERRORS = 3.0  # standard errors, of a share or of a difference of two
 WEAKER = 15.0  # points by which AutoAttack may go below PGD-10
-TAKEN = 2  # images that Square may take, or
+TAKEN = 2  # images that Square may take, and that may stand at eps = 1, or
 TAKEN_SHARE = 0.01  # of the attacked images, where that is more
 BLACK_BOX = "square"
 WHITE_BOX = ("apgd-ce", "apgd-t", "fab-t")
+MANY = 10  # steps of PGD that break everything at eps = 1
 
 
 class Doubt(NamedTuple):
@@ -30,7 +35,12 @@ class Doubt(NamedTuple):
 
 
 def doubts(
-    training: Training, attack: Attack | None = None, *, classes: int | None = None
+    training: Training,
+    attack: Attack | None = None,
+    *,
+    classes: int | None = None,
+    norm: Norm = "Linf",
+    measured: Mapping[str, Evaluation] | None = None,
 ) -> list[Doubt]:
     """Check a run's accuracies, in percent, for failed learning and for signs of masking.
 
@@ -41,10 +51,14 @@ def doubts(
         training: with accuracy without attack, under FGSM and under PGD-10.
         attack: AutoAttack's result; None skips the two doubts that compare with it.
         classes: of the data; None skips the doubt whether the run learned.
+        norm: of the run.
+        measured: results of optional evaluations, by name; those by attacks are compared.
     """
+    met = [*_met(measured or {})]
     found = [_learning(training, classes), _fgsm(training)]
     if attack is not None:
         found += [_autoattack(training, attack), _square(attack)]
+    found += [_black_box(training, met), _eps_1(met, norm)]
     return [doubt for doubt in found if doubt is not None]
 
 
@@ -99,6 +113,54 @@ def _square(attack: Attack) -> Doubt | None:
         f"Square, a black-box attack, takes {taken} of {attack.n} images that the white-box "
         "attacks left: a sign of masking",
     )
+
+
+def _met(measured: Mapping[str, Evaluation]) -> Iterator[tuple[Entry, Score]]:
+    """Yield the attacks that the last weights met inside a ball, and what these got right."""
+    for name, one in measured.items():
+        entry = evaluations.read(name)
+        inside = entry.kind == "attack" and entry.constant("bounded") is not False
+        if inside and entry.weights == "last" and entry.printed in one.scores:
+            yield entry, one.scores[entry.printed]
+
+
+def _black_box(training: Training, met: list[tuple[Entry, Score]]) -> Doubt | None:
+    """Doubt white-box attacks, of which the best finds less than one that knows no gradient."""
+    for entry, score in met:
+        if not entry.constant("black_box"):
+            continue
+        ball = (entry.norm, entry.eps)
+        white = [(e.title, s) for e, s in met
+                 if not e.constant("black_box") and (e.norm, e.eps) == ball]  # fmt: skip
+        if ball == (None, None):
+            white.append(("PGD-10", training.pgd10))
+        if not white:
+            continue
+        title, best = min(white, key=lambda one: one[1].accuracy)
+        more, n = best.accuracy - score.accuracy, min(best.n, score.n)
+        if more > ERRORS * _error_of_difference(best.accuracy, score.accuracy, n):
+            return Doubt(
+                "black_box",
+                f"{entry.title} (on {score.n} images), which knows no gradient of this network, "
+                f"takes {more:.1f} points more than {title} (on {best.n}): a sign of masking",
+            )
+    return None
+
+
+def _eps_1(met: list[tuple[Entry, Score]], norm: Norm) -> Doubt | None:
+    """Doubt gradients that do not lead to an error where any image may be reached."""
+    for entry, score in met:
+        all_ = (entry.norm or norm) == "Linf" and entry.eps and radius(entry.eps) == 1
+        if entry.file != "pgd" or entry.settings["steps"] < MANY or not all_:
+            continue
+        left = round(score.accuracy / 100 * score.n)
+        if left > max(TAKEN, TAKEN_SHARE * score.n):
+            return Doubt(
+                "eps_1",
+                f"{entry.title} leaves {left} of {score.n} images, though it may turn them into "
+                "any other: a sign of masking",
+            )
+    return None
 
 
 def _error_of_difference(one: float, other: float, n: int) -> float:

@@ -140,7 +140,10 @@ def _doubted(run: RunRecords) -> list[Doubt] | None:
     training = run.records[TRAIN].training
     assert training is not None, "a training that is done has numbers"
     attack = run.records[AUTOATTACK].attack if run.has(AUTOATTACK) else None
-    return doubts(training, attack, classes=classes(run.config.dataset))
+    return doubts(
+        training, attack, classes=classes(run.config.dataset), norm=run.config.norm,
+        measured={name: one.measure for name, one in run.records.items() if one.measure},
+    )  # fmt: skip
 
 
 def _stale(runs: Iterable[RunRecords], current: CurrentCode) -> Iterable[Note]:

@@ -22,11 +22,12 @@ class Lines(nn.Module):
     def __init__(self, slopes, offsets):
         super().__init__()
         self.slopes, self.offsets = torch.tensor(slopes), torch.tensor(offsets)
-        self.seen = []  # largest move of each call
+        self.seen, self.went = [], []  # largest move, and mean v, of each call
 
     def forward(self, x):
         self.seen.append(float((x - 0.5).detach().abs().amax()))
         v = x[:, 0, 0, :1] - 0.5
+        self.went.append(float(v.detach().mean()))
         return torch.cat([0 * v, v * self.slopes + self.offsets], 1)
 
 
@@ -65,6 +66,8 @@ def test_ten_steps_of_a_cycle_go_out_of_the_ball_and_no_test_does():
     net = Lines([1e-6, 1e-6, 0.0], [-0.04, -0.04, -9.0])
     attacked(net)
     cycles = net.seen[11:]  # behind the start
+    assert EPS / 2 < cycles[0] <= EPS  # from a random point
+    assert net.went[11 + 22] == pytest.approx(EPS, abs=1e-6)  # the target's side
     for s in (0.5, 0.25, 0.125, 0.0625, 0.05):
         steps, cycles = cycles[:41], cycles[41:]  # 11 of a step and a test, 19 of a step
         assert max(steps[1:22:2]) <= EPS + 1e-6

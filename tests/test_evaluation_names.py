@@ -51,6 +51,13 @@ def test_three_forms_stand_for_each_other(mapping, name, shown, title):
 @pytest.mark.parametrize(
     ("written", "name"),
     [
+        ("pgd_target_least_likely_10", "pgd_target_least_likely_10"),
+        ("pgd_target_random_20", "pgd_target_random_20"),
+        ("pgd_untarget_20", "pgd20"),
+        ("square at 4/255", "square-4_255"),
+        ("apgd_dlr_targeted at 6/255", "apgd_dlr_targeted-6_255"),
+        ("l2 aa 0.5", "aa-l2-0.5"),
+        ("cw", "cw"),
         ("pgd", "pgd20"),
         ("pgd20_1", "pgd20"),
         ("pgd20 at 6/255", "pgd20-6_255"),
@@ -129,9 +136,21 @@ def test_settings_of_a_record_hold_what_is_not_the_runs():
     }  # fmt: skip
 
 
-def test_printed_names_of_pgd_are_found():
+def test_printed_names_are_found_but_those_that_say_no_attack():
     attacks = {number.attack for paper in papers() for number in printed(paper.key)}
     found = {attack for attack in attacks if re.match(r"pgd\d", attack)}
     assert found >= {"pgd20", "pgd100", "pgd20_50", "pgd50_10"}
     assert all(read(attack).file == "pgd" for attack in found)
+    assert attacks >= {"mifgsm", "cw", "simba", "square", "fab_targeted", "transfer_from_vgg11"}
+    accuracies = {number.attack for paper in papers() for number in printed(paper.key)
+                  if number.unit == "%"}  # fmt: skip
+    unread = {attack for attack in accuracies - {"clean", "autoattack"} if not is_read(attack)}
+    assert unread == {"pgd_unspecified", "curve_pgd_unspecified", "curve_fgsm"}
     assert evaluations.read("pgd20_50").settings["restarts"] == 50
+
+
+def is_read(attack):
+    try:
+        return bool(read(attack))
+    except ValueError:
+        return False

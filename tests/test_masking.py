@@ -3,9 +3,14 @@
 import dataclasses
 
 import pytest
-from made_up import attack, training
+import torch
+from made_up import attack, measure, training
+from torch import nn
 
 from bench.runs.record import Score
+from bench.threat import Threat
+from evaluation.attack import Task
+from evaluation.attacks.pgd import PGD
 from evaluation.masking import Doubt, doubts
 
 N = 10_000  # images; a standard error of one share is at most half a point
@@ -91,3 +96,87 @@ def test_images_that_only_the_black_box_attack_takes_are_a_sign(n, taken, doubte
 def test_square_alone_says_nothing_of_white_box_attacks():
     alone = dataclasses.replace(attacked(), after={"clean": 90.0, "square": 45.0})
     assert doubts(trained(), alone) == []
+
+
+def measured(n=N, **accuracies):
+    """Results of optional evaluations, by name; "__" stands for "-"."""
+    found = {name.replace("__", "-"): value for name, value in accuracies.items()}
+    return {
+        name: dataclasses.replace(
+            measure(""),
+            scores={name.replace("-", " ").replace("_255", "/255"): Score(accuracy=value, n=n)},
+        )
+        for name, value in found.items()
+    }
+
+
+@pytest.mark.parametrize("name", ["square", "simba", "transfer_pgd20_from_same"])
+@pytest.mark.parametrize(("black", "doubted"), [(47.5, True), (48.5, False), (52.0, False)])
+def test_a_black_box_attack_alone_below_the_best_white_box_one_is_a_sign(name, black, doubted):
+    found = doubts(trained(), measured=measured(pgd20=51.0, mifgsm=55.0, **{name: black}))
+    assert [doubt.id for doubt in found] == (["black_box"] if doubted else [])
+    if doubted:
+        title = {"square": "Square", "simba": "SimBA"}.get(name, "PGD-20 from same")
+        text = (f"{title} (on 10000 images), which knows no gradient of this network, takes 2.5 "
+                "points more than PGD-10 (on 10000): a sign of masking")  # fmt: skip
+        assert found[0].text == text
+
+
+def test_a_better_white_box_attack_answers_for_a_worse_one():
+    assert doubts(trained(), measured=measured(square=46.0, apgd_ce=45.0)) == []
+    (doubt,) = doubts(trained(), measured=measured(square=42.0, apgd_ce=45.0))
+    assert "3.0 points more than APGD-CE" in doubt.text
+
+
+def test_few_images_widen_the_bound_on_black_box_attacks():
+    assert doubts(trained(), measured=measured(n=100, square=35.0)) == []
+
+
+def test_attacks_are_compared_inside_one_ball():
+    other = measured(square__6_255=30.0, pgd20__4_255=60.0, cw=10.0, deepfool=0.0)
+    assert doubts(trained(), measured=other) == []
+    (doubt,) = doubts(trained(), measured=other | measured(pgd20__6_255=35.0))
+    assert "Square 6/255" in doubt.text
+    assert "more than PGD-20 6/255" in doubt.text
+
+
+@pytest.mark.parametrize(
+    ("n", "left", "doubted"), [(100, 3, True), (100, 2, False), (1000, 33, True), (1000, 10, False)]
+)
+def test_what_stands_at_eps_1_is_a_sign(n, left, doubted):
+    found = doubts(trained(), measured=measured(n=n, pgd20__1=100 * left / n))
+    text = (f"PGD-20 1 leaves {left} of {n} images, though it may turn them into any other: a sign "
+            "of masking")  # fmt: skip
+    assert found == ([Doubt("eps_1", text)] if doubted else [])
+
+
+def test_eps_1_is_of_linf_and_of_many_steps():
+    assert doubts(trained(), norm="L2", measured=measured(pgd20__1=30.0)) == []
+    assert doubts(trained(), measured=measured(pgd2__1=30.0, fgsm__1=30.0)) == []
+
+
+class Halves(nn.Module):
+    """Says whether an image is bright; masked, it sees pixels rounded, and has no gradient."""
+
+    def __init__(self, *, masked):
+        super().__init__()
+        self.masked = masked
+
+    def forward(self, x):
+        x = (4 * x).round() / 4 if self.masked else x
+        z = x.flatten(1).sum(1) - 8
+        return torch.stack([z, -z], 1)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_network_with_masked_gradients_stands_at_eps_1_and_a_sound_one_does_not(masked):
+    x = torch.rand(100, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    net = Halves(masked=masked)
+    task = Task(
+        net=net, x=x, y=net(x).argmax(1), threat=Threat("Linf", 1.0), name="pgd20 1", classes=2,
+        seed=0,
+    )  # fmt: skip
+    found = PGD().evaluate(task)
+    one = dataclasses.replace(measure(""), scores=found.scores)
+    doubted = [doubt.id for doubt in doubts(trained(), measured={"pgd20-1": one})]
+    assert doubted == (["eps_1"] if masked else [])

@@ -7,6 +7,7 @@ stage and its record bear, or as papers and pages print that name, ``pgd50_10 6/
 stand for each other, and `read` takes any of them.
 """
 
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,11 +17,13 @@ from typing import Any, Literal, get_args
 
 from bench.runs import catalogue
 from bench.runs.catalogue import EVALUATIONS
-from bench.runs.record import Norm, Weights, radius
-from bench.runs.settings import check_settings
+from bench.runs.record import Config, Norm, Weights, radius
+from bench.runs.settings import check_settings, published_settings
 
 Kind = Literal["attack", "diagnostic"]
 WORDS = ("norm", "eps", "weights", "every")  # of an entry, beside its file and the file's settings
+SOURCE = "source"  # setting of an attack that is made on another run's network
+NETWORKS = "bench/models"
 NUMBER = r"\d+(?:\.\d+)?"
 RADIUS = re.compile(rf"({NUMBER})(_255|/255)?")
 
@@ -133,6 +136,25 @@ def lacking(entry: Entry, norm: str) -> str | None:
     return f"{entry.kind} {entry.file} has no {norm} form, only {', '.join(able)} have"
 
 
+def source(entry: Entry, run: Config) -> Config | None:
+    """Name the run on whose network an attack is made, as the run in all else; None if its own."""
+    if SOURCE not in entry.settings:
+        return None
+    short = {"same": run.architecture} | catalogue.constant(entry.path, "SHORT")
+    architecture = short.get(entry.settings[SOURCE], entry.settings[SOURCE])
+    usual = run.width == catalogue.published_width(run.architecture)
+    method = entry.settings["method"]
+    return dataclasses.replace(
+        run,
+        architecture=architecture,
+        width=catalogue.published_width(architecture) if usual else run.width,
+        method=method,
+        settings=published_settings(method, run.dataset),
+        seed=entry.settings["source_seed"],
+        start=None,
+    )
+
+
 def known() -> list[str]:
     """List the names of all files' evaluations, with the files' own settings."""
     return [_entry(kind, file, {}).name for kind, file in _files()]
@@ -202,9 +224,24 @@ def _entry(kind: Any, file: str, given: Mapping[str, Any]) -> Entry:
             )
         every = int(every)
     eps = _radius(words["eps"], norm) if "eps" in words else None
-    return Entry(
+    entry = Entry(
         kind=kind, file=file, settings=checked, norm=norm, eps=eps, weights=weights, every=every
     )
+    if SOURCE in checked:
+        _check_source(entry)
+    return entry
+
+
+def _check_source(entry: Entry) -> None:
+    """Check that the network and the method of an attack's source are there.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    networks = ["same", *catalogue.constant(entry.path, "SHORT"), *catalogue.names(NETWORKS)]
+    for key, there in ((SOURCE, networks), ("method", catalogue.names(catalogue.METHODS))):
+        if entry.settings[key] not in there:
+            raise ValueError(catalogue.unknown(key, entry.settings[key], there))
 
 
 def _radius(given: Any, norm: str | None) -> str:

@@ -376,13 +376,17 @@ def _evaluation(name: str) -> Stage:
             **_of_attack(entry, _attack_options_for(suite)),
         )
 
+    def reads(config: Config) -> list[tuple[Config, str]]:
+        source = evaluations.source(entry, config)
+        return [*_reads_training(config), *([(source, TRAIN)] if source else [])]
+
     return Stage(
         name=entry.name,
         program="evaluate",
         defaults=EvaluateOptions(weights=entry.weights, **_of_attack(entry, AttackOptions())),
         options_for=options_for,
         options_of=_evaluate_options,
-        reads=_reads_training,
+        reads=reads,
     )
 
 

@@ -27,19 +27,26 @@ if TYPE_CHECKING:
     from evaluation.diagnostic import Diagnostic
 
 
-def prepare(job: Job) -> Trained:
-    """Load the data set and the trained network, after a check of the radii."""
+def prepare(job: Job) -> tuple[Trained, Trained | None]:
+    """Load the data set and the trained network, after a check of the radii.
+
+    Returns:
+        The network, and that of another run if the attack is made on one.
+    """
     _radii(job)
-    if lacks := evaluations.lacking(evaluations.read(job.stage.name), job.config.norm):
+    entry = evaluations.read(job.stage.name)
+    if lacks := evaluations.lacking(entry, job.config.norm):
         raise ValueError(lacks)
-    return setup.trained(job)
+    source = evaluations.source(entry, job.config)
+    return setup.trained(job), setup.trained_source(job, source) if source else None
 
 
-def work(job: Job, trained: Trained) -> tuple[Data, Evaluation]:
+def work(job: Job, prepared: tuple[Trained, Trained | None]) -> tuple[Data, Evaluation]:
     """Evaluate the network on the first test images."""
     from bench.threat import Threat
     from evaluation.attack import Task
 
+    trained, other = prepared
     options, entry = job.options, evaluations.read(job.stage.name)
     x, y = setup.test_images(job, trained.loaded, options.images)
     fast = fast_network(job, trained, x) if options.mode == "fast" else None
@@ -47,6 +54,7 @@ def work(job: Job, trained: Trained) -> tuple[Data, Evaluation]:
     # what kept verdicts depend on
     key: list[Any] = [trained.digest, trained.data.checksum, job.config.norm, job.config.eps]
     key += [entry.name, options.seed, options.batch, options.mode, options.radii, len(y)]
+    key += [other.digest] if other else []
     start = time.perf_counter()
     with kept(job, key) as (before, keep):
         earlier = before.seconds if before else 0.0
@@ -64,6 +72,7 @@ def work(job: Job, trained: Trained) -> tuple[Data, Evaluation]:
                 keep=keep,
                 radii=_radii(job),
                 batch=options.batch,
+                source=other and other.net,
                 fast=fast,
             )
         )
@@ -80,6 +89,7 @@ def work(job: Job, trained: Trained) -> tuple[Data, Evaluation]:
         images=len(y),
         measure_seconds=earlier + time.perf_counter() - start,
         digest=trained.digest,
+        source=other and other.source,
     )
 
 
