@@ -1,17 +1,18 @@
 """Render the papers' numbers beside ours: python -m bench papers
 
-Writes results/paper_report.html and .md from the records that exist.
+Writes results/paper_report.html and .md from the records that exist; --count says what these could
+hold.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.runs.files import write_bytes
 from report.collect import RunRecords, collect
 from report.environment import templates
 from report.printed import papers, printed
-from report.reproduction import PaperReport, paper_report
+from report.reproduction import ACCURACY, PaperReport, paper_report
 
 
 def paper_reports(runs: Sequence[RunRecords]) -> list[PaperReport]:
@@ -24,13 +25,35 @@ def page(reports: list[PaperReport], template: str = "paper_report.html.j2") -> 
     return templates().get_template(template).render(reports=reports)
 
 
+def count(report: PaperReport) -> Iterator[str]:
+    """Yield how many accuracies of a paper are comparable, then each reason with its number."""
+    accuracies = sum(cell.printed.unit == ACCURACY for cell in report.cells)
+    others = len(report.cells) - accuracies
+    yield (
+        f"{report.paper.title}: {report.comparable} of {accuracies} accuracies can be compared"
+        + (f"; {others} other numbers" if others else "")
+    )
+    for reason, number in report.incomparable.most_common():
+        yield f"  {number:4} {reason}"
+
+
 def main(words: Sequence[str] | None = None) -> None:
     """Render the page of all papers, and print how many of their numbers were compared."""
     parser = argparse.ArgumentParser(
         prog="python -m bench papers", description="Put our records beside the papers' tables."
     )
     parser.add_argument("--results", type=Path, default=Path("results"))
-    results = parser.parse_args(words).results
+    parser.add_argument(
+        "--count",
+        action="store_true",
+        help="only say how many printed accuracies runs could be compared with, and why not others",
+    )
+    given = parser.parse_args(words)
+    if given.count:
+        for report in paper_reports([]):
+            print("\n".join(count(report)))
+        return
+    results = given.results
     runs = collect(published=results / "published", runs=results / "runs").runs
     reports = paper_reports(runs)
     for kind in ("html", "md"):

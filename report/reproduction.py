@@ -4,6 +4,7 @@ A printed number is compared with runs of the same data set, network, norm, radi
 attack. Every other departure of those runs from the paper is listed beside them.
 """
 
+import dataclasses
 import functools
 import json
 import statistics
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.runs import catalogue, evaluations
-from bench.runs.record import AUTOATTACK, TRAIN, Config, Record, Score, radius
+from bench.runs.record import AUTOATTACK, TRAIN, WEIGHTS, Config, Kept, Record, Score, radius
 from report import sources
 from report.collect import RunRecords
 from report.printed import Choice, Paper, Printed
@@ -131,7 +132,21 @@ class PaperReport:
     @property
     def comparable(self) -> int:
         """How many numbers runs of this project can be compared with, run or not."""
-        return sum(cell.comparable for block in self.blocks for cell in block.cells)
+        return sum(cell.comparable for cell in self.cells)
+
+    @property
+    def cells(self) -> list[Reproduction]:
+        """All numbers, block by block."""
+        return [cell for block in self.blocks for cell in block.cells]
+
+    @property
+    def incomparable(self) -> Counter[str]:
+        """How many accuracies runs of this project cannot be compared with, by reason."""
+        return Counter(
+            cell.reason
+            for cell in self.cells
+            if cell.reason and not cell.comparable and cell.printed.unit == ACCURACY
+        )
 
 
 ScoreOf = Callable[[Record], Score | None]
@@ -149,8 +164,21 @@ def _autoattack(name: str) -> ScoreOf:
     return score
 
 
-def _training(name: str) -> ScoreOf:
-    return lambda record: getattr(record.training, name)
+def _training(name: str, weights: Kept = "last") -> ScoreOf:
+    """Make the reader of an accuracy that training ends with, of these weights."""
+
+    def score(record: Record) -> Score | None:
+        training = record.training
+        chosen = training if weights == "last" else getattr(training, weights)
+        return getattr(chosen, name) if chosen else None
+
+    return score
+
+
+def _chosen_by(record: Record) -> Score | None:
+    """Read the score by which weights were chosen on all test images."""
+    best = record.training and record.training.best_on_test
+    return Score(accuracy=best.validation, n=best.clean.n) if best else None
 
 
 def _measure(name: str) -> ScoreOf:
@@ -170,13 +198,21 @@ ATTACKS: dict[str, tuple[str, ScoreOf]] = {
 
 
 @functools.cache
-def _place(attack: str) -> tuple[str, ScoreOf] | None:
-    """Find the stage that runs an attack of a paper, and the reader of its number."""
-    if attack in ATTACKS:
+def _place(attack: str, weights: Kept = "last") -> tuple[str, ScoreOf] | None:
+    """Find the stage that runs a paper's attack on these weights, and the reader of its number."""
+    if ATTACKS.get(attack, ("",))[0] == TRAIN:
+        return TRAIN, _training(attack, weights)
+    if weights == "best_on_test":  # chosen by PGD-20; attacked by nothing else, so never ranked
+        return (TRAIN, _chosen_by) if attack == "pgd20" else None
+    if weights == "last" and attack in ATTACKS:
         return ATTACKS[attack]
     try:
-        entry = evaluations.read(attack)
+        entry = evaluations.read("autoattack_best" if attack == "autoattack" else attack)
     except ValueError:
+        return None
+    if entry.file != "autoattack_best":
+        entry = dataclasses.replace(entry, weights=weights)
+    elif weights != "best":
         return None
     return entry.name, _measure(entry.printed)
 
@@ -211,7 +247,7 @@ def effects(choice: Choice, runs: Iterable[RunRecords]) -> list[Effect]:
             if first not in found or other not in found:
                 continue
             for attack in ("clean", "pgd10", "autoattack"):
-                a, b = (_score(found[option], attack) for option in (first, other))
+                a, b = (_score(found[option], *ATTACKS[attack]) for option in (first, other))
                 if a and b and a.n == b.n:
                     pairs[_facts(found[other].config, choice.field), other, attack].append((a, b))
     return [
@@ -234,14 +270,15 @@ def _reproduction(
         return Reproduction(number, reason=reason, comparable=False)
     found: dict[str, list[RunRecords]] = defaultdict(list)
     for run in runs.get(_shared(number), ()):
-        if number.settings.items() <= sources.settings(run.config).items():
+        own = sources.settings(run.config)
+        if all(key in own and _is(own[key], said) for key, said in number.settings.items()):
             found[_without(run.config, "seed")[1] + run.checksum].append(run)
     if not found:
-        given = "".join(f" {key}={value}" for key, value in number.settings.items())
+        given = "".join(f" {_said(key, value)}" for key, value in number.settings.items())
         return Reproduction(number, reason=f"no run of {number.method}{given} like it")
     candidates = [ours for same in found.values() if (ours := _ours(paper, number, same))]
     if not candidates:
-        reasons = [_reason(run, number.attack) for same in found.values() for run in same]
+        reasons = [_reason(run, number) for same in found.values() for run in same]
         return Reproduction(number, reason="; ".join(dict.fromkeys(reasons)))
     best = min(candidates, key=lambda ours: (len(ours.departures), -ours.seeds, -ours.images))
     return Reproduction(number, best)
@@ -249,19 +286,43 @@ def _reproduction(
 
 def _incomparable(number: Printed) -> str | None:
     """Tell why no run of this project can be compared with a number; None if one can."""
+    known = catalogue.default_settings(number.method) if _is_method(number.method) else {}
+    strange = ", ".join(number.settings.keys() - known.keys())
     reasons = (
         (number.unit != ACCURACY, "no accuracy"),
-        (_place(number.attack) is None, "attack not run here"),
-        (not _is_method(number.method), "method not here"),
-        (_width(number.architecture) is None, "network not here"),
+        (number.checkpoint not in WEIGHTS, f"of {number.checkpoint}, which no run keeps"),
+        (not _is_method(number.method), f"method {number.method or number.label} is not here"),
+        (bool(strange), f"{number.method} has no setting {strange} here"),
+        (_width(number.architecture) is None, f"network {number.architecture} is not here"),
+        (
+            number.checkpoint in WEIGHTS and _found(number) is None,
+            f"attack {number.attack} is not run here"
+            + (" on weights chosen on test images" if number.checkpoint == "best_on_test" else ""),
+        ),
         (not number.eps, "the table names no radius"),
         (
             number.norm not in _norms(number.method),
             f"{number.method} does not know {number.norm} here",
         ),
-        (number.checkpoint != "last", f"of the {number.checkpoint} epoch; ours is the last"),
     )
     return next((reason for holds, reason in reasons if holds), None)
+
+
+def _found(number: Printed) -> tuple[str, ScoreOf] | None:
+    """Find the stage that measures what a printed number is of, and the reader of it."""
+    checkpoint: Any = number.checkpoint
+    return _place(number.attack, checkpoint)
+
+
+def _is(ours: Any, said: Any) -> bool:
+    """Tell whether a setting of ours is what a paper says of it."""
+    if isinstance(said, str) and said.startswith("> "):
+        return bool(ours > float(said.removeprefix("> ")))
+    return bool(ours == said)
+
+
+def _said(key: str, said: Any) -> str:
+    return f"{key} {said}" if str(said).startswith("> ") else f"{key}={said}"
 
 
 @functools.cache
@@ -284,7 +345,9 @@ def _width(architecture: str) -> int | None:
 
 def _ours(paper: Paper, number: Printed, runs: list[RunRecords]) -> Ours | None:
     """Sum up runs that differ in their seed alone; None if none has a score for the attack."""
-    scores = [(run, score) for run in runs if (score := _score(run, number.attack))]
+    place = _found(number)
+    assert place, "a number of an attack that is not here was compared"
+    scores = [(run, score) for run in runs if (score := _score(run, *place))]
     if not scores:
         return None
     values = [score.accuracy for _, score in scores]
@@ -313,11 +376,13 @@ def _departures(
     """Describe where the runs of one configuration depart from the paper."""
     run, config = runs[0], runs[0].config
     data = next((record.data for record in run.records.values() if record.data), None)
-    name, epochs = config.protocol["name"], config.protocol.get("epochs")
+    name, epochs = config.protocol["name"], str(config.protocol.get("epochs"))
+    if config.start is not None:
+        epochs = f"{config.start.protocol.get('epochs')}+{epochs}"
     if name not in paper.protocols:
         own = f", not {' or '.join(paper.protocols)}" if paper.protocols else ", not the paper's"
         yield f"protocol {name}{own}"
-    if number.epochs and str(epochs) != number.epochs:
+    if number.epochs and epochs != number.epochs:
         yield f"{epochs} epochs, not {number.epochs}"
     published = _width(config.architecture)
     if config.width != published:
@@ -330,12 +395,12 @@ def _departures(
         yield "unofficial data"
     if data and images < data.test_images:
         yield f"{number.attack} on {images} of {data.test_images} test images"
-    if _stage(number.attack) == AUTOATTACK and any(map(_is_fast, runs)):
+    if _stage(number) == AUTOATTACK and any(map(_is_fast, runs)):
         yield "AutoAttack in fast mode"
     stated = paper.settings.get(config.method, {}) | number.settings
     settings = sources.settings(config)
     for key, value in stated.items():
-        if settings.get(key) != value:
+        if not _is(settings.get(key), value):
             yield f"{key} {settings.get(key)}, not {value}"
 
 
@@ -344,20 +409,17 @@ def _is_fast(run: RunRecords) -> bool:
     return attack is not None and attack.mode == "fast"
 
 
-def _score(run: RunRecords, attack: str) -> Score | None:
-    place = _place(attack)
-    assert place, "a number of an attack that is not here was compared"
-    stage, score = place
+def _score(run: RunRecords, stage: str, score: ScoreOf) -> Score | None:
     return score(run.records[stage]) if run.has(stage) else None
 
 
-def _stage(attack: str) -> str:
-    place = _place(attack)
+def _stage(number: Printed) -> str:
+    place = _found(number)
     return place[0] if place else ""
 
 
-def _reason(run: RunRecords, attack: str) -> str:
-    absence = run.absence(_stage(attack))
+def _reason(run: RunRecords, number: Printed) -> str:
+    absence = run.absence(_stage(number))
     return absence.text if absence else "not measured"
 
 

@@ -102,11 +102,17 @@ def confidence_interval(
     Returns:
         Low and high; None for one seed without images, which leaves the spread unknown.
     """
-    mean = statistics.fmean(values)
-    bounds = [wilson(mean / 100, min(images))] if images else []
-    if len(values) > 1:
-        error = statistics.stdev(values) / math.sqrt(len(values))
-        half = error * float(ranks.student(np.array(len(values) - 1.0)))
+    spread = statistics.stdev(values) if len(values) > 1 else None
+    return interval(statistics.fmean(values), spread, len(values), min(images, default=None))
+
+
+def interval(
+    mean: float, spread: float | None, seeds: int, images: int | None
+) -> tuple[float, float] | None:
+    """95 % confidence interval as above, of a mean whose single values are not at hand."""
+    bounds = [wilson(mean / 100, images)] if images else []
+    if spread is not None:
+        half = spread / math.sqrt(seeds) * float(ranks.student(np.array(seeds - 1.0)))
         bounds.append((mean - half, mean + half))
     if not bounds:
         return None

@@ -15,24 +15,40 @@ from bench.runs import catalogue
 from bench.runs.protocol import PROTOCOLS
 from bench.runs.record import (
     Attack,
+    Averaged,
+    Best,
     Config,
     Data,
     Epoch,
     Evaluation,
     Record,
     Score,
+    Start,
     Training,
     Verdict,
+    is_radius,
 )
-from report import render
+from bench.runs.run import expand
+from bench.runs.suite import parse_suite, read_yaml
+from report import benchmark, render
 from report.collect import RunRecords
 from report.groups import groups
-from report.papers import page
+from report.papers import main, page
 from report.printed import Choice, Paper, Printed, papers, printed
-from report.reproduction import ATTACKS, effects, paper_report
+from report.reproduction import (
+    ATTACKS,
+    _incomparable,
+    _is,
+    _shared,
+    _stage,
+    effects,
+    paper_report,
+)
 
 HOSTILE = "<script>alert('x')</script> \"q\" | a\\b"
-ANNOUNCED = {"seat", "soar"}  # methods that have a table and no file yet
+ANNOUNCED = {"sub_at"}  # methods that have a table and no file yet
+LATER = {("pgd10", "corner")}  # settings likewise
+RESNET10 = "resnet10_nobn"
 PAPER = Paper(
     key="p", title="P", authors="A", venue="V", link="https://arxiv.org/abs/1", source="s",
     protocols=["sora-paper"], settings={"sora": {"tau": 0.02}}, choices=[],
@@ -40,8 +56,10 @@ PAPER = Paper(
 NUMBER = Printed(
     table="Table 1", dataset="cifar10", architecture="preact_resnet18", norm="Linf", eps="8/255",
     label="SORA", method="sora", settings={}, attack="autoattack", checkpoint="last",
-    value="40.0", unit="%", spread="", seeds=None, epochs="30", note="",
+    value="40.0", unit="%", spread="", seeds=None, images=None, epochs="30", note="",
 )  # fmt: skip
+# accuracies that runs could be compared with, at least; sub_at will add to SEAT's
+LEAST = {"sora": 19, "seat": 102, "soar": 423, "gradalign": 7, "robustbench": 4, "fastat": 354}
 RULE = Choice(what="w", known="s", method="sora", field="rule", options=["code", "paper"])
 DATA = Data(checksum="c", official=True, train_images=50_000, test_images=10_000)
 
@@ -82,6 +100,22 @@ def run(
     })  # fmt: skip
 
 
+def trained(number):
+    return {"dataset": number.dataset, "architecture": number.architecture, "eps": number.eps}
+
+
+def chosen(weights):
+    """A run that chose or averaged weights, which are better than its last."""
+    found = run()
+    scores = {"clean": Score(accuracy=81.0, n=10_000), "fgsm": Score(accuracy=51.0, n=10_000),
+              "pgd10": Score(accuracy=46.0, n=10_000)}  # fmt: skip
+    kept = Averaged(**scores) if weights == "average" else \
+        Best(epoch=0, validation=47.0, **scores)  # fmt: skip
+    training = dataclasses.replace(found.records["train"].training, **{weights: kept})
+    found.records["train"] = record("train", found.config, training=training)
+    return found
+
+
 def cell(*runs, paper=PAPER, **changes):
     (found,) = paper_report(paper, [dataclasses.replace(NUMBER, **changes)], runs).blocks[0].cells
     return found
@@ -97,21 +131,102 @@ def test_printed_numbers_are_sound_and_stand_once(paper):
                    for n in numbers)  # fmt: skip
     assert [key for key, count in keys.items() if count > 1] == []
     for number in numbers:
-        assert number.unit in ("%", "% fooled", "% confidence", "loss", "L2 distance")
+        assert number.unit in {
+            "%", "% fooled", "% confidence", "loss", "L2 distance", "min", "s", "GiB", "elements",
+            "passes", "Lipschitz bound", "cosine", "ratio", "times FGSM", "batch",
+        }  # fmt: skip
         assert number.number >= 0
         assert not number.unit.startswith("%") or number.number <= 100
         assert number.method in {"", *ANNOUNCED, *catalogue.names("methods")}
         assert number.dataset in catalogue.names("bench/data")
         assert number.norm in ("Linf", "L2", "Linf/L2(1.74)", "")
-        assert not number.eps or re.fullmatch(r"[\d.]+/255", number.eps)
+        assert not number.eps or is_radius(number.eps, number.norm.partition("/")[0])
         unknown = number.settings.keys() - catalogue.default_settings(number.method).keys() \
             if number.method in catalogue.names("methods") else ()  # fmt: skip
-        assert not unknown
+        assert {(number.method, setting) for setting in unknown} <= LATER
 
 
 def test_no_number_was_lost_on_the_way():
     counts = {paper.key: len(printed(paper.key)) for paper in papers()}
-    assert counts == {"sora": 28, "seat": 142, "soar": 537, "gradalign": 12, "robustbench": 4}
+    assert counts == {
+        "sora": 30, "seat": 156, "soar": 547, "gradalign": 19, "robustbench": 4, "fastat": 496,
+    }  # fmt: skip
+
+
+def soar(*tables, label="", network=RESNET10):
+    return [
+        number
+        for number in printed("soar")
+        if number.table in tables and number.label.startswith(label)
+        and number.architecture == network
+    ]  # fmt: skip
+
+
+def test_two_spreads_of_soar_are_as_printed():
+    (transfer,) = [n for n in soar("Tables 2 and 16", label="ADV")
+                   if n.attack == "transfer_pgd1000_from_resnet"]  # fmt: skip
+    (confidence,) = [n for n in soar("Table 5", label="Standard")
+                     if n.attack == "mean_max_prob_random"]  # fmt: skip
+    assert (transfer.spread, confidence.spread) == ("0.34", "0.06")
+
+
+def test_soars_trades_has_its_own_weight_in_forty_rows():
+    tables = ("Tables 1 and 15", "Tables 2 and 16", "Table 3", "Table 11", "Table 12", "Table 13")
+    found = soar(*tables, label="TRADES")
+    assert len(found) == 40
+    assert all(number.settings == {"beta": 9.0} for number in found)
+    default = catalogue.default_settings("trades")
+    assert cell(
+        run(**trained(found[0]), method="trades", settings=default), **vars(found[0])
+    ).reason
+
+
+def test_soars_adv_is_best_on_test_in_twenty_four_rows():
+    found = soar("Tables 1 and 15", "Tables 2 and 16", "Table 3", label="ADV")
+    assert len(found) == 24
+    assert {number.checkpoint for number in found} == {"best_on_test"}
+    assert sum(number.checkpoint == "best_on_test" for number in printed("soar")) == 24
+
+
+def test_soars_tables_in_l2_have_the_radius_of_training_and_the_attacks_in_its_name():
+    found = [number for number in soar("Table 9", "Table 10", "Table 13")
+             if number.attack.startswith("l2 ")]  # fmt: skip
+    assert len(found) == 66
+    for number in found:
+        l2 = number.label.startswith(("ADV", "TRADES"))
+        assert (number.norm, number.eps) == (("L2", "1.74") if l2 else ("Linf", "8/255"))
+        assert re.fullmatch(r"l2 [a-z0-9_]+ [\d.]+(/255)?", number.attack)
+
+
+def test_methods_that_are_here_have_their_settings():
+    methods = {number.label: (number.method, number.settings) for number in printed("soar")}
+    assert methods["FOAR zero init"] == ("soar", {"order": "1", "start": "zero"})
+    assert methods["MMA margin=12/255"] == ("mma", {"d_max": 1.5})  # in units of 8/255
+    assert methods["MART beta=0.1"] == ("mart", {"beta": 0.1})
+    methods = {number.label: (number.method, number.settings) for number in printed("seat")}
+    assert methods["SEAT-FL"] == ("seat", {"b": "> 0"})
+    assert methods["SEAT w/o proposed attack"] == ("seat", {"attack": "ce", "b": "> 0"})
+
+
+@pytest.mark.parametrize(("key", "least"), LEAST.items())
+def test_so_many_accuracies_can_be_compared(key, least):
+    paper = next(paper for paper in papers() if paper.key == key)
+    report = paper_report(paper, printed(key), [])
+    assert report.comparable >= least
+    accuracies = sum(number.unit == "%" for number in printed(key))
+    assert report.comparable + report.incomparable.total() == accuracies
+    assert not any(found.comparable for found in report.cells
+                   if found.printed.attack == "pgd_unspecified")  # fmt: skip
+
+
+def test_fastats_numbers_are_those_that_the_page_has():
+    rows = {(row.dataset, row.name): row for row in benchmark.read().rows}
+    for number in printed("fastat"):
+        if number.attack == "autoattack":
+            row = rows[number.dataset, number.label]
+            assert number.number == row.autoattack
+            last = number.label == "PGD-AT"
+            assert number.checkpoint == ("last" if last else "best")
 
 
 def test_papers_and_choices_name_what_exists():
@@ -168,15 +283,22 @@ def test_a_row_with_settings_is_compared_with_runs_that_have_them():
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"attack": "gama_pgd100"}, "attack not run here"),
-        ({"method": ""}, "method not here"),
-        ({"method": "slat"}, "method not here"),
-        ({"architecture": "CNN6"}, "network not here"),
+        ({"attack": "gama_pgd100"}, "attack gama_pgd100 is not run here"),
+        ({"attack": "pgd_unspecified"}, "attack pgd_unspecified is not run here"),
+        ({"method": ""}, "method SORA is not here"),
+        ({"method": "slat"}, "method slat is not here"),
+        ({"settings": {"mood": 1}}, "sora has no setting mood here"),
+        ({"architecture": "CNN6"}, "network CNN6 is not here"),
         ({"norm": "L2", "method": "elle"}, "elle does not know L2 here"),
         ({"norm": "L2", "eps": "0.5"}, "no run of sora like it"),
         ({"eps": "", "norm": ""}, "the table names no radius"),
         ({"unit": "loss"}, "no accuracy"),
-        ({"checkpoint": "best"}, "of the best epoch; ours is the last"),
+        ({"checkpoint": "epoch 23"}, "of epoch 23, which no run keeps"),
+        ({"checkpoint": "best"}, "not run"),
+        (
+            {"checkpoint": "best_on_test", "attack": "pgd100"},
+            "attack pgd100 is not run here on weights chosen on test images",
+        ),
     ],
 )
 def test_a_number_that_cannot_be_compared_says_why(changes, reason):
@@ -187,6 +309,57 @@ def test_a_number_that_cannot_be_compared_says_why(changes, reason):
 @pytest.mark.parametrize("attack", [*ATTACKS, "pgd50_10"])
 def test_every_attack_finds_its_own_number(attack):
     assert cell(run(), attack=attack).ours.mean == (41.0 if attack == "apgd_ce" else 40.0)
+
+
+@pytest.mark.parametrize(("attack", "mean"), [("clean", 81.0), ("fgsm", 51.0), ("pgd10", 46.0)])
+@pytest.mark.parametrize("weights", ["best", "average", "best_on_test"])
+def test_numbers_of_chosen_weights_are_compared_with_those_of_such_weights(weights, attack, mean):
+    assert cell(chosen(weights), checkpoint=weights, attack=attack).ours.mean == mean
+    assert cell(chosen(weights), attack=attack).ours.mean == 40.0
+    assert cell(run(), checkpoint=weights, attack=attack).reason == "not measured"
+
+
+def test_attacks_of_chosen_weights_have_names_of_their_own():
+    found = chosen("best")
+    for name, accuracy in (("autoattack_best", 33.0), ("pgd50_10-weights_best", 34.0)):
+        measure = Evaluation(settings={}, scores={name.replace("-", " "): Score(
+            accuracy=accuracy, n=100)}, measure_seconds=1.0)  # fmt: skip
+        found.records[name] = record(name, found.config, measure=measure)
+    assert cell(found, checkpoint="best").ours.mean == 33.0
+    assert cell(found, checkpoint="best", attack="pgd50_10").ours.mean == 34.0
+    assert cell(found, attack="pgd50_10").ours.mean == 40.0
+
+
+def test_the_score_that_chose_on_test_images_is_compared_with_pgd20():
+    found = chosen("best_on_test")
+    assert cell(found, checkpoint="best_on_test", attack="pgd20").ours.mean == 47.0
+
+
+def test_more_than_zero_is_any_such_setting():
+    with_tau = {"settings": {"tau": "> 0.1"}}
+    assert cell(run(), **with_tau).reason == "no run of sora tau > 0.1 like it"
+    assert cell(run(settings={"tau": 0.5}), **with_tau).ours.departures == ()
+
+
+def test_a_papers_own_interval_is_of_its_images():
+    number = dataclasses.replace(NUMBER, value="45.35", spread="0.48", seeds=5)
+    assert (number.interval, number.text) == (None, "45.35 ± 0.48")
+    number = dataclasses.replace(number, images=1000)
+    low, high = number.interval
+    assert high - low == pytest.approx(6.15, abs=0.1)
+    assert number.text == f"45.35 ± 0.48 [{low:.1f}, {high:.1f}]"
+    wide = dataclasses.replace(number, spread="4.0").interval
+    assert wide[1] - wide[0] == pytest.approx(2 * 2.776 * 4 / 5**0.5, abs=0.01)
+
+
+def test_a_run_from_anothers_weights_took_the_epochs_of_both():
+    start = Start(method="standard", settings={}, seed=0,
+                  protocol=PROTOCOLS["soar-standard-200"].as_dict())  # fmt: skip
+    paper = dataclasses.replace(PAPER, protocols=["soar-200"])
+    found = cell(run(protocol="soar-200", start=start), paper=paper, epochs="200+200")
+    assert found.ours.departures == ()
+    alone = cell(run(protocol="soar-200"), paper=paper, epochs="200+200")
+    assert alone.ours.departures == ("200 epochs, not 200+200",)
 
 
 @pytest.mark.parametrize(("aa", "verdict"), [(39.5, "held"), (42.0, "above"), (38.0, "below")])
@@ -352,7 +525,7 @@ def test_the_page_needs_no_network_and_no_script():
 def test_every_printed_number_is_on_the_page():
     found = [paper_report(paper, printed(paper.key), [run(45.0)]) for paper in papers()]
     total = sum(report.counts.total() for report in found)
-    assert total == 723
+    assert total == sum(len(printed(paper.key)) for paper in papers())
     markdown = page(found, "paper_report.md.j2")
     assert sum(line.startswith("| ") and " --- " not in line and not line.startswith("| method")
                for line in markdown.splitlines()) == total  # fmt: skip
@@ -383,9 +556,10 @@ def test_what_compares_stands_in_the_readme_with_its_difference():
 def test_a_readme_without_anything_to_compare_says_so():
     text = render.readme([run(45.0, eps="12/255")], README)
     assert "Nothing here can be compared" in text
-    assert "723 numbers of SORA" in text
+    total = sum(len(printed(paper.key)) for paper in papers())
+    assert f"{total} numbers of SORA" in text
     possible = re.search(r"(\d+) could be, with the methods, networks, norms and attacks", text)
-    assert 0 < int(possible[1]) < 723 / 2  # most are of attacks that are not
+    assert sum(LEAST.values()) <= int(possible[1]) < total
     assert "https://" not in text
 
 
@@ -420,6 +594,38 @@ def test_the_program_renders_whatever_exists(tmp_path):
         assert "SORA: " in done.stdout
         for kind in ("html", "md"):
             assert "SORA" in (results / f"paper_report.{kind}").read_text()
+
+
+def test_the_count_names_what_compares_and_why_others_do_not(capsys):
+    main(["--count"])
+    said = capsys.readouterr().out
+    assert re.search(r"^SEAT: \d+ of 130 accuracies can be compared; 26 other numbers$", said, re.M)
+    assert re.search(r"^ +18 attack pgd_unspecified is not run here$", said, re.M)
+    assert re.search(r"^ +4 network CNN6 is not here$", said, re.M)
+
+
+def test_every_method_stands_once_in_the_suite_of_all():
+    suite = parse_suite(read_yaml(catalogue.ROOT / "workflows/config/all_methods.yaml"))
+    assert suite.methods == catalogue.names("methods")
+
+
+@pytest.mark.parametrize("key", ["seat", "soar", "fastat"])
+def test_a_papers_suite_measures_what_can_be_compared(key):
+    """On its data sets, in its norm, at its radii; other slices by --config, as its file says."""
+    suite = parse_suite(read_yaml(catalogue.ROOT / f"workflows/config/{key}.yaml"))
+    stages = {"train", "autoattack", *suite.evaluations}
+    configs = expand(suite)
+    seen = 0
+    for number in printed(key):
+        found = _incomparable(number) is None and [
+            config for config in configs
+            if _shared(config) == _shared(number)
+            and all(_is(config.settings[name], said) for name, said in number.settings.items())
+        ]  # fmt: skip
+        if found:
+            seen += 1
+            assert _stage(number) in stages, number
+    assert seen > LEAST[key] / 2
 
 
 def test_the_rule_runs_the_program():

@@ -207,16 +207,42 @@ _ALL = (
         name="seat-30", epochs=30, batch=128, schedule="onecycle", lr_start=0.012, lr_peak=0.3,
         lr_end=1.2e-6, peak_at=0.3, momentum_start=0.95, momentum_peak=0.85, validation=5000,
     ),
+    # SEAT's table gives FGSM 80 and PGD and TRADES 100 epochs [paper]. Our choice: all else as in
+    # seat-30.
+    Protocol(
+        name="seat-80", epochs=80, batch=128, schedule="onecycle", lr_start=0.012, lr_peak=0.3,
+        lr_end=1.2e-6, peak_at=0.3, momentum_start=0.95, momentum_peak=0.85, validation=5000,
+    ),
+    Protocol(
+        name="seat-100", epochs=100, batch=128, schedule="onecycle", lr_start=0.012, lr_peak=0.3,
+        lr_end=1.2e-6, peak_at=0.3, momentum_start=0.95, momentum_peak=0.85, validation=5000,
+    ),
     # SOAR's standard network, also of ADV [paper]; SOAR goes on from it with soar-200. [paper],
     # except that epochs are counted from 0, here and below where nothing else is said: our choice.
     Protocol(
         name="soar-standard-200", epochs=200, batch=128, schedule="piecewise", unit="epoch",
         lr_start=0.1, lr_peak=0.1, milestones=[100, 150], factors=[0.1, 0.01], weight_decay=2e-4,
     ),
+    # ADV's: the same, and the epoch that is best under PGD-20 on the test images [paper].
+    Protocol(
+        name="soar-adv-200", epochs=200, batch=128, schedule="piecewise", unit="epoch",
+        lr_start=0.1, lr_peak=0.1, milestones=[100, 150], factors=[0.1, 0.01], weight_decay=2e-4,
+        select="best_on_test",
+    ),
     # [paper]; on SVHN the paper stops at epoch 130, which is not done here.
     Protocol(
         name="soar-200", epochs=200, batch=128, schedule="piecewise", unit="epoch",
         lr_start=0.004, lr_peak=0.004, milestones=[100], factors=[0.1], weight_decay=2e-4,
+    ),
+    # soar-standard-200 and soar-200 in small, for digits. The second has the paper's own rate: at
+    # five times that, SOAR and FOAR from the start pgd1 fell to chance (one seed). Else our choice.
+    Protocol(
+        name="soar-small-25", epochs=25, batch=64, schedule="piecewise", unit="epoch",
+        lr_start=0.05, lr_peak=0.05, milestones=[13, 19], factors=[0.1, 0.01], weight_decay=2e-4,
+    ),
+    Protocol(
+        name="soar-small-30", epochs=30, batch=64, schedule="piecewise", unit="epoch",
+        lr_start=0.004, lr_peak=0.004, milestones=[15], factors=[0.1], weight_decay=2e-4,
     ),
     # MART's own script [code]; batch and momentum [known].
     Protocol(
@@ -255,10 +281,14 @@ _ALL = (
         weight_decay=0.0, validation=5000,
     ),
     # GradAlign's [code]: CIFAR-10, SVHN, and its network of one layer, which has Adam. Momentum is
-    # not cycled. 0.2 is its rate of FGSM, FGSM-RS and PGD; GradAlign itself has 0.3. Our choice:
-    # the short last batch is kept.
+    # not cycled. 0.2 is its rate of FGSM, FGSM-RS and PGD; GradAlign itself has 0.3, as in
+    # gradalign-30-high. Our choice: the short last batch is kept.
     Protocol(
         name="gradalign-30", epochs=30, batch=128, lr_start=0.0, lr_peak=0.2, peak_at=0.4,
+        momentum_peak=0.9, select="train_pgd",
+    ),
+    Protocol(
+        name="gradalign-30-high", epochs=30, batch=128, lr_start=0.0, lr_peak=0.3, peak_at=0.4,
         momentum_peak=0.9, select="train_pgd",
     ),
     Protocol(
@@ -275,6 +305,17 @@ _ALL = (
         name="fastat-100", epochs=100, batch=128, schedule="onecycle", unit="epoch",
         lr_start=0.004, lr_peak=0.1, lr_end=4e-7, peak_at=0.3, momentum_start=0.95,
         momentum_peak=0.85, smoothing=0.4, ema=0.9995, validation=1000,
+    ),
+    # fastat-100 for methods that smooth labels themselves, and AAER, whose labels stay as they are.
+    Protocol(
+        name="fastat-100-own", epochs=100, batch=128, schedule="onecycle", unit="epoch",
+        lr_start=0.004, lr_peak=0.1, lr_end=4e-7, peak_at=0.3, momentum_start=0.95,
+        momentum_peak=0.85, ema=0.9995, validation=1000,
+    ),
+    # gradalign-30 in small, for digits of MNIST: mnist-10 with its shape and its choice of weights.
+    Protocol(
+        name="gradalign-small-10", epochs=10, batch=64, lr_start=0.0, lr_peak=0.2, peak_at=0.4,
+        momentum_peak=0.9, select="train_pgd",
     ),
     # FGSM-PGI's, and others' after it [code]. Its weights are the best on test images; here the
     # last: our choice.
