@@ -34,6 +34,7 @@ class Task(NamedTuple):
     radii: tuple[int, ...] = ()  # of a sweep, in 1/255; none: its own
     batch: int | None = None  # images that AutoAttack takes at once
     fast: nn.Module | None = None  # the network in the form that AutoAttack's fast mode attacks
+    source: nn.Module | None = None  # another run's, from which an attack transfers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,8 @@ class Attack(ABC):
     weights: ClassVar[Weights] = "last"  # of the epoch that it attacks
     names: ClassVar[dict[str, str]] = {}  # forms of its name and title: {"pgd{steps}": "PGD-..."}
     bounded: ClassVar[bool] = True  # False: it goes as far as it needs, and distances are recorded
+    # True: perturb gets the network of another run, which its settings method and architecture name
+    transfers: ClassVar[bool] = False
     autoattack: ClassVar[bool] = False  # it has AutoAttack's batch and mode in its task
     batch: ClassVar[int] = 512  # images at once
 
@@ -74,13 +77,14 @@ class Attack(ABC):
     def evaluate(self, task: Task) -> Found:
         """Attack all images, and count those that the network still gets right."""
         net, n = fitting(task.net, task.x, self.batch), len(task.y)
+        source = net if task.source is None else fitting(task.source, task.x, self.batch)
         now = task.before or Progress()
 
         def stands(name: str, rows: Tensor) -> Tensor:
             there = rows.to(task.x.device)
             draw = Draw(task.seed, int(rows[0]) // self.batch, len(rows))
             x, y = task.x[there], task.y[there]
-            standing, moved = self._attacked(net, x, y, task.threat, draw)
+            standing, moved = self._attacked(net, source, x, y, task.threat, draw)
             if not self.bounded:
                 now.values.setdefault("moved", []).extend(moved.tolist())
             return standing
@@ -94,7 +98,7 @@ class Attack(ABC):
         return Found(scores={task.name: score}, values=self._distances(task.name, now))
 
     def _attacked(
-        self, net: nn.Module, x: Tensor, y: Tensor, threat: Threat, draw: Draw
+        self, net: nn.Module, source: nn.Module, x: Tensor, y: Tensor, threat: Threat, draw: Draw
     ) -> tuple[Tensor, Tensor]:
         """Say which images of a batch stand, and how far in L2 those that were right moved.
 
@@ -108,7 +112,7 @@ class Attack(ABC):
             if len(draw.rows) == 0:
                 break
             left, labels = x[standing], y[standing]
-            found = self.perturb(net, left, labels, threat, draw).detach()
+            found = self.perturb(source, left, labels, threat, draw).detach()
             right = correct(net, found, labels)
             distance = vector_norm(found - left, dim=PIXELS)
             moved[standing] = torch.where(right, 0.0, distance)

@@ -9,19 +9,21 @@ stand for each other, and `read` takes any of them.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from string import Formatter
 from typing import Any, Literal, get_args
 
 from bench.runs import catalogue
 from bench.runs.catalogue import EVALUATIONS
-from bench.runs.record import Norm, Weights, radius
-from bench.runs.settings import check_settings
+from bench.runs.record import Config, Norm, Weights, radius
+from bench.runs.settings import check_settings, kept_settings, published_settings
 
 Kind = Literal["attack", "diagnostic"]
 WORDS = ("norm", "eps", "weights", "every")  # of an entry, beside its file and the file's settings
 NUMBER = r"\d+(?:\.\d+)?"
+SOURCE = {"method": "methods", "architecture": "bench/models"}  # settings that name a source
+APART = 1000  # between the seeds of a run and of the one that it is attacked from
 RADIUS = re.compile(rf"({NUMBER})(_255|/255)?")
 
 
@@ -71,6 +73,29 @@ class Entry:
     def meaning(self) -> str:
         """Explanation of its column: what the file's docstring says behind "Meaning"."""
         return self._filled(catalogue.described(self.file, "Meaning", EVALUATIONS[self.kind]))
+
+    def source(self, run: Config) -> Config | None:
+        """The run whose network makes an attack's images; None if the attacked one does.
+
+        It has another seed, and of another method or architecture the published values; all else is
+        as in the attacked run.
+        """
+        if not self.constant("transfers"):
+            return None
+        method, architecture = map(self.settings.get, SOURCE)
+        other = run.with_seed(run.seed + APART)
+        if method and method != run.method:
+            settings = kept_settings(method, published_settings(method, run.dataset))
+            other = replace(other, method=method, settings=settings, start=None)
+        if architecture and architecture != run.architecture:
+            width = catalogue.published_width(architecture)
+            other = replace(other, architecture=architecture, width=width)
+        return other
+
+    @property
+    def source_method(self) -> str | None:
+        """The method of the run that `source` returns; None: the run's own, or no such run."""
+        return self.settings.get("method") if self.constant("transfers") else None
 
     @property
     def path(self) -> str:
@@ -202,9 +227,14 @@ def _entry(kind: Any, file: str, given: Mapping[str, Any]) -> Entry:
             )
         every = int(every)
     eps = _radius(words["eps"], norm) if "eps" in words else None
-    return Entry(
+    entry = Entry(
         kind=kind, file=file, settings=checked, norm=norm, eps=eps, weights=weights, every=every
     )
+    if entry.constant("transfers"):
+        for key, room in SOURCE.items():
+            if (name := checked.get(key)) and name not in (names := catalogue.names(room)):
+                raise ValueError(catalogue.unknown(key, name, names))
+    return entry
 
 
 def _radius(given: Any, norm: str | None) -> str:

@@ -27,26 +27,29 @@ if TYPE_CHECKING:
     from evaluation.diagnostic import Diagnostic
 
 
-def prepare(job: Job) -> Trained:
-    """Load the data set and the trained network, after a check of the radii."""
+def prepare(job: Job) -> tuple[Trained, Trained | None]:
+    """Load the trained network and the one, if any, that it is attacked from; check the radii."""
     _radii(job)
-    if lacks := evaluations.lacking(evaluations.read(job.stage.name), job.config.norm):
+    entry = evaluations.read(job.stage.name)
+    if lacks := evaluations.lacking(entry, job.config.norm):
         raise ValueError(lacks)
-    return setup.trained(job)
+    other = entry.source(job.config)
+    return setup.trained(job), setup.trained_source(job, other) if other else None
 
 
-def work(job: Job, trained: Trained) -> tuple[Data, Evaluation]:
+def work(job: Job, prepared: tuple[Trained, Trained | None]) -> tuple[Data, Evaluation]:
     """Evaluate the network on the first test images."""
     from bench.threat import Threat
     from evaluation.attack import Task
 
-    options, entry = job.options, evaluations.read(job.stage.name)
+    options, entry, (trained, source) = job.options, evaluations.read(job.stage.name), prepared
     x, y = setup.test_images(job, trained.loaded, options.images)
     fast = fast_network(job, trained, x) if options.mode == "fast" else None
     one = load(entry)
     # what kept verdicts depend on
     key: list[Any] = [trained.digest, trained.data.checksum, job.config.norm, job.config.eps]
     key += [entry.name, options.seed, options.batch, options.mode, options.radii, len(y)]
+    key += [source.digest] if source else []
     start = time.perf_counter()
     with kept(job, key) as (before, keep):
         earlier = before.seconds if before else 0.0
@@ -65,6 +68,7 @@ def work(job: Job, trained: Trained) -> tuple[Data, Evaluation]:
                 radii=_radii(job),
                 batch=options.batch,
                 fast=fast,
+                source=source and source.net,
             )
         )
     settings = {"seed": options.seed} | evaluations.as_mapping(entry) | found.settings
@@ -80,6 +84,7 @@ def work(job: Job, trained: Trained) -> tuple[Data, Evaluation]:
         images=len(y),
         measure_seconds=earlier + time.perf_counter() - start,
         digest=trained.digest,
+        source=source and source.source,
     )
 
 
