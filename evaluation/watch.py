@@ -35,7 +35,8 @@ def watches(spelt: Iterable[str], images: Images, seed: int = 0) -> list[tuple[i
 
     Returns:
         Updates between two readings, and the callback; it returns the diagnostic's numbers by
-        name, nan where there is none.
+        name, that of its settings before it where they are not the file's own; nan where there is
+        none.
     """
     entries = [evaluations.read(one) for one in spelt]
     return [
@@ -56,6 +57,8 @@ def _read(entry: Entry, images: Images, seed: int, net: nn.Module, update: int) 
     )  # fmt: skip
     with torch.enable_grad():
         found = load(entry.kind, entry.file)(**entry.settings).evaluate(task).values
+    own = "" if entry.name == entry.file else f"{entry.name}."  # two settings are two columns
     return {
-        name: float("nan") if value.value is None else value.value for name, value in found.items()
+        own + name: float("nan") if value.value is None else value.value
+        for name, value in found.items()
     }

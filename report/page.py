@@ -7,7 +7,7 @@ or a curve. A value that many runs share stands once in a list; the runs hold it
 import json
 import math
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from bench.runs.record import (
     Training,
     radius,
 )
-from bench.runs.stage import as_flags, in_order
+from bench.runs.stage import Stage, in_order
 from bench.runs.stage import stage as stage_of
 from evaluation import eps_overfitting
 from report import figures, latex, sources
@@ -189,27 +189,33 @@ def run_key(run: RunRecords) -> str:
 
 def command(run: RunRecords) -> str:
     """Write the shell commands that repeat the finished stages of a run, one a line."""
-    config = json.dumps(run.config.as_dict(), separators=(",", ":"))
     lines = [f"python -m bench data {shlex.quote(run.config.dataset)}"]
-    if source := run.config.source:
-        record = run.records[TRAIN] if run.has(TRAIN) else None
-        options = {"--config": json.dumps(source.as_dict(), separators=(",", ":")),
-                   "--out": f"again/{source.run_id}"}  # fmt: skip
-        if record:
-            options |= _machine(record) | as_flags(stage_of(TRAIN).options_of(record))
-        lines.append(
-            f"python -m bench train {shlex.join(w for pair in options.items() for w in pair)}"
-        )
+    done = {name: record for name, record in run.records.items() if run.has(name)}
+    train = stage_of(TRAIN)
     # training always, because the other stages read what it wrote
-    done = {name for name in run.records if run.has(name)}
     for stage in map(stage_of, in_order({TRAIN, *done})):
-        options = {"--config": config, "--out": "again"}
-        if run.has(stage.name):
-            record = run.records[stage.name]
-            options |= _machine(record) | stage.flags(stage.options_of(record))
-        words = shlex.join(word for pair in options.items() for word in pair)
-        lines.append(f"python -m bench {stage.program} {words}")
-    return "\n".join(lines)
+        for source, folder in _sources(stage, run.config, "again"):
+            lines.append(_command(train, source, folder, done.get(TRAIN)))
+        lines.append(_command(stage, run.config, "again", done.get(stage.name)))
+    return "\n".join(dict.fromkeys(lines))
+
+
+def _sources(stage: Stage, config: Config, folder: str) -> Iterator[tuple[Config, str]]:
+    """Yield the other runs that a stage reads, each with its folder and after what it reads."""
+    for other, name in stage.reads(config):
+        if other != config:
+            there = f"{folder}/{other.run_id}"
+            yield from _sources(stage_of(name), other, there)
+            yield other, there
+
+
+def _command(stage: Stage, config: Config, folder: str, record: Record | None) -> str:
+    """Write the command that does a stage as a record has it; without one by defaults."""
+    options = {"--config": json.dumps(config.as_dict(), separators=(",", ":")), "--out": folder}
+    if record:
+        options |= _machine(record) | stage.flags(stage.options_of(record))
+    words = shlex.join(word for pair in options.items() for word in pair)
+    return f"python -m bench {stage.program} {words}"
 
 
 def _machine(record: Record) -> dict[str, str]:

@@ -116,12 +116,17 @@ def test_an_evaluation_of_another_norm_is_refused_at_planning(monkeypatch):
         read(PGD | {"norm": "L2"})
 
 
-def test_diagnostics_while_training_are_refused_and_not_left_out():
-    both = [{"diagnostic": "gradient_alignment", "every": 50}]
-    suite = made_up.digits_suite(evaluations=both)
-    assert suite.evaluations == ["gradient_alignment-every_50"]
-    with pytest.raises(ConfigError, match="cannot be measured every 50 updates yet"):
-        expand(suite)
+def test_diagnostics_while_training_are_of_training_and_of_the_end():
+    fifty = {"diagnostic": "gradient_alignment", "every": 50}
+    suite = made_up.digits_suite(evaluations=[fifty, "pgd20"])
+    assert suite.evaluations == ["gradient_alignment-every_50", "pgd20"]
+    assert suite.watch == ["gradient_alignment-every_50"]
+    assert expand(suite)
+    names = [stage.name for stage in stages_for(suite)]
+    assert names == ["train", "autoattack", "gradient_alignment", "pgd20", "cost"]
+    twice = made_up.digits_suite(evaluations=[fifty, fifty | {"every": 7}])
+    with pytest.raises(ConfigError, match="gradient_alignment is to be measured at two intervals"):
+        expand(twice)
 
 
 def test_names_are_safe_in_files_and_read_back():

@@ -7,7 +7,6 @@ import os
 import shlex
 import shutil
 import signal
-from types import SimpleNamespace
 
 import made_up
 import pytest
@@ -18,11 +17,10 @@ from projects import SMOKE, bench, planned, record, snakemake
 from safetensors.torch import load, load_file, save_file
 from tables import collected, rows_of, tables
 
-import workflows.plan
 from bench import data
 from bench.runs.record import ConfigError, Record, Source
 from bench.runs.run import expand, parse_run, sources
-from bench.runs.stage import stage, stages
+from bench.runs.stage import stage
 from bench.runs.suite import parse_suite, read_yaml
 from bench.signals import Stopped
 from bench.stages import running, setup, train
@@ -149,26 +147,6 @@ def test_a_campaign_trains_the_source_first(plan):
     done = [(piece.stage, piece.work.config.method, piece.work.config.seed) for piece in pieces]
     for seed in (0, 1):
         assert done.index(("train", "standard", seed)) < done.index(("train", "fgsm", seed))
-
-
-def test_a_run_that_an_evaluation_reads_is_trained_before_it(monkeypatch, tmp_path):
-    """As an attack does that transfers from a network with another seed."""
-    known = stages()
-    known["pgd50_10"] = dataclasses.replace(
-        known["pgd50_10"],
-        reads=lambda run: [(run, "train"), (run.with_seed(run.seed + 1000), "train")],
-    )
-    monkeypatch.setattr(workflows.plan, "stages", lambda: known)
-    asked = [known[name] for name in ("train", "pgd50_10")]
-    monkeypatch.setattr(workflows.plan, "stages_for", lambda suite: asked)
-    chosen = suite(start_for={}, methods=["fgsm"], seeds=[0])
-    plan = Plan(chosen, expand(chosen), data_dir="x", results=tmp_path)
-    did = [(piece.stage, piece.work.config.seed) for piece in campaign.order([plan])]
-    assert did == [("train", 0), ("train", 1000), ("pgd50_10", 0)]
-    assert [*plan.listed] == [plan.work[0].config.folder]
-    wildcards = SimpleNamespace(run=plan.work[0].config.folder)
-    (other,) = plan.others("pgd50_10")(wildcards)
-    assert other == str(plan.file(of(plan, "train", "fgsm", 1000)))
 
 
 def test_hours_count_a_source_once(plan):

@@ -213,6 +213,95 @@ def test_a_run_writes_its_traces_and_names_their_sum(tmp_path):
     assert len({train._identity(one, loaded) for one in asked}) == 2, "goes on without the first"
 
 
+WATCH = "gradient_alignment-every_2,gradient_alignment-0.05-every_3"
+RUN = {
+    "dataset": "digits", "architecture": "small_cnn", "method": "sora", "width": 2,
+    "train_images": 320, "protocol": "smoke",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    data.prepare("digits", folder, say=lambda line: None)
+    return folder
+
+
+def do(prepared, folder, *words):
+    given = ["--config", json.dumps(RUN), "--out", str(folder), "--data-dir", str(prepared)]
+    running.main("train", [*given, "--device", "cpu", "--test-images", "8", "--probe-images", "8",
+                           *words])  # fmt: skip
+    return Record.read(folder / "train.json")
+
+
+def test_what_a_suite_watches_is_measured_on_the_way_and_outlives_a_kill(prepared, tmp_path):
+    whole = do(prepared, tmp_path / "whole", "--watch", WATCH).training
+    assert whole.watched == WATCH.split(",")
+    found, updates = read(tmp_path / "whole", whole), whole.updates
+    near = "gradient_alignment-0.05.gradient_alignment"
+    assert found.watched.keys() == {"gradient_alignment", near}
+    for name, every in (("gradient_alignment", 2), (near, 3)):
+        seen = found.watched[name]
+        assert seen.updates.tolist() == [*range(0, updates, every), updates]
+        assert all(-1 <= value <= 1 for value in seen.values)
+    assert found.watched[near].values[0] > found.watched["gradient_alignment"].values[0]
+
+    options = TrainOptions(test_images=8, probe_images=8, checkpoint_seconds=0, watch=WATCH)
+    job = Job(
+        stage("train"), parse_run(json.dumps(RUN)), options, tmp_path / "cut", prepared,
+        torch.device("cpu"), lambda line: None,
+    )  # fmt: skip
+    trainer, count = train.prepare(job).trainer, itertools.count()
+    descend = trainer.descend
+
+    def killed(*args, **rest):
+        if next(count) == updates - 2:
+            raise Killed
+        return descend(*args, **rest)
+
+    trainer.descend = killed
+    with pytest.raises(Killed):
+        trainer.fit()
+    cut = do(prepared, tmp_path / "cut", "--watch", WATCH).training
+    assert (whole.resumed, cut.resumed) == (0, 1)
+    assert cut.traces == whole.traces
+    files = [tmp_path / name / TRACES for name in ("whole", "cut")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_run_by_hand_says_what_is_wrong_with_what_it_is_to_watch(prepared, tmp_path):
+    for text, said in (
+        ("gradient_alignment", "does not say when; write gradient_alignment-every_50"),
+        ("gradient_alignmen-every_5", "did you mean gradient_alignment"),
+        ("pgd20-every_5", "it is a number of updates, of a diagnostic"),
+    ):
+        with pytest.raises(SystemExit, match=said):
+            do(prepared, tmp_path, "--watch", text)
+    assert not (tmp_path / "train.json").exists()
+
+
+def test_what_is_watched_is_of_the_options_and_of_a_checkpoints_identity(prepared, tmp_path):
+    assert "watch" not in as_stored(TrainOptions())
+    suite = made_up.digits_suite(evaluations=["pgd20", *WATCH.split(",")])
+    assert as_flags(stage("train").options_for(suite))["--watch"] == WATCH
+    training = dataclasses.replace(made_up.training(), watched=WATCH.split(","))
+    record = Record(
+        stage="train", run="r", config=made_up.config(), status="done", origin=made_up.ORIGIN,
+        data=made_up.DATA, training=training,
+    )  # fmt: skip
+    one, other = WATCH.split(",")
+    for watch, state in (
+        (None, "done"), (f"{other},{one}", "done"), (f"{one}0", "stale options"),
+    ):  # fmt: skip
+        wanted = dataclasses.replace(TrainOptions(test_images=50, probe_images=10), watch=watch)
+        assert stage("train").state(record, wanted, "m") == state
+    run = parse_run(json.dumps(RUN))
+    job = Job(stage("train"), run, TrainOptions(), tmp_path, prepared, torch.device("cpu"), print)
+    loaded, _ = setup.data(job)
+    asked = [job._replace(options=TrainOptions(watch=watch)) for watch in (None, one, WATCH)]
+    assert len({train._identity(one, loaded) for one in asked}) == 3, "goes on without the first"
+
+
 # Reading
 
 

@@ -43,7 +43,7 @@ def test_smoke_runs_every_stage_and_ends_in_a_page(smoke):
         assert len(record(smoke, method, "eps_sweep").measure.scores) == 2 * (33 + 7)
         assert record(smoke, method).data.official
     for kind in ("html", "md", "csv"):
-        assert "sora" in (smoke / f"results/leaderboard.{kind}").read_text()
+        assert "sora" in (smoke / f"results/leaderboard.{kind}").read_text().lower()
     assert list((smoke / "results/tables").glob("*.tex"))
     assert not list((smoke / "results/runs").rglob("state"))
 
@@ -142,7 +142,7 @@ def test_results_live_elsewhere_than_a_checkout_that_is_read_only(tmp_path, monk
     snakemake(checkout, "--until", "train", *words)
     snakemake(checkout, "report", *words)
     assert record(elsewhere, "fgsm").status == "done"
-    assert "fgsm" in (elsewhere / "results/leaderboard.md").read_text()
+    assert "digits, small_cnn" in (elsewhere / "results/leaderboard.md").read_text()
     assert times(checkout) == before
 
 

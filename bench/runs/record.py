@@ -302,6 +302,8 @@ class Training:
     traces: str | None = None  # SHA-256 of curves.safetensors; older records lack it
     # SHA-256 of the weights kept on the way, by update, "full" and in "half" precision
     kept: dict[str, dict[str, str]] = field(default_factory=dict)
+    # diagnostics measured on the way, as a suite spells them; their numbers are in the traces
+    watched: list[str] = field(default_factory=list)
     source: Source | None = None  # that it began with; its cost comes on top. None: initial weights
 
     def left(self, name: Weights, digest: str) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.runs import catalogue, evaluations
+from bench.runs.evaluations import Entry
 from bench.runs.protocol import PROTOCOLS, Protocol
 from bench.runs.record import Config, ConfigError, Norm, Start
 from bench.runs.settings import check_settings, kept_settings, published_settings
@@ -41,12 +42,15 @@ def expand(suite: Suite) -> list[Config]:
         for method in suite.methods
         for dataset in suite.datasets
     }
-    starting = [given.method for given in suite.start_for.values()]
-    methods = list(dict.fromkeys([*suite.methods, *starting]))
-    pairs = itertools.product(map(evaluations.read, suite.evaluations), suite.norms)
+    entries = [*map(evaluations.read, suite.evaluations)]
+    others = [given.method for given in suite.start_for.values()]
+    others += [
+        entry.settings["method"] for entry in entries if evaluations.SOURCE in entry.settings
+    ]
+    methods = list(dict.fromkeys([*suite.methods, *others]))
+    pairs = itertools.product(entries, suite.norms)
     mistakes = [*_wrong_norms(methods, suite.norms)]
     mistakes += filter(None, itertools.starmap(evaluations.lacking, pairs))
-    mistakes += _watched(suite.evaluations)
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     runs = [
@@ -54,10 +58,14 @@ def expand(suite: Suite) -> list[Config]:
         for cell in _product(axes)
         for variant in settings[cell["method"], cell["dataset"]]
     ]
-    for run in (*runs, *sources(runs)):
+    pairs_of = itertools.product(entries, runs)
+    attacked_from = [*filter(None, itertools.starmap(evaluations.source, pairs_of))]
+    read = {run.folder: run for run in (*attacked_from, *sources([*runs, *attacked_from]))}
+    for run in (*runs, *read.values()):
         _check_last_batch(run)
         _check_smoothing(run)
         check_kept(run, suite.keep_at)
+        check_watched(run, map(evaluations.read, suite.watch))
     return runs
 
 
@@ -130,13 +138,6 @@ def _threats(suite: Suite) -> Iterator[tuple[Norm, float | None]]:
 def _text_of(norm: Norm, eps: float) -> str:
     """Write a radius as configurations have it: in L2 as it is, in Linf over 255."""
     return f"{eps:g}" if norm == "L2" else f"{eps:g}/255"
-
-
-def _watched(given: Iterable[str]) -> Iterator[str]:
-    """Yield a message for everything that is to be measured while training, which nothing does."""
-    for entry in map(evaluations.read, given):
-        if entry.every:
-            yield f"{entry.file} cannot be measured every {entry.every} updates yet; drop it"
 
 
 def _wrong_norms(methods: Iterable[str], norms: Iterable[str]) -> Iterator[str]:
@@ -258,6 +259,24 @@ def check_kept(config: Config, updates: Iterable[int]) -> None:
             f"keep_at asks for the weights after update {', '.join(beyond)}, and protocol "
             f"{config.protocol['name']} ends on {config.dataset} after {last}; leave those out"
         )
+
+
+def check_watched(config: Config, entries: Iterable[Entry]) -> None:
+    """Raise ConfigError if something cannot be measured while a run trains."""
+    names: set[str] = set()
+    for entry in entries:
+        if entry.every is None:
+            raise ConfigError(
+                f"{entry.name} is to be measured while training, and does not say when; write "
+                f"{entry.name}-every_50 for every 50 updates"
+            )
+        if entry.name in names:
+            raise ConfigError(
+                f"{entry.name} is to be measured at two intervals while training; leave one out"
+            )
+        names.add(entry.name)
+        if lacks := evaluations.lacking(entry, config.norm):
+            raise ConfigError(lacks)
 
 
 def _images(config: Config) -> int:

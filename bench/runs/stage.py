@@ -76,6 +76,9 @@ class TrainOptions:
     engine: Engine | Literal["auto"] = option("auto", ENGINE)
     checkpoint_seconds: float = option(30.0, "least time between two", least=0, free=True)
     keep_at: str | None = option(None, "updates to keep weights of, as 0,3775; none", several=True)
+    watch: str | None = option(
+        None, "diagnostics on the way, as gradient_alignment-every_50; none", several=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,10 +201,14 @@ def _agree(field: Any, used: Any, wanted: Any, available: int | None) -> bool:
     if field.metadata["free"] or wanted == "auto":
         return True
     if field.metadata["several"]:
-        return {*numbers(wanted)} <= {*numbers(used)}
+        return {*_parts(wanted)} <= {*_parts(used)}
     if field.metadata["counts"] and available is not None:
         used, wanted = min(used or available, available), min(wanted or available, available)
     return bool(used == wanted)
+
+
+def _parts(text: str | None) -> list[str]:
+    return text.split(",") if text else []
 
 
 def numbers(text: str | None) -> list[int]:
@@ -211,9 +218,18 @@ def numbers(text: str | None) -> list[int]:
         ValueError: the text holds something else.
     """
     try:
-        return [int(part) for part in text.split(",")] if text else []
+        return [*map(int, _parts(text))]
     except ValueError:
         raise ValueError(f"{text!r} is no list of whole numbers; write them as 0,3775") from None
+
+
+def watched(text: str | None) -> list[evaluations.Entry]:
+    """Read names of evaluations with commas between.
+
+    Raises:
+        ValueError: one of them is the name of none.
+    """
+    return [*map(evaluations.read, _parts(text))]
 
 
 def as_flags(options: Options) -> dict[str, str]:
@@ -285,6 +301,7 @@ def _train_options(record: Record) -> Options:
         probe_images=training.probe_images,
         engine=training.engine,
         keep_at=",".join(training.kept) or None,
+        watch=",".join(training.watched) or None,
     )
 
 
@@ -334,6 +351,7 @@ _FIXED = (
             test_images=suite.test_images,
             probe_images=suite.probe_images,
             keep_at=",".join(map(str, suite.keep_at)) or None,
+            watch=",".join(suite.watch) or None,
         ),
         options_of=_train_options,
         reads=_reads_source,

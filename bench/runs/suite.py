@@ -198,6 +198,11 @@ class Suite(BaseModel):
     again: bool = Field(default=False, description="Run again all that is done.")
 
     @property
+    def watch(self) -> list[str]:
+        """Those of the evaluations that are measured while training, too."""
+        return [given for given in self.evaluations if evaluations.read(given).every]
+
+    @property
     def data_folder(self) -> str:
         """Folder of the official files and of the prepared ones."""
         return str(self.data_dir)

@@ -24,8 +24,8 @@ from bench.runs.record import (
     Source,
     Training,
 )
-from bench.runs.run import check_kept
-from bench.runs.stage import numbers
+from bench.runs.run import check_kept, check_watched
+from bench.runs.stage import numbers, watched
 from bench.signals import held
 from bench.stages import setup
 from bench.stages.faults import MethodError
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from bench.runs.protocol import Protocol
     from bench.selection import Selection
     from bench.threat import Threat
+    from bench.traces import Watch
     from bench.trainer import Probe, Trainer
 
 STEPS = 10  # of PGD; best_on_test takes twice as many
@@ -59,6 +60,7 @@ class Start(NamedTuple):
 def prepare(job: Job) -> Start:
     """Load the data set, make network and method, and resume from the newest checkpoint."""
     check_kept(job.config, numbers(job.options.keep_at))
+    check_watched(job.config, watched(job.options.watch))
     other = job.config.source
     weights = setup.source_weights(job, other) if other else None
     loaded, data = setup.data(job)
@@ -115,6 +117,7 @@ def work(job: Job, start: Start) -> tuple[Data, Training]:
             str(update): checkpoint.digests(kept_weights(job.folder, update))
             for update in trainer.traces.keep_at
         },
+        watched=_watched(job),
         source=source,
     )
     checkpoint.clear(job.folder / "state")
@@ -216,7 +219,7 @@ def make_trainer(
             protocol,
             engine=chosen,
             probe=_probe(job, loaded),
-            traces=Traces(keep_at=numbers(job.options.keep_at), folder=job.folder),
+            traces=Traces(_watches(job, loaded), numbers(job.options.keep_at), job.folder),
             selection=_selection(job, loaded, protocol, rows, held_out),
             folder=job.folder / "state",
             interval=job.options.checkpoint_seconds,
@@ -232,13 +235,28 @@ def make_trainer(
 
 def _identity(job: Job, loaded: "Loaded", begin: setup.TrainedWeights | None = None) -> str:
     """Name the configuration, code and data of a checkpoint, which goes on only with the same."""
-    config = job.config
-    code = checkpoint_fingerprint(TRAIN, config.method, config.dataset, config.architecture)
+    config, stages = job.config, [TRAIN, *(entry.name for entry in watched(job.options.watch))]
+    code = [
+        checkpoint_fingerprint(name, config.method, config.dataset, config.architecture)
+        for name in stages
+    ]
     probe = str(job.options.probe_images)  # the curves are of these
-    source = [begin.digest] if begin else []
-    return " ".join(
-        (config.run_id, code, loaded.checksum, probe, job.options.keep_at or "", *source)
-    )
+    kept, source = job.options.keep_at or "", [begin.digest] if begin else []
+    return " ".join((config.run_id, *code, loaded.checksum, probe, kept, *_watched(job), *source))
+
+
+def _watched(job: Job) -> list[str]:
+    return [entry.spelt for entry in watched(job.options.watch)]
+
+
+def _watches(job: Job, loaded: "Loaded") -> "list[Watch]":
+    """Make what measures the network on the probe's images while it trains."""
+    from bench.traces import Watch
+    from evaluation.watch import Images, watches
+
+    x, y = setup.test_images(job, loaded, job.options.probe_images)
+    images = Images(x, y, job.threat, loaded.info.classes)
+    return [Watch(*one) for one in watches(_watched(job), images)]
 
 
 def _probe(job: Job, loaded: "Loaded") -> "Probe":
