@@ -212,3 +212,15 @@ def test_sora_with_a_fixed_whole_step_is_fgsm_from_noise(tiny):
     one = tiny.step(make(tiny, "sora", adapt=False, draw="none"), net, x / 255, y, state)
     two = tiny.step(make(tiny, "n_fgsm", k=1.0, alpha=2.0), net, x / 255, y)
     assert torch.allclose(one["at"], two["at"], atol=1e-6)
+
+
+def test_sora_without_a_cap_stays_put_where_there_is_no_gradient(tiny):
+    """With c = 1 the step has no end, and times a sign of 0 it would be no number."""
+
+    class Flat(torch.nn.Module):
+        def forward(self, x):
+            return 0 * x.flatten(1)[:, :2]
+
+    x, y = torch.full((2, 1, 1, 2), 0.5), torch.tensor([0, 1])
+    seen = tiny.step(make(tiny, "sora", cap=False), Flat(), x, y, State(c=torch.tensor(1.0)))
+    assert seen["d"].abs().max() <= tiny.eps + 1e-6

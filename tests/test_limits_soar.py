@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from formulas import EPS, Small, boxed, cut, follow, nll, noise, slope
+from formulas import EPS, Small, boxed, cut, follow, nll, noise, passes_in_training_mode, slope
 from torch import nn
 
 from bench.ops import ce
@@ -196,3 +196,8 @@ def test_soar_is_its_formula(start, order, clip_value, clip_norm):
     net = Small()  # as in the source without BatchNorm, through which images would be one loss
     net.features[4] = nn.Identity()
     follow(load("soar")(eps=EPS, **settings), formula, after=after, net=net)
+
+
+def test_soar_attacks_with_batchnorm_frozen():
+    """Three passes take statistics: at x', at x' + h u, and the update's."""
+    assert passes_in_training_mode(load("soar")(eps=EPS)) == 3
