@@ -89,6 +89,17 @@ def test_what_snakemake_parses_imports_no_torch():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
+@pytest.mark.parametrize("stage", ["train", "attack", "evaluate", "cost"])
+def test_a_job_sets_its_threads_and_takes_its_gpu_before_it_imports_torch(stage):
+    """Nor does one whose record is there already pay two seconds for it."""
+    import subprocess
+
+    code = (
+        f"import sys, bench.stages.{stage}, bench.stages.running; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
 def test_training_jobs_import_no_library_they_do_not_need():
     """torchvision alone would add a second to every job."""
     import subprocess

@@ -7,7 +7,6 @@ images and under FGSM and PGD-10. After a kill it goes on from the checkpoint in
 import copy
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench import checkpoint
 from bench.runs import catalogue
 from bench.runs.fingerprints import checkpoint_fingerprint
 from bench.runs.protocol import Rule
@@ -71,6 +70,7 @@ def prepare(job: Job) -> Start:
 
 def work(job: Job, start: Start) -> tuple[Data, Training]:
     """Train the network, write its weights and evaluate it."""
+    from bench import checkpoint
     from bench.models import parameters
     from bench.traces import kept_weights
     from evaluation.clean import answers
@@ -126,6 +126,8 @@ def work(job: Job, start: Start) -> tuple[Data, Training]:
 
 def _average(job: Job, trainer: "Trainer", x: "torch.Tensor", y: "torch.Tensor") -> Averaged | None:
     """Write the averaged weights and evaluate them; None if nothing was averaged."""
+    from bench import checkpoint
+
     if trainer.average is None:
         return None
     net = trainer.average.network()
@@ -159,6 +161,8 @@ def chosen_weights(rule: Rule) -> Kept:
 
 def _weights(job: Job) -> dict[Kept, dict[str, str]]:
     """Compute the digests of the files of weights that the run has left."""
+    from bench import checkpoint
+
     paths = {name: job.folder / file for name, file in WEIGHTS.items()}
     return {name: checkpoint.digests(path) for name, path in paths.items() if path.is_file()}
 
