@@ -106,7 +106,7 @@ def test_editing_a_method_reruns_that_method_only(project):
 
 
 def test_words_are_all_ops_but_code_there_reruns_every_method(project):
-    edit(project / "bench/ops.py", "return (x + d).clamp(0, 1) - x", "return d")
+    edit(project / "bench/threat.py", "return (x + d).clamp(0, 1) - x", "return d")
     assert {method for _, method in planned(project, *SMOKE)} == {"fgsm", "sora"}
 
 
