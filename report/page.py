@@ -23,6 +23,7 @@ from bench.runs.record import (
     Expense,
     Record,
     Training,
+    is_stage,
     radius,
 )
 from bench.runs.stage import Stage, in_order
@@ -401,7 +402,7 @@ def _tails(runs: Sequence[RunRecords], logs: Path) -> dict[str, dict[str, str]]:
     left = LOG_BUDGET
     here = [
         (run, stage) for run in runs if not run.published
-        for stage in in_order(path.stem for path in (logs / run.folder).glob("*.log"))
+        for stage in in_order(filter(is_stage, (path.stem for path in (logs / run.folder).glob("*.log"))))
     ]  # fmt: skip
     for run, stage in sorted(here, key=lambda pair: pair[0].has(pair[1])):
         path = logs / run.folder / f"{stage}.log"

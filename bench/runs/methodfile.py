@@ -47,7 +47,10 @@ def class_in(name: str, source: bytes) -> ast.ClassDef:
     Raises:
         ValueError: it is no file of one such class; each reason with its line.
     """
-    contract = CONTRACTS[name.rpartition("/")[0]]
+    folder = name.rpartition("/")[0]
+    if folder not in CONTRACTS:
+        raise ValueError(f"{name} lies in none of {', '.join(CONTRACTS)}")
+    contract = CONTRACTS[folder]
     try:
         tree = ast.parse(source)
     except SyntaxError as error:
