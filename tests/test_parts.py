@@ -10,9 +10,11 @@ from bench.models import build
 from bench.ops import ce, grad
 from bench.threat import Threat
 from evaluation import parts
+from evaluation.attack import Task
+from evaluation.attacks.pgd import PGD
 from evaluation.clean import answers, clean
 from evaluation.parts import Parts, bytes_of_one, fitting
-from evaluation.pgd import fgsm, pgd, pgd_restarts
+from evaluation.pgd import fgsm, pgd
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 NETWORKS = ["small_cnn", "resnet18", "preact_resnet18", "wide_resnet28_10", "senet18", "vit"]
@@ -83,6 +85,7 @@ def test_bytes_are_counted_once_and_the_cache_is_emptied_only_where_they_seem_no
 
 def test_accuracies_do_not_depend_on_the_memory(monkeypatch):
     net, (x, y) = network("resnet18", 4), pictures()
+    monkeypatch.setattr(PGD, "batch", 8)
 
     def scores():
         given = {"threat": Threat("Linf", 0.01), "batch": 8}
@@ -90,7 +93,8 @@ def test_accuracies_do_not_depend_on_the_memory(monkeypatch):
         yield answers(net, x, batch=8)
         yield fgsm(net, x, y, **given)
         yield pgd(net, x, y, **given, steps=3, seed=0)
-        yield pgd_restarts(net, x, y, **given, steps=3, restarts=2, seed=0)
+        task = Task(net, x, y, given["threat"], name="pgd3_2", classes=4, seed=0)
+        yield PGD(steps=3, restarts=2).evaluate(task)
 
     whole = list(scores())
     seen = []

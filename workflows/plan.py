@@ -46,9 +46,10 @@ def mem_mb(config: Config | None, attempt: int) -> int:
         images = min(images, config.train_images or images)
         augment = catalogue.augment(config.dataset)
         pictures = images * channels * side**2
-        if catalogue.remembers(config.method) and not augment.get("resized"):
-            padded = side + 2 * augment.get("pad", 0)
-            copies += 2 * 4 * images * channels * padded**2  # a file's content, and its parts
+        kept, canvas = catalogue.remembers(config.method)
+        if canvas and not augment.get("resized"):  # there is one
+            kept, side = kept or 1, side + 2 * augment.get("pad", 0)
+        copies += 2 * 4 * kept * images * channels * side**2  # a file's content, and its parts
     needed = max(8 * 10**9, PROCESS_BYTES + copies)
     return (needed * 2 ** min(attempt - 1, 3) + pictures) // 10**6
 

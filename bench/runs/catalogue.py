@@ -189,12 +189,19 @@ def augment(dataset: str) -> dict[str, Any]:
     return found
 
 
-def remembers(method: str) -> bool:
-    """Does a method ask for the canvas or the number of all images, to keep something of each?"""
-    attributes = (
-        node for node in ast.walk(_class(method, METHODS)) if isinstance(node, ast.Attribute)
-    )
-    return any(node.attr in ("canvas", "images") for node in attributes)
+def remembers(method: str) -> tuple[int, bool]:
+    """Read how many pictures (run.images, *shape) a method keeps, and if it asks for the canvas.
+
+    Of the first there may be two, a perturbation and its momentum; of run.canvas it is one.
+    """
+    canvas = rows = False
+    for node in ast.walk(_class(method, METHODS)):
+        canvas |= isinstance(node, ast.Attribute) and node.attr == "canvas"
+        shape = node.elts if isinstance(node, ast.Tuple) else getattr(node, "args", None)
+        parts = shape if isinstance(shape, list) else []
+        images = any(isinstance(part, ast.Attribute) and part.attr == "images" for part in parts)
+        rows |= images and any(isinstance(part, ast.Starred) for part in parts)
+    return 2 * rows, canvas
 
 
 def data_folder() -> str:
