@@ -396,14 +396,20 @@ def _eo(sweep: dict[str, list[list[float | None]]], run: RunRecords) -> dict[str
     return {name: _rounded(number) for name, number in found._asdict().items()} if found else None
 
 
+def _stems(folder: Path) -> Iterator[str]:
+    return (path.stem for path in folder.glob("*.log"))
+
+
 def _tails(runs: Sequence[RunRecords], logs: Path) -> dict[str, dict[str, str]]:
     """Read the ends of logs, by run's folder and stage, until LOG_BUDGET is spent."""
     found: dict[str, dict[str, str]] = {}
     left = LOG_BUDGET
     here = [
-        (run, stage) for run in runs if not run.published
-        for stage in in_order(filter(is_stage, (path.stem for path in (logs / run.folder).glob("*.log"))))
-    ]  # fmt: skip
+        (run, stage)
+        for run in runs
+        if not run.published
+        for stage in in_order(filter(is_stage, _stems(logs / run.folder)))
+    ]
     for run, stage in sorted(here, key=lambda pair: pair[0].has(pair[1])):
         path = logs / run.folder / f"{stage}.log"
         if left <= 0:
