@@ -231,7 +231,12 @@ def folder(text: str) -> Path:
 
 
 def _docstring(path: str) -> str | None:
-    return ast.get_docstring(ast.parse((ROOT / path).read_text(encoding="utf-8")))
+    return _docstring_of((ROOT / path).read_text(encoding="utf-8"))
+
+
+@functools.cache
+def _docstring_of(source: str) -> str | None:
+    return ast.get_docstring(ast.parse(source))
 
 
 def _behind(word: str, docstring: str | None) -> str:

@@ -4,6 +4,7 @@ Every mistake of a suite is reported at once, each with what was given, what is 
 nearest name.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -197,7 +198,7 @@ class Suite(BaseModel):
     retry_failed: bool = Field(default=False, description="Run again what failed before.")
     again: bool = Field(default=False, description="Run again all that is done.")
 
-    @property
+    @functools.cached_property
     def watch(self) -> list[str]:
         """Those of the evaluations that are measured while training, too."""
         return [given for given in self.evaluations if evaluations.read(given).every]
