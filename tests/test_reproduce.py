@@ -341,7 +341,7 @@ def other_data_attacked(run):
 
 
 def gone_method(run):
-    forge_config(run, method="fgsm_of_old")
+    forge_config(run, method="vanished")
     forge_origin(run, "train", commit="c0ffee")
 
 
@@ -363,7 +363,7 @@ def no_json(run):
         (other_data, "train saw digits with checksum 0123456789ab (not official), in "),
         (other_data, "it is 74d6251a2a78 (official); name a folder"),
         (other_data_attacked, "autoattack saw digits with checksum ffffffffffff (official), in "),
-        (gone_method, "unknown method 'fgsm_of_old': choose from aaer, "),
+        (gone_method, "unknown method 'vanished': choose from aaer, "),
         (gone_method, "; the record is of commit c0ffee, check that out"),
         (two_configurations, "its records are of two configurations"),
     ],
