@@ -60,7 +60,7 @@ def test_every_update_has_a_number_of_what_the_log_has(tiny):
 def test_the_norm_of_g_is_a_mean_over_images(tiny):
     trainer = tiny.trainer("fgsm")
     given, descend = [], trainer.descend
-    trainer.descend = lambda loss, at, g: given.append(g) or descend(loss, at, g)
+    trainer.descend = lambda loss, at, g, edit: given.append(g) or descend(loss, at, g, edit)
     trainer.fit()
     by_hand = [sum(one.norm() for one in g) / len(g) for g in given]
     assert trainer.traces.tensors["g_norm"].tolist() == pytest.approx([n.item() for n in by_hand])

@@ -31,6 +31,7 @@ MODEL = '''"""A network of the onestep benchmark, for RobustBench; images in [0,
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
