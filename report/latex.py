@@ -69,7 +69,7 @@ def _cells(row: Row, columns: Sequence[Column]) -> Iterable[str]:
         cell = row.cells[column.key]
         text = escaped(cell.text) if cell.n else "--"
         yield rf"\textbf{{{text}}}" if column.key == "autoattack" and row.rank == 1 else text
-    yield escaped(row.collapse) if row.collapsed else "--"
+    yield _count(row.collapsed) if row.collapsed else "--"
     yield str(row.cells["autoattack"].n)
 
 
@@ -89,8 +89,16 @@ def setting(group: Group) -> str:
 
 def remarks(row: Row) -> list[str]:
     """List what a table has to say of a row under it."""
-    quoted = [note.text for note in row.notes if note.id in QUOTED]
-    return [*quoted, "in doubt, see the page"] if row.doubts else quoted
+    found = [note.text for note in row.notes if note.id in QUOTED]
+    if row.collapsed and row.collapse != _count(row.collapsed):  # which epochs, who recovered
+        found.append(f"collapsed {row.collapse}")
+    return [*found, "in doubt, see the page"] if row.doubts else found
+
+
+def _count(collapsed: tuple[int, int]) -> str:
+    """Write how many seeds collapsed, of how many."""
+    bad, seeds = collapsed
+    return f"{bad} of {seeds}"
 
 
 def shortened(reason: str) -> str:

@@ -73,10 +73,11 @@ def paper(key: str) -> dict[str, str]:
         "venue", as "ICLR 2020", and "link", which is empty if the entry has none.
     """
     entry = entries()[key]
-    venue = re.search(r"booktitle = \{.*\((\w+)\)\}", entry)
+    venue = re.search(r"(?:booktitle|journal) = \{.*\((\w+)\)\}", entry)
     venues = [venue[1] if venue else "arXiv", _year(entry)]
     link = ""
     for pattern, site in (
+        (r"url = \{(https://[^}]+)\}", ""),
         (r"eprint = \{([\w./-]+)\}", "https://arxiv.org/abs/"),
         (r"OpenReview (\w+)", "https://openreview.net/forum?id="),
     ):

@@ -139,7 +139,11 @@ def test_a_file_that_no_suite_could_use_is_told_in_one_line(said, which, message
             ["Diverged: loss is inf in epoch 1 of 2"],
         ),
         ("far", ALL_FITS, ["Mine gave descend images 3.", "declares reach = 1.0"]),
-        ("random", "", ["Draw by torch's functions alone"]),
+        (
+            "random",
+            "2 laws:\n- a step that is replayed is the step:\n",
+            ["- same seed gives same bits:\n", "Draw by torch's functions alone"],
+        ),
         (
             "cost",
             "1 law:\n- cost is counted:\n",

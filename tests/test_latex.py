@@ -31,7 +31,7 @@ DOCUMENT = r"""\documentclass[10pt]{article}
 \typeout{the page has \thepage}
 \end{document}
 """
-LEGIBLE = 0.65  # of footnotesize, by an estimate that is a tenth too wide
+LEGIBLE = 0.7  # of footnotesize, by an estimate that is a tenth too wide
 
 
 def published():

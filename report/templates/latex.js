@@ -32,7 +32,7 @@ function latexCells(row, rank, columns) {
     const cell = row.cells[place[key]];
     const text = Array.isArray(cell) ? escaped(number(cell[0], cell[1])) : "--";
     return key === rankKey() && parseInt(rank) === 1 ? `\\textbf{${text}}` : text;
-  }), row.collapsed ? escaped(row.collapse) : "--", String(value(row, "n"))];
+  }), row.collapsed ? row.collapsed.join(" of ") : "--", String(value(row, "n"))];
 }
 
 function latexCaption(group, columns) {
