@@ -9,6 +9,7 @@ in the suite's.
 
 from torch import nn
 
+from bench.models._residual import begin_over_fan_out, stages
 from bench.models.preact_resnet18 import Block
 
 WIDTH = 64
@@ -17,17 +18,12 @@ NORMALISED = False
 
 def build(*, shape: tuple[int, int, int], classes: int, width: int) -> nn.Module:
     """Make the network: stem, stages of 1, 2, 4 and 8 times width, two blocks each."""
-    layers: list[nn.Module] = [nn.Conv2d(shape[0], width, 3, padding=1, bias=False)]
-    inputs = width
-    for stage in range(4):
-        outputs = width * 2**stage
-        layers += [Block(inputs, outputs, 1 if stage == 0 else 2), Block(outputs, outputs, 1)]
-        inputs = outputs
-    linear = nn.Linear(inputs, classes)
-    net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear)
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    outputs = [width, 2 * width, 4 * width, 8 * width]
+    stem = nn.Conv2d(shape[0], width, 3, padding=1, bias=False)
+    blocks = stages(Block, width, outputs, [2] * 4)
+    linear = nn.Linear(outputs[-1], classes)
+    net = nn.Sequential(stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear)
+    begin_over_fan_out(net)
     nn.init.kaiming_normal_(linear.weight, mode="fan_in", nonlinearity="relu")
     nn.init.zeros_(linear.bias)
     return net

@@ -7,40 +7,30 @@ nblt/Sub-AT at 9f3bcd5: as preact_resnet18, but the 1x1 projection takes the act
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.models import preact_resnet18
+from bench.models._residual import stages
+
 WIDTH = 64
 
 
-class Block(nn.Module):
+class Block(preact_resnet18.Block):
     """Two 3x3 convolutions, each behind BatchNorm and ReLU."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.bn1 = nn.BatchNorm2d(inputs)
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        same = inputs == outputs and stride == 1
-        self.projection = None if same else nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         a = F.relu(self.bn1(x))
-        shortcut = x if self.projection is None else self.projection(a)
+        shortcut = x if isinstance(self.shortcut, nn.Identity) else self.shortcut(a)
         return self.conv2(F.relu(self.bn2(self.conv1(a)))) + shortcut
 
 
 def build(*, shape: tuple[int, int, int], classes: int, width: int) -> nn.Module:
     """Make the network: stem, stages of 1, 2, 4 and 8 times width, two blocks each."""
-    layers: list[nn.Module] = [nn.Conv2d(shape[0], width, 3, padding=1, bias=False)]
-    inputs = width
-    for stage in range(4):
-        outputs = width * 2**stage
-        layers += [Block(inputs, outputs, 1 if stage == 0 else 2), Block(outputs, outputs, 1)]
-        inputs = outputs
+    outputs = [width, 2 * width, 4 * width, 8 * width]
     return nn.Sequential(
-        *layers,
-        nn.BatchNorm2d(inputs),
+        nn.Conv2d(shape[0], width, 3, padding=1, bias=False),
+        *stages(Block, width, outputs, [2] * 4),
+        nn.BatchNorm2d(outputs[-1]),
         nn.ReLU(),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
-        nn.Linear(inputs, classes),
+        nn.Linear(outputs[-1], classes),
     )

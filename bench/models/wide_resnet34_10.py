@@ -7,6 +7,7 @@ Kaiming normal over their fan-out, the last bias at zero.
 
 from torch import nn
 
+from bench.models._residual import begin_over_fan_out, stages
 from bench.models.preact_resnet18_seat import Block
 
 WIDTH = 16
@@ -16,19 +17,13 @@ BLOCKS = 5  # a group: 34 = 6 * 5 + 4 layers
 
 def build(*, shape: tuple[int, int, int], classes: int, width: int) -> nn.Module:
     """Make the network: stem of width, groups of 10, 20 and 40 times width, five blocks each."""
-    layers: list[nn.Module] = [nn.Conv2d(shape[0], width, 3, padding=1, bias=False)]
-    inputs = width
-    for group in range(3):
-        outputs = width * WIDEN * 2**group
-        layers.append(Block(inputs, outputs, 1 if group == 0 else 2))
-        layers += [Block(outputs, outputs, 1) for _ in range(BLOCKS - 1)]
-        inputs = outputs
-    linear = nn.Linear(inputs, classes)
+    outputs = [WIDEN * width, 2 * WIDEN * width, 4 * WIDEN * width]
+    stem = nn.Conv2d(shape[0], width, 3, padding=1, bias=False)
+    blocks = stages(Block, width, outputs, [BLOCKS] * 3)
+    norm, linear = nn.BatchNorm2d(outputs[-1]), nn.Linear(outputs[-1], classes)
     net = nn.Sequential(
-        *layers, nn.BatchNorm2d(inputs), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear
+        stem, *blocks, norm, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear
     )
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    begin_over_fan_out(net)
     nn.init.zeros_(linear.bias)
     return net
