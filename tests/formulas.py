@@ -168,3 +168,15 @@ def coins(x):
 def squares(values):
     """Sum of squares of each image."""
     return values.square().flatten(1).sum(1)
+
+
+def mse(one, two):
+    return (one - two).square().sum() / one.numel()
+
+
+def climb(u, m, g, group, r):
+    """Move the universal perturbations u, and their momenta m, of the groups that images are in."""
+    for j in set(group):
+        mine = [g[i] for i in range(len(g)) if group[i] == j]
+        m[j] = sum(mine) / len(mine) / g.abs().sum() + 0.3 * m[j]
+        u[j] = (u[j] + r * m[j].sign()).clamp(-r, r)

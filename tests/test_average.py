@@ -1,11 +1,11 @@
 """The running average: its closed forms, its place in a step, kills, and methods that steer it."""
 
 import dataclasses
-import itertools
 from typing import ClassVar
 
 import pytest
 import torch
+from killed import kill
 from safetensors.torch import load_file
 
 from bench import meter
@@ -13,10 +13,6 @@ from bench.average import Average
 from bench.method import Cost, Method, State
 from bench.ops import ce
 from bench.selection import Selection
-
-
-class Killed(BaseException):
-    pass
 
 
 def averaged(tiny, method="fgsm_rs", **changes):
@@ -215,16 +211,7 @@ def test_an_averaged_run_killed_in_any_batch_ends_bit_for_bit_the_same(tiny, tmp
     whole = make("a")
     curves = whole.fit().curves
     first = make("b", folder=tmp_path / "state", interval=0)
-    descend, count = first.descend, itertools.count()
-
-    def killed(*args, **rest):
-        if next(count) == batch:
-            raise Killed
-        return descend(*args, **rest)
-
-    first.descend = killed
-    with pytest.raises(Killed):
-        first.fit()
+    kill(first, batch)
     second = make("b", folder=tmp_path / "state", interval=0)
     torch.manual_seed(99)
     second.resume()

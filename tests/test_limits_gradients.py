@@ -5,22 +5,12 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from limits import check_cost, make, trained
 from torch import nn
 
-from bench.meter import Passes
 from bench.method import Run
 from bench.ops import box, ce, grad, project, uniform
 from methods import load
-
-
-def trained(tiny, method):
-    trainer = tiny.trainer(method)
-    trainer.fit()
-    return tiny.weights(trainer.net)
-
-
-def make(tiny, name, **settings):
-    return load(name)(eps=tiny.eps, **settings)
 
 
 class Linear(nn.Module):
@@ -47,13 +37,10 @@ SETTINGS = [
 
 @pytest.mark.parametrize(("which", "settings"), SETTINGS)
 def test_cost_and_reach_of_other_settings_are_as_declared(tiny, which, settings):
-    trainer = tiny.trainer(make(tiny, which, **settings))
-    with Passes(trainer.net) as passes:
-        trainer.advance(1)
-    batch = trainer.batches.batch
-    assert (passes.forward / batch, passes.backward / batch) == trainer.method.cost
-    reach = max(epoch.reach for epoch in tiny.trainer(trainer.method).fit().curves)
-    assert reach == pytest.approx(trainer.method.reach, abs=0.02)
+    method = make(tiny, which, **settings)
+    check_cost(tiny, method)
+    reach = max(epoch.reach for epoch in tiny.trainer(method).fit().curves)
+    assert reach == pytest.approx(method.reach, abs=0.02)
 
 
 # ZeroGrad

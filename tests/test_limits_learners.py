@@ -7,9 +7,11 @@ from formulas import (
     CLASSES,
     EPS,
     boxed,
+    climb,
     coins,
     cut,
     follow,
+    mse,
     nll,
     noise,
     passes_in_training_mode,
@@ -17,19 +19,10 @@ from formulas import (
     sce,
     slope,
 )
+from limits import make
 
 from bench.ops import smooth, soft
 from methods import load
-
-
-def trained(tiny, method):
-    trainer = tiny.trainer(method)
-    trainer.fit()
-    return tiny.weights(trainer.net)
-
-
-def make(tiny, name, **settings):
-    return load(name)(eps=tiny.eps, **settings)
 
 
 def doubled(method, run=None):
@@ -39,10 +32,6 @@ def doubled(method, run=None):
         if tensor.is_floating_point():
             state[name] = tensor.double()
     return state
-
-
-def mse(one, two):
-    return (one - two).square().sum() / one.numel()
 
 
 @pytest.mark.parametrize(
@@ -219,10 +208,7 @@ def test_fgsm_uap_by_feature_is_its_formula():
         d = cut(e + EPS * g.sign(), x)
         first = net(x + e)
         out = net(x + d)
-        for j in set(group):
-            mine = [g[i] for i in range(len(x)) if group[i] == j]
-            m[j] = sum(mine) / len(mine) / g.abs().sum() + 0.3 * m[j]
-            u[j] = (u[j] + r * m[j].sign()).clamp(-r, r)
+        climb(u, m, g, group, r)
         return x + d, sce(out, t) + 10 * mse(out, first)
 
     follow(method, formula, state=state)

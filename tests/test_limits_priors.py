@@ -9,8 +9,10 @@ from formulas import (
     Small,
     at_label,
     boxed,
+    climb,
     cut,
     follow,
+    mse,
     nll,
     noise,
     passes_in_training_mode,
@@ -19,21 +21,12 @@ from formulas import (
     slope,
     squares,
 )
+from limits import make, trained
 
 from bench.ops import noisy, smooth, soft
 from methods import load
 
 PARTS = (slice(0, 3), slice(3, 5), slice(1, 4))  # the second is short, the third comes again
-
-
-def trained(tiny, method):
-    trainer = tiny.trainer(method)
-    trainer.fit()
-    return tiny.weights(trainer.net)
-
-
-def make(tiny, name, **settings):
-    return load(name)(eps=tiny.eps, **settings)
 
 
 def fresh(method):
@@ -44,10 +37,6 @@ def fresh(method):
         if tensor.dim() > 1:
             state[name] = tensor.double()
     return state
-
-
-def mse(one, two):
-    return (one - two).square().sum() / one.numel()
 
 
 @pytest.mark.parametrize(
@@ -186,10 +175,7 @@ def test_fgsm_uap_is_its_formula(per):
         d = cut(e + EPS * g.sign(), x)
         first = net(x + e)
         out = net(x + d)
-        for j in set(group):
-            mine = [g[i] for i in range(len(x)) if group[i] == j]
-            m[j] = sum(mine) / len(mine) / g.abs().sum() + 0.3 * m[j]
-            u[j] = (u[j] + r * m[j].sign()).clamp(-r, r)
+        climb(u, m, g, group, r)
         return x + d, sce(out, t) + 10 * mse(out, first)
 
     follow(method, formula, state=state, parts=PARTS)

@@ -6,21 +6,11 @@ import math
 import pytest
 import torch
 from formulas import EPS, boxed, cut, follow, nll, noise, slope
+from limits import check_cost, make, trained
 
-from bench.meter import Passes
 from bench.method import State
 from bench.runs import catalogue
 from methods import load
-
-
-def trained(tiny, method):
-    trainer = tiny.trainer(method)
-    trainer.fit()
-    return tiny.weights(trainer.net)
-
-
-def make(tiny, name, **settings):
-    return load(name)(eps=tiny.eps, **settings)
 
 
 @pytest.mark.parametrize("which", ["pgd10", "grad_align", "free_at", "sora"])
@@ -41,11 +31,7 @@ def test_ids_of_published_runs_do_not_name_later_settings(which):
     [("grad_align", {"attack": "pgd2"}), ("free_at", {"fresh": True, "m": 3})],
 )
 def test_cost_of_later_settings_is_as_declared(tiny, which, settings):
-    trainer = tiny.trainer(make(tiny, which, **settings))
-    with Passes(trainer.net) as passes:
-        trainer.advance(1)
-    batch = trainer.batches.batch
-    assert (passes.forward / batch, passes.backward / batch) == trainer.method.cost
+    check_cost(tiny, make(tiny, which, **settings))
 
 
 # PGD

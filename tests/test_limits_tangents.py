@@ -18,21 +18,11 @@ from formulas import (
     slope,
     squares,
 )
+from limits import check_cost, make, trained
 from torch import nn
 
-from bench.meter import Passes
 from bench.ops import uniform
 from methods import load
-
-
-def trained(tiny, method):
-    trainer = tiny.trainer(method)
-    trainer.fit()
-    return tiny.weights(trainer.net)
-
-
-def make(tiny, name, **settings):
-    return load(name)(eps=tiny.eps, **settings)
 
 
 def curved(f, at):
@@ -215,8 +205,4 @@ def test_batch_statistics_see_the_passes_the_source_says(which, passes):
     ("which", "settings"), [("seat", {"form": "paper"}), ("llr", {"steps": 1})]
 )
 def test_cost_of_other_settings_is_as_declared(tiny, which, settings):
-    trainer = tiny.trainer(make(tiny, which, **settings))
-    with Passes(trainer.net) as passes:
-        trainer.advance(1)
-    batch = trainer.batches.batch
-    assert (passes.forward / batch, passes.backward / batch) == trainer.method.cost
+    check_cost(tiny, make(tiny, which, **settings))

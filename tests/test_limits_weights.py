@@ -5,20 +5,10 @@ import math
 import pytest
 import torch
 from formulas import EPS, boxed, cut, follow, nll, noise, slope
+from limits import check_cost, make, trained
 
-from bench.meter import Passes
 from methods import load
 from methods.lap import BETAS
-
-
-def trained(tiny, method):
-    trainer = tiny.trainer(method)
-    trainer.fit()
-    return tiny.weights(trainer.net)
-
-
-def make(tiny, name, **settings):
-    return load(name)(eps=tiny.eps, **settings)
 
 
 def grown(net, by):
@@ -85,11 +75,7 @@ def test_awp_is_its_formula(base, t):
 
 @pytest.mark.parametrize("base", BASES)
 def test_awp_costs_what_it_says(tiny, base):
-    trainer = tiny.trainer(make(tiny, "awp", base=base, steps=3))
-    with Passes(trainer.net) as passes:
-        trainer.advance(1)
-    batch = trainer.batches.batch
-    assert (passes.forward / batch, passes.backward / batch) == trainer.method.cost
+    check_cost(tiny, make(tiny, "awp", base=base, steps=3))
 
 
 @pytest.mark.parametrize(("base", "name"), [("fgsm_rs", "fgsm_rs"), ("pgd", "pgd10")])

@@ -13,11 +13,11 @@ from typing import ClassVar, get_args
 
 import pytest
 import torch
+from limits import check_cost
 from made_up_methods import SOUND, Learns, Perturbs, Remembers, Sound
 from recorded import replayed
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.meter import Passes
 from bench.method import Cost, State
 from bench.ops import ce, grad, move, project, uniform
 from bench.runs import catalogue
@@ -72,15 +72,6 @@ def check_without_canvas(tiny, method):
     except ValueError:  # its refusal
         return
     check_fit(tiny, trainer)
-
-
-def check_cost(tiny, method):
-    trainer = tiny.trainer(method, engine="eager")  # hooks are no part of a compiled network
-    with Passes(trainer.net) as passes:
-        trainer.advance(1)
-    seen = Cost(passes.forward / trainer.batches.batch, passes.backward / trainer.batches.batch)
-    said = trainer.method.cost
-    assert seen == said, f"declared {tuple(said)} forward, backward; counted {tuple(seen)}"
 
 
 def check_capturable(tiny, method):

@@ -1,13 +1,13 @@
 """Numbers of every update, diagnostics and weights on the way: kept to the bit, and read back."""
 
 import dataclasses
-import itertools
 import json
 
 import made_up
 import numpy as np
 import pytest
 import torch
+from killed import kill
 from made_up_methods import Learns
 from safetensors.torch import load_file
 
@@ -22,10 +22,6 @@ from bench.traces import Traces, Watch, kept_weights
 from report.traces import read
 
 MEGABYTES = 5  # of all traces in git
-
-
-class Killed(BaseException):
-    pass
 
 
 def reading(net, update):
@@ -110,16 +106,7 @@ def test_the_files_of_a_killed_run_are_those_of_a_whole_one(tiny, tmp_path, at):
     whole.fit()
     kept = {"folder": tmp_path / "state", "interval": 0}
     first = traced(tiny, "sora", tmp_path / "cut", keep_at=keep_at, **kept)
-    descend, count = first.descend, itertools.count()
-
-    def killed(*args, **rest):
-        if next(count) == at:
-            raise Killed
-        return descend(*args, **rest)
-
-    first.descend = killed
-    with pytest.raises(Killed):
-        first.fit()
+    kill(first, at)
     second = traced(tiny, "sora", tmp_path / "cut", keep_at=keep_at, **kept)
     second.resume()
     second.fit()
@@ -251,17 +238,7 @@ def test_what_a_suite_watches_is_measured_on_the_way_and_outlives_a_kill(prepare
         stage("train"), parse_run(json.dumps(RUN)), options, tmp_path / "cut", prepared,
         torch.device("cpu"), lambda line: None,
     )  # fmt: skip
-    trainer, count = train.prepare(job).trainer, itertools.count()
-    descend = trainer.descend
-
-    def killed(*args, **rest):
-        if next(count) == updates - 2:
-            raise Killed
-        return descend(*args, **rest)
-
-    trainer.descend = killed
-    with pytest.raises(Killed):
-        trainer.fit()
+    kill(train.prepare(job).trainer, updates - 2)
     cut = do(prepared, tmp_path / "cut", "--watch", WATCH).training
     assert (whole.resumed, cut.resumed) == (0, 1)
     assert cut.traces == whole.traces

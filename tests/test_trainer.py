@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from killed import Killed, kill
 from made_up_methods import SOUND
 from safetensors.torch import load_file
 
@@ -18,10 +19,6 @@ from bench.selection import Chosen, Selection
 from bench.signals import Stopped
 from bench.steplog import Diverged
 from bench.view import Augment
-
-
-class Killed(BaseException):
-    pass
 
 
 def test_sora_paper_is_the_published_protocol():
@@ -297,16 +294,7 @@ def check_resumes(tiny, name, tmp_path, batch):
     at = min(batch * whole.method.replays, whole.updates - 1)
 
     first = tiny.trainer(name, folder=tmp_path, interval=0, identity="a")
-    descend, count = first.descend, itertools.count()
-
-    def killed(*args, **rest):
-        if next(count) == at:
-            raise Killed
-        return descend(*args, **rest)
-
-    first.descend = killed
-    with pytest.raises(Killed):
-        first.fit()
+    kill(first, at)
 
     second = tiny.trainer(name, folder=tmp_path, interval=0, identity="a")
     torch.manual_seed(99)  # whatever the generator was, the checkpoint's counts
@@ -381,16 +369,7 @@ def test_an_adamw_run_killed_in_a_batch_ends_bit_for_bit_the_same(tiny, tmp_path
     whole = tiny.trainer("fgsm_rs", protocol=adamw)
     whole.fit()
     first = tiny.trainer("fgsm_rs", protocol=adamw, folder=tmp_path, interval=0)
-    descend, count = first.descend, itertools.count()
-
-    def killed(*args, **rest):
-        if next(count) == 4:
-            raise Killed
-        return descend(*args, **rest)
-
-    first.descend = killed
-    with pytest.raises(Killed):
-        first.fit()
+    kill(first, 4)
     second = tiny.trainer("fgsm_rs", protocol=adamw, folder=tmp_path, interval=0)
     second.resume()
     second.fit()
