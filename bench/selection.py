@@ -9,6 +9,7 @@ from torch import nn
 from bench import checkpoint
 from bench.average import Average
 from bench.runs.record import Network
+from bench.traces import falls_due
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +52,7 @@ class Selection:
 
     def is_due(self, before: int, update: int, updates: int) -> bool:
         """Tell whether a step that went from one update to another calls for a choice."""
-        if self.every is None:
-            return False
-        return update // self.every > before // self.every or update == updates
+        return self.every is not None and falls_due(self.every, before, update, updates)
 
     def _networks(
         self, net: nn.Module, average: Average | None

@@ -49,7 +49,7 @@ class Traces:
 
     def is_due(self, before: int, update: int, updates: int) -> bool:
         """Tell whether a step that went from one update to another calls for anything."""
-        due = any(_passes(one.every, before, update, updates) for one in self.watches)
+        due = any(falls_due(one.every, before, update, updates) for one in self.watches)
         return due or any(before < k <= update for k in self.keep_at)
 
     def take(self, net: nn.Module, before: int, update: int, updates: int) -> None:
@@ -63,7 +63,7 @@ class Traces:
                 checkpoint.keep_weights(kept_weights(self.folder, k), net)
         device = next(net.parameters()).device
         for watch in self.watches:
-            if _passes(watch.every, before, update, updates):
+            if falls_due(watch.every, before, update, updates):
                 with torch.random.fork_rng([device] if device.type == "cuda" else []):
                     found = watch.read(net.eval(), update)
                 for name, value in found.items():
@@ -82,5 +82,6 @@ def kept_weights(folder: Path, update: int) -> Path:
     return folder / f"weights-{update}.safetensors"
 
 
-def _passes(every: int, before: int, update: int, updates: int) -> bool:
+def falls_due(every: int, before: int, update: int, updates: int) -> bool:
+    """Tell whether a step from one update to another passes an interval's end, or is the last."""
     return update // every > before // every or update == updates

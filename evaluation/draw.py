@@ -5,9 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from bench.seeds import stream
-
-BATCHES = 4  # use of the generators of all batches behind the first; others: bench/seeds.py
+from bench.seeds import DRAWS, stream
 
 
 class Draw:
@@ -19,7 +17,7 @@ class Draw:
     """
 
     def __init__(self, seed: int, batch: int, images: int) -> None:
-        self._state = _host(seed if batch == 0 else stream(seed, BATCHES, batch))
+        self._state = _host(seed if batch == 0 else stream(seed, DRAWS, batch))
         self._images = images
         self.rows = torch.arange(images)  # of the batch, that are attacked
         self.queries: Tensor | None = None  # by image of the batch, if the attack counts them
