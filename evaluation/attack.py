@@ -108,10 +108,10 @@ class Attack(ABC):
             aim: the network on which the attack is made.
 
         Returns:
-            (B,) bool, and (B,): 0 where it stands, nan where it was wrong without attack.
+            (B,) bool, and (B,): 0 where it stands, -1 where it was wrong without attack.
         """
         standing = correct(net, x, y)
-        moved = torch.where(standing, 0.0, torch.nan)
+        moved = torch.where(standing, 0.0, -1.0)
         for _ in range(getattr(self, "restarts", 1)):
             draw.rows = standing.nonzero()[:, 0].cpu()
             if len(draw.rows) == 0:
@@ -128,7 +128,7 @@ class Attack(ABC):
         """Say how many of the images that were right fell, and how far they had to be moved."""
         if self.bounded:
             return {}
-        moved = [distance for distance in now.values["moved"] if distance == distance]
+        moved = [distance for distance in now.values["moved"] if distance >= 0]
         fooled = [distance for distance in moved if distance > 0]
         return {
             f"{name}_fooling_rate": mean([100.0 * (d > 0) for d in moved], "% fooled"),

@@ -85,9 +85,12 @@ def check_best(tiny, one):
 def check_resumes(tiny, one, monkeypatch):
     monkeypatch.setattr(type(one), "batch", BATCH)
     given, kept = task(tiny), []
-    whole = one.evaluate(
-        given._replace(keep=lambda now: kept.append(json.dumps(dataclasses.asdict(now))))
-    )
+    given.y[0] = (given.y[0] + 1) % given.classes  # wrong without attack
+
+    def keep(now):
+        kept.append(json.dumps(dataclasses.asdict(now), allow_nan=False))
+
+    whole = one.evaluate(given._replace(keep=keep))
     assert len(kept) == -(-len(given.y) // BATCH), "not kept after every batch"
     for now in kept:
         again = one.evaluate(given._replace(before=Progress(**json.loads(now))))
