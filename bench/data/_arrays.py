@@ -26,16 +26,18 @@ def count(
         most: images that the official set has.
 
     Raises:
-        ValueError: it has another type or shape, or more images; says what is read.
+        ValueError: it has another type or shape, no images or more; says what is read.
     """
     fits = [layout for layout in layouts if len(layout) == len(shape) and all(
         size in (N, given) for size, given in zip(layout, shape, strict=True))]  # fmt: skip
     if kind != "uint8" or not fits:
         wanted = " or ".join(str(layout).replace(str(N), "N") for layout in layouts)
-        raise ValueError(f"{where} is {kind} of shape {shape}, not uint8 of shape {wanted}")
+        raise ValueError(
+            f"{where} is {kind} of shape {shape}, not uint8 of shape {wanted}; replace it"
+        )
     found = shape[fits[0].index(N)]
-    if found > most:
-        raise ValueError(f"{where} has {found} images, and the official set has {most}")
+    if not 0 < found <= most:
+        raise ValueError(f"{where} has {found} images, and the official set {most}; replace it")
     return found
 
 

@@ -6,6 +6,7 @@ import http.client
 import pickle
 import struct
 import sys
+import tokenize
 import urllib.error
 import urllib.request
 import zipfile
@@ -18,10 +19,10 @@ TRIES = 5  # connections in a row that may break off without having brought anyt
 AT_ONCE = 2**18  # bytes
 QUOTED = 200  # characters of a library's message
 # what csv, numpy, pickle, Pillow, scipy and zipfile raise where bytes are missing or wrong
-DAMAGED = (
+DAMAGED: tuple[type[Exception], ...] = (
     ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
     SyntaxError, TypeError, ValueError, csv.Error, pickle.PickleError, struct.error,
-    zipfile.BadZipFile, zlib.error,
+    tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 
@@ -68,7 +69,7 @@ def below(folder: Path, name: str, example: str) -> Path:
     if whole.name == name and whole.is_dir():
         raise ValueError(f"name the folder that holds {name}, which is {whole.parent}")
     if (folder / example).is_file() and not (folder / name).exists():
-        raise ValueError(f"{folder / example} is looked for in {folder / name}; put it all there")
+        raise ValueError(f"{folder / example} is looked for in {folder / name}; move all there")
     return folder / name
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from bench.data import Images, Info, Source
 from bench.data._pictures import Pictures, listed, opened
@@ -22,11 +23,10 @@ def read(root: Path, info: Info) -> Source:
     Raises:
         ValueError: the classes or pictures are not as many as ``info`` says, or differ.
     """
-    train, test = (_by_class(root / split) for split in ("train", "test"))
+    train, test = _by_class(root / "train"), _by_class(root / "test")
     if train.keys() != test.keys():
         first = min(train.keys() ^ test.keys())
         raise ValueError(f"{root}: train/ and test/ have other classes, the first of them {first}")
-    pairs = []
     for split, classes, said in (("train", train, info.train), ("test", test, info.test)):
         found = sum(map(len, classes.values()))
         if (len(classes), found) != (info.classes, said):
@@ -34,16 +34,8 @@ def read(root: Path, info: Info) -> Source:
                 f"{root / split} has {found} pictures in {len(classes)} folders, and INFO says "
                 f"{said} in {info.classes}; correct the one or the other"
             )
-        turns = sorted(
-            (turn, label, str(path))
-            for label, name in enumerate(sorted(classes))
-            for turn, path in enumerate(classes[name])
-        )
-        names = [name for _, _, name in turns]
-        size = info.shape[1]
-        x = Pictures(names, opened, partial(fitted, size=size), size)
-        pairs += [x, torch.tensor([label for _, label, _ in turns])]
-    return Source(Images(*pairs), official=False)
+    size = info.shape[1]
+    return Source(Images(*_stack(train, size), *_stack(test, size)), official=False)
 
 
 def fitted(picture: "Image", *, size: int) -> "Image":
@@ -64,3 +56,14 @@ def _by_class(split: Path) -> dict[str, list[Path]]:
         for folder in split.iterdir()
         if folder.is_dir() and not folder.name.startswith(".")
     }
+
+
+def _stack(classes: dict[str, list[Path]], size: int) -> tuple[Pictures, Tensor]:
+    turns = sorted(
+        (turn, label, str(path))
+        for label, name in enumerate(sorted(classes))
+        for turn, path in enumerate(classes[name])
+    )
+    names = [name for _, _, name in turns]
+    labels = torch.tensor([label for _, label, _ in turns])
+    return Pictures(names, opened, partial(fitted, size=size), size), labels

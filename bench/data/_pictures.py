@@ -98,19 +98,18 @@ class Pictures:
 
     @contextmanager
     def _opened(self, name: str) -> Iterator["Image"]:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
 
+        bombs = Image.DecompressionBombError, Image.DecompressionBombWarning
+        damaged: tuple[type[Exception], ...] = (*DAMAGED, *bombs)
         try:
             with self.stream(name) as file, Image.open(file, formats=FORMATS) as picture:
                 yield picture
-        except (
-            *DAMAGED,
-            Image.DecompressionBombError,
-            Image.DecompressionBombWarning,
-        ) as error:
+        except damaged as error:
+            none = isinstance(error, UnidentifiedImageError)
+            why = f"it is no {' or '.join(FORMATS)}" if none else brief(error)
             raise ValueError(
-                f"{name} cannot be read as a picture ({brief(error)}); replace it by the official "
-                "file"
+                f"{name} cannot be read as a picture ({why}); replace it by the official file"
             ) from None
 
 

@@ -60,13 +60,12 @@ def _split(path: Path) -> tuple[Tensor, Tensor]:
     from scipy.io.matlab import MatReadError
 
     with reading(path, MatReadError):
-        heads = [(name, FLOATS.get(kind, kind), shape) for name, shape, kind in whosmat(path)]
-    known = sorted(head for head in heads if head[0] in ("X", "y"))
-    if [name for name, *_ in known] != ["X", "y"]:
+        heads = [(name, (FLOATS.get(kind, kind), shape)) for name, shape, kind in whosmat(path)]
+    known: dict[str, tuple[str, tuple[int, ...]]] = dict(heads)
+    if sorted(name for name, _ in heads if name in ("X", "y")) != ["X", "y"]:
         raise ValueError(f"{path} has no arrays X and y; replace it by the official file")
-    (_, *images), (_, *numbers) = known
-    n = count(f"X of {path}", *images, [(32, 32, 3, N)], INFO.train)
-    check_labels(f"y of {path}", *numbers, n)
+    n = count(f"X of {path}", *known["X"], [(32, 32, 3, N)], INFO.train)
+    check_labels(f"y of {path}", *known["y"], n)
     with reading(path, MatReadError):
         content = loadmat(path, variable_names=("X", "y"))
     y = labels(f"y of {path}", content["y"], n)

@@ -53,6 +53,7 @@ TRAIN = re.compile(
 TEST = re.compile(
     r"/val/(?:(?P<wnid>n\d+)/)?(?:images/)?(?P<stem>val_(?P<number>\d+))\.jpe?g", re.IGNORECASE
 )
+LEVELS = ("*", "*/*", "*/*/*", "*/*/*/*")  # one more than there are pictures, to tell of those
 LARGEST = 2**22  # bytes of a file that is read as a whole; official pictures and lists are smaller
 
 Stream: TypeAlias = Callable[[str], IO[bytes]]
@@ -101,17 +102,20 @@ def _test(
     needed = where in names or not all(match["wnid"] for match in found)
     lines = [line.split("\t") for line in _lines(where, stream)] if needed else []
     said = {file.partition(".")[0]: wnid for file, wnid, *_ in (line for line in lines if line[1:])}
-    labels = []
+    labelled, strange = [], []
     for match in found:
-        wnids = {match["wnid"], said.get(match["stem"])} - {None}
-        labels.append(classes.get(wnids.pop()) if len(wnids) == 1 else None)
-    strange = [match[0] for match, label in zip(found, labels, strict=True) if label is None]
+        wnids = {wnid for wnid in (match["wnid"], said.get(match["stem"])) if wnid}
+        label = classes.get(wnids.pop()) if len(wnids) == 1 else None
+        if label is None:
+            strange.append(match[0])
+        else:
+            labelled.append((root + match[0], label))
     if strange:
         raise ValueError(
             f"folder and {where} name no class of wnids.txt, or two, for {len(strange)} of "
-            f"{len(found)} pictures, such as {strange[0]}; replace them by the official files"
+            f"{len(found)} pictures, such as {strange[0][1:]}; replace them by the official files"
         )
-    return [(root + match[0], label) for match, label in zip(found, labels, strict=True)]
+    return labelled
 
 
 def _matching(
@@ -127,8 +131,8 @@ def _matching(
     found = {path: match for path in paths if (match := pattern.fullmatch(path))}
     if strange := sorted({*paths} - found.keys()):
         raise ValueError(
-            f"{len(strange)} pictures of {root}, such as {strange[0]}, are not where they are "
-            f"looked for, {wanted}; move them"
+            f"{root} has pictures elsewhere than {wanted}: {len(strange)}, such as "
+            f"{strange[0][1:]}; move or rename them"
         )
     if not found:
         raise ValueError(f"{root} has no pictures {wanted}; unpack the official archive again")
@@ -136,7 +140,9 @@ def _matching(
         stem for stem, n in Counter(m["stem"].lower() for m in found.values()).items() if n > 1
     ]
     if twice:
-        raise ValueError(f"{root}/{split} has {len(twice)} pictures twice, such as {twice[0]}")
+        raise ValueError(
+            f"{root}/{split} has {len(twice)} pictures twice, such as {twice[0]}; keep one"
+        )
     return [*found.values()]
 
 
@@ -163,7 +169,7 @@ def _packed(archive: Path) -> tuple[list[str], Stream]:
 
 
 def _unpacked(inside: Path) -> tuple[list[str], Stream]:
-    levels = [f"{split}/{level}" for split in ("train", "val") for level in ("*", "*/*", "*/*/*")]
+    levels = [f"{split}/{level}" for split in ("train", "val") for level in LEVELS]
     return [str(path) for level in levels for path in inside.glob(level)], opened
 
 
@@ -174,6 +180,8 @@ def _lines(name: str, stream: Stream) -> list[str]:
         if len(content) > LARGEST:
             raise ValueError(f"it has more than {LARGEST} bytes")
         return content.decode("ascii").splitlines()
+    except (KeyError, FileNotFoundError):
+        raise ValueError(f"{name} is missing; put the official file there") from None
     except DAMAGED as error:
         text = f"{name} cannot be read ({brief(error)}); put the official file there"
         raise ValueError(text) from None
