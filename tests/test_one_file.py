@@ -122,11 +122,11 @@ def flowers(tmp_path):
 
 
 def test_class_folders_of_ones_own_are_a_data_set_in_twenty_lines(flowers):
-    for split, count in (("train", 12), ("test", 4)):
+    for split, n in (("train", 12), ("test", 4)):
         for name in ("rose", "tulip"):
             folder = flowers / ".data/flowers" / split / name
             folder.mkdir(parents=True)
-            for i in range(count):
+            for i in range(n):
                 (folder / f"{i}.jpg").write_bytes(jpeg(i, width=50, height=40))
     assert "24 training and 8 test images" in bench(flowers, "data", "flowers")
     run = {"dataset": "flowers", "architecture": "small_cnn", "width": 4, "method": "fgsm",
