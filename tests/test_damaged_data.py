@@ -164,7 +164,7 @@ def test_a_pickle_too_large_for_a_batch_is_not_read(tmp_path, refused):
             "not uint8 of shape (N, 3072) or (N, 3, 32, 32)",
         ),
         ("data", np.zeros((4, 3072)), "is float64 of shape (4, 3072), not uint8"),
-        ("data", np.zeros((0, 3072), np.uint8)[:, :], "has 0 images, and the official set 50000"),
+        ("data", np.zeros((0, 3072), np.uint8)[:, :], "has 0 images, and the set has 50000"),
         ("data", [[0] * 3072] * 4, "is no batch of this data set"),
     ],
 )
@@ -186,7 +186,7 @@ def npy(*shape, body=b""):
 @pytest.mark.parametrize(
     ("key", "content", "match"),
     [
-        ("train_images", npy(200_000, 28, 28, 3), "has 200000 images, and the official set 89996"),
+        ("train_images", npy(200_000, 28, 28, 3), "has 200000 images, and the set has 89996"),
         ("train_images", npy(-1, 28, 28, 3), "has -1 images"),
         ("train_images", npy(12, 64, 64, 3), "not uint8 of shape (N, 28, 28, 3); replace it"),
         (
@@ -230,7 +230,7 @@ def test_a_matlab_array_of_too_many_is_not_read(tmp_path, refused, monkeypatch):
     write_svhn(tmp_path)
     monkeypatch.setattr(svhn, "INFO", svhn.INFO._replace(train=11))
     monkeypatch.setattr("scipy.io.loadmat", lambda *_, **__: pytest.fail("read"))
-    assert "has 12 images, and the official set 11" in refused("svhn")
+    assert "has 12 images, and the set has 11" in refused("svhn")
 
 
 def packed(folder, content, *, claim=None):
@@ -315,6 +315,12 @@ def test_tiny_imagenet_in_another_layout_is_refused(tmp_path, refused, new, gone
     assert match in refused("tiny_imagenet")
 
 
+def test_more_pictures_than_the_set_has_are_refused(tmp_path, refused, monkeypatch):
+    write_tiny(tmp_path, tiny_files(), packed=True)
+    monkeypatch.setattr(tiny_imagenet, "INFO", tiny_imagenet.INFO._replace(train=8))
+    assert "train has 9 pictures, and the set has 8" in refused("tiny_imagenet")
+
+
 @pytest.mark.parametrize("content", [b"n01\n" * 1_500_000, b"\xff\xfe"], ids=["huge", "binary"])
 def test_a_list_of_classes_of_another_kind_is_refused(tmp_path, refused, content):
     files = tiny_files() | {"tiny-imagenet-200/wnids.txt": content}
@@ -330,6 +336,8 @@ def test_files_that_lie_loosely_are_told_where_they_belong(tmp_path, refused):
         path.rename(tmp_path / path.name)
     (tmp_path / "cifar-10-batches-py").rmdir()
     assert "data_batch_1 is looked for in" in refused("cifar10")
+    (tmp_path / "cifar-10-python.tar.gz").touch()
+    assert "cifar-10-python.tar.gz has not the published" in refused("cifar10")
 
 
 def test_a_data_folder_one_level_too_deep_is_told_wherever_one_stands(

@@ -23,7 +23,7 @@ def count(
         where: says which array of which file, for messages.
         kind: the name of its dtype.
         layouts: shapes that it may have.
-        most: images that the official set has.
+        most: images that the set has.
 
     Raises:
         ValueError: it has another type or shape, no images or more; says what is read.
@@ -37,7 +37,7 @@ def count(
         )
     found = shape[fits[0].index(N)]
     if not 0 < found <= most:
-        raise ValueError(f"{where} has {found} images, and the official set {most}; replace it")
+        raise ValueError(f"{where} has {found} images, and the set has {most}; replace it")
     return found
 
 

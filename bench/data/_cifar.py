@@ -1,6 +1,7 @@
 """What CIFAR-10 and CIFAR-100 share: the archive, and pickles that must not run anything."""
 
 import pickle
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable
@@ -37,15 +38,18 @@ def unpacked(url: str, published: str, folder: Path, name: str, example: str) ->
             than published.
         OSError: there is nothing to read and no network; says where to put which file.
     """
-    inside = below(folder, name, example)
+    archive = folder / url.rpartition("/")[2]
+    inside = below(folder, name, example, archive)
     if not inside.is_dir():
-        archive = fetch(url, folder / url.rpartition("/")[2], published)
+        fetch(url, archive, published)
         if not matches(archive, published):  # so that what is unpacked is known
             raise ValueError(
                 f"{archive} has not the published {published}, so it is not unpacked: remove it "
                 f"and try again, or, if you trust it, put its {name} into {folder} yourself"
             )
-        with tempfile.TemporaryDirectory(dir=folder) as work:
+        for left in folder.glob(f".{name}.*"):  # by a job that was killed
+            shutil.rmtree(left)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=f".{name}.") as work:
             with tarfile.open(archive) as tar:
                 tar.extractall(work, filter="data")
             (Path(work) / name).rename(inside)
@@ -57,7 +61,7 @@ def batch(path: Path, key: str, most: int) -> tuple[Tensor, Tensor]:
 
     Args:
         key: of the labels, which is bytes in official files, and str in those of Python 3.
-        most: images that the official set has.
+        most: images that the set has.
 
     Raises:
         ValueError: the file is missing, truncated or not of this format.

@@ -40,7 +40,7 @@ def reading(path: Path, *also: type[Exception]) -> Iterator[None]:
     try:
         yield
     except (*DAMAGED, *also) as error:
-        if isinstance(error, OSError) and error.errno:  # as it is where bytes are wrong
+        if isinstance(error, OSError) and error.errno:  # the system's; wrong bytes have no number
             raise
         raise ValueError(
             f"{path} cannot be read ({brief(error)}); it is truncated or no official file: replace "
@@ -55,12 +55,13 @@ def brief(error: BaseException) -> str:
     return text if len(text) <= QUOTED else f"{text[:QUOTED]}..."
 
 
-def below(folder: Path, name: str, example: str) -> Path:
+def below(folder: Path, name: str, example: str, archive: Path) -> Path:
     """Return where official files lie below a data folder.
 
     Args:
         name: of their own folder.
         example: one of the files.
+        archive: of them, which is taken where their folder is not there.
 
     Raises:
         ValueError: the data folder is named one level too deep, or they lie in it loosely.
@@ -68,7 +69,7 @@ def below(folder: Path, name: str, example: str) -> Path:
     whole = folder.resolve()
     if whole.name == name and whole.is_dir():
         raise ValueError(f"name the folder that holds {name}, which is {whole.parent}")
-    if (folder / example).is_file() and not (folder / name).exists():
+    if (folder / example).is_file() and not ((folder / name).exists() or archive.exists()):
         raise ValueError(f"{folder / example} is looked for in {folder / name}; move all there")
     return folder / name
 

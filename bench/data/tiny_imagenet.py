@@ -66,7 +66,8 @@ def read(folder: Path) -> Source:
         ValueError: a file is missing, truncated or not of this format.
         OSError: there is nothing to read and no network.
     """
-    archive, inside = folder / f"{NAME}.zip", below(folder, NAME, "wnids.txt")
+    archive = folder / f"{NAME}.zip"
+    inside = below(folder, NAME, "wnids.txt", archive)
     if archive.is_file() or not inside.is_dir():
         fetch(URL, archive, INFO.files[archive.name])
         root, names, stream = f"{archive}/{NAME}", *_packed(archive)
@@ -83,7 +84,8 @@ def read(folder: Path) -> Source:
 
 def _train(root: str, names: Iterable[str], classes: Mapping[str, int]) -> list[tuple[str, int]]:
     """Name and label of each training picture."""
-    found = _matching(root, names, "train", TRAIN, "train/WNID/images/WNID_NUMBER.JPEG")
+    wanted = "train/WNID/images/WNID_NUMBER.JPEG"
+    found = _matching(root, names, "train", TRAIN, wanted, INFO.train)
     strange = sorted({match["wnid"] for match in found} - classes.keys())
     if strange:
         raise ValueError(f"{root}/wnids.txt lacks {len(strange)} classes of train/: {strange[:3]}")
@@ -96,7 +98,7 @@ def _test(
 ) -> list[tuple[str, int]]:
     """Name and label of each test picture, by its folder, by the list of all, or by both."""
     wanted = "val/images/val_NUMBER.JPEG or val/WNID/val_NUMBER.JPEG"
-    found = _matching(root, names, "val", TEST, wanted)
+    found = _matching(root, names, "val", TEST, wanted, INFO.test)
     found.sort(key=lambda match: int(match["number"]))
     where = f"{root}/val/val_annotations.txt"
     needed = where in names or not all(match["wnid"] for match in found)
@@ -119,12 +121,12 @@ def _test(
 
 
 def _matching(
-    root: str, names: Iterable[str], split: str, pattern: re.Pattern[str], wanted: str
+    root: str, names: Iterable[str], split: str, pattern: re.Pattern[str], wanted: str, most: int
 ) -> list[re.Match[str]]:
     """Match the paths below the root of all pictures of a split.
 
     Raises:
-        ValueError: there are none, one lies where none is looked for, or two are the same one.
+        ValueError: there are none or too many, one lies where none is looked for, or twice.
     """
     inside = (name.removeprefix(root) for name in names if name.startswith(f"{root}/{split}/"))
     paths = [path for path in inside if is_picture(path)]
@@ -143,6 +145,8 @@ def _matching(
         raise ValueError(
             f"{root}/{split} has {len(twice)} pictures twice, such as {twice[0]}; keep one"
         )
+    if len(found) > most:
+        raise ValueError(f"{root}/{split} has {len(found)} pictures, and the set has {most}")
     return [*found.values()]
 
 
