@@ -29,9 +29,10 @@ class GradAlign(Method):
     Cost: 3 forward, 4 backward: g_2 is differentiated once more, for the weights; pgd2 one of
         each more.
     Differs: works on the [0, 1] scale. On SVHN the authors' step grows over the first 5 epochs
-        (ramp); here none does unless told. lam(eps) ends where the
-        authors' does. Variant sora_bench cuts eta to the image and steps from it along g_2, which
-        is FGSM-RS; for its one lam at all radii set growth = 1. Its release also loses the
+        (ramp); here none does unless told. lam(eps) ends where the authors' does. Their g_1 passes
+        a cut to [0, 1] by torch.max and torch.min, which halve the gradient of pixels that are 0 or
+        1; here it is whole. Variant sora_bench cuts eta to the image and steps from it along g_2,
+        which is FGSM-RS; for its one lam at all radii set growth = 1. Its release also loses the
         pixels of g_2 where eta was cut; here they stay, and images without gradient are left out.
     """
 

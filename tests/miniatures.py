@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import pickle
 import zipfile
 from pathlib import Path
 
@@ -11,6 +12,38 @@ import torch
 from PIL import Image
 
 from bench import data
+from bench.data import cifar10
+
+
+def said(capsys, *words):
+    """What python -m bench data prints, and how it ends."""
+    from bench.tools import data as program
+
+    try:
+        program.main([*map(str, words)])
+    except SystemExit as error:
+        return capsys.readouterr().out, str(error)
+    return capsys.readouterr().out, ""
+
+
+# CIFAR-10 in exactly the official layout: Python 2 pickles with bytes for keys.
+
+
+def write_cifar(folder, per_batch=4, labels=10, *, change=None, protocol=2):
+    """Write the six batches; ``change(content)`` is what of each is pickled."""
+    batches = folder / "cifar-10-batches-py"
+    batches.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in (path.rpartition("/")[2] for path in cifar10.INFO.files):
+        content = {
+            b"batch_label": name.encode(),
+            b"labels": [int(i) for i in rng.integers(0, labels, per_batch)],
+            b"data": rng.integers(0, 256, (per_batch, 3072), dtype=np.uint8),
+            b"filenames": [b"a.png"] * per_batch,
+        }
+        content = change(content) if change else content
+        (batches / name).write_bytes(pickle.dumps(content, protocol=protocol))
+    return batches
 
 
 def jpeg(seed, width=64, height=64, mode="RGB"):

@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from miniatures import said, write_cifar
 
 from bench import data
 from bench.data import Images, _cache, cifar10
@@ -47,24 +48,6 @@ def test_digits_are_the_official_copy(digits):
     pixels = found.images.train_x.float() / 255
     assert pixels.mean().item() == pytest.approx(found.info.mean[0], abs=1e-3)
     assert pixels.std().item() == pytest.approx(found.info.std[0], abs=1e-3)
-
-
-# CIFAR-10 in miniature, in exactly the official layout: Python 2 pickles with bytes for keys.
-
-
-def write_cifar(folder, per_batch=4, labels=10):
-    batches = folder / "cifar-10-batches-py"
-    batches.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for name in (path.rpartition("/")[2] for path in cifar10.INFO.files):
-        content = {
-            b"batch_label": name.encode(),
-            b"labels": [int(i) for i in rng.integers(0, labels, per_batch)],
-            b"data": rng.integers(0, 256, (per_batch, 3072), dtype=np.uint8),
-            b"filenames": [b"a.png"] * per_batch,
-        }
-        (batches / name).write_bytes(pickle.dumps(content, protocol=2))
-    return batches
 
 
 def test_cifar10_is_read_from_the_official_layout(tmp_path):
@@ -145,17 +128,6 @@ def test_what_a_killed_job_left_half_written_is_removed(tmp_path):
     left.write_bytes(b"half")
     data.prepare("digits", tmp_path)
     assert not left.exists()
-
-
-def said(capsys, *words):
-    """What python -m bench data prints, and how it ends."""
-    from bench.tools import data as program
-
-    try:
-        program.main([*map(str, words)])
-    except SystemExit as error:
-        return capsys.readouterr().out, str(error)
-    return capsys.readouterr().out, ""
 
 
 def test_a_copy_that_calls_itself_official_is_compared_with_the_known_sum(tmp_path):

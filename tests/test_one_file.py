@@ -4,7 +4,10 @@ import json
 import re
 import shutil
 
-from projects import LOUD, SMOKE, bench, count, edit, jobs, record, snakemake
+import numpy as np
+import pytest
+from miniatures import jpeg
+from projects import LOUD, SMOKE, bench, copy, count, edit, jobs, record, snakemake
 
 from bench.runs import catalogue
 from bench.runs.record import Record
@@ -17,12 +20,18 @@ def page_of(project, *words):
     return (project / "results/leaderboard.html").read_text()
 
 
+def tutorial(words):
+    """The first piece of Python in CONTRIBUTING that has these words."""
+    text = (catalogue.ROOT / "CONTRIBUTING.md").read_text()
+    return next(
+        code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if words in code
+    )
+
+
 def follow_tutorial(project):
     """Add the method of CONTRIBUTING, as a newcomer would."""
     bench(project, "method", "new", "fgsm_random")
-    tutorial = (catalogue.ROOT / "CONTRIBUTING.md").read_text()
-    code = re.findall(r"```python\n(.*?)```", tutorial, re.DOTALL)[0]
-    (project / "methods/fgsm_random.py").write_text(code)
+    (project / "methods/fgsm_random.py").write_text(tutorial("FGSMRandom"))
 
 
 def test_the_tutorials_method_keeps_the_laws(project):
@@ -100,6 +109,46 @@ def test_a_data_set_and_a_network_are_one_file_each(project):
     assert (made.config.eps, made.config.width) == ("40/255", 8)
     assert "numerals" in page
     assert "little" in page
+
+
+@pytest.fixture
+def flowers(tmp_path):
+    """A project with the data set of CONTRIBUTING, still without pictures."""
+    code = tutorial("_folders.read")
+    assert len(code.splitlines()) <= 20
+    folder = copy(tmp_path / "project")
+    (folder / "bench/data/flowers.py").write_text(code)
+    return folder
+
+
+def test_class_folders_of_ones_own_are_a_data_set_in_twenty_lines(flowers):
+    for split, n in (("train", 12), ("test", 4)):
+        for name in ("rose", "tulip"):
+            folder = flowers / ".data/flowers" / split / name
+            folder.mkdir(parents=True)
+            for i in range(n):
+                (folder / f"{i}.jpg").write_bytes(jpeg(i, width=50, height=40))
+    assert "24 training and 8 test images" in bench(flowers, "data", "flowers")
+    run = {"dataset": "flowers", "architecture": "small_cnn", "width": 4, "method": "fgsm",
+           "protocol": "smoke"}  # fmt: skip
+    bench(flowers, "train", "--config", json.dumps(run), "--out", "run")
+    made = Record.read(flowers / "run/train.json")
+    assert (made.status, made.config.eps, made.data.train_images) == ("done", "8/255", 24)
+
+
+def test_arrays_of_ones_own_are_a_data_set_as_well(flowers):
+    path = flowers / "bench/data/flowers.py"
+    head, last = path.read_text(), tutorial("_medmnist")
+    imports, read = last.split("\n\n\n")
+    head = head.replace("from bench.data import Info, Source, _folders", imports)
+    path.write_text(head[: head.index("def read")] + read)
+    rng, arrays = np.random.default_rng(0), {}
+    for split, n in (("train", 24), ("test", 8)):
+        arrays[f"{split}_images"] = rng.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
+        arrays[f"{split}_labels"] = np.arange(n) % 2
+    (flowers / ".data").mkdir()
+    np.savez(flowers / ".data/flowers.npz", **arrays)
+    assert "24 training and 8 test images" in bench(flowers, "data", "flowers")
 
 
 def test_the_stub_is_no_file_twice_and_takes_no_odd_name(project):

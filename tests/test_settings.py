@@ -11,7 +11,7 @@ from bench.runs import catalogue
 from bench.runs.definitions import check_names
 from bench.runs.record import ConfigError
 from bench.runs.run import expand, parse_run
-from bench.runs.settings import check_settings, check_variants
+from bench.runs.settings import check_settings, check_variants, published_settings
 from report.page import details
 
 
@@ -186,6 +186,12 @@ def test_a_setting_may_be_none(tmp_path, monkeypatch):
     monkeypatch.setattr(catalogue, "default_settings", lambda *_: {"n": None})
     assert check_settings("mine", {"n": None}) == {"n": None}
     assert check_settings("mine", {"n": "3"}) == {"n": 3}
+
+
+def test_atas_has_the_sora_benchmarks_c_where_no_other_is_published():
+    found = {data: published_settings("atas", data)["c"] for data in catalogue.names("bench/data")}
+    assert (found.pop("pathmnist"), found.pop("tissuemnist")) == (0.07, 0.10)
+    assert {*found.values()} == {0.01}  # the authors'
 
 
 def test_presets_are_taken_by_suites_and_by_hand(monkeypatch):

@@ -53,17 +53,17 @@ def test_of_archive_and_folder_the_archive_is_read(tmp_path, three_classes):
 
 
 def test_an_archive_is_read_by_one_thread_at_a_time(tmp_path, three_classes, monkeypatch):
-    busy, plain = threading.Lock(), zipfile.ZipFile.read
+    busy, plain = threading.Lock(), zipfile.ZipExtFile.read
 
-    def alone(self, name):
+    def alone(self, n=-1):
         assert busy.acquire(blocking=False), "two threads at once"
         threading.Event().wait(0.005)
-        content = plain(self, name)
+        content = plain(self, n)
         busy.release()
         return content
 
     write_tiny(tmp_path, tiny_files(), packed=True)
-    monkeypatch.setattr(zipfile.ZipFile, "read", alone)
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", alone)
     monkeypatch.setattr(_pictures, "_threads", lambda: ThreadPoolExecutor(4))
     assert len(prepared("tiny_imagenet", tmp_path).images.train_x) == 9
 
@@ -114,7 +114,11 @@ def test_a_truncated_archive_is_refused(tmp_path, three_classes):
 @pytest.mark.parametrize(
     ("file", "line", "match"),
     [
-        ("val/val_annotations.txt", b"val_2.JPEG", r"class of wnids.txt for 1 of 4 .* val_2\.JPEG"),
+        (
+            "val/val_annotations.txt",
+            b"val_2.JPEG",
+            r"no class of wnids.txt, .* 1 of 4 pictures, .*val_2\.JPEG",
+        ),
         ("wnids.txt", b"n02000000", r"wnids\.txt names 2 classes, not 3"),
     ],
 )
@@ -133,7 +137,7 @@ def test_a_missing_list_is_named(tmp_path, three_classes, packed):
     files = tiny_files()
     del files["tiny-imagenet-200/wnids.txt"]
     write_tiny(tmp_path, files, packed=packed)
-    with pytest.raises(ValueError, match=r"wnids\.txt cannot be read .*put the official file"):
+    with pytest.raises(ValueError, match=r"wnids\.txt is missing; put the official file there"):
         data.prepare("tiny_imagenet", tmp_path)
 
 

@@ -1,8 +1,12 @@
 """Official files: found below the data folder, compared with published sums, or downloaded."""
 
+import csv
 import hashlib
 import http.client
+import pickle
+import struct
 import sys
+import tokenize
 import urllib.error
 import urllib.request
 import zipfile
@@ -13,27 +17,61 @@ from pathlib import Path
 
 TRIES = 5  # connections in a row that may break off without having brought anything
 AT_ONCE = 2**18  # bytes
-# what Pillow, numpy, scipy and zipfile raise where bytes are missing or wrong
-DAMAGED = (
-    OSError, EOFError, IndexError, NotImplementedError, SyntaxError, TypeError, ValueError,
-    zipfile.BadZipFile, zlib.error,
+QUOTED = 200  # characters of a library's message
+# what csv, numpy, pickle, Pillow, scipy and zipfile raise where bytes are missing or wrong
+DAMAGED: tuple[type[Exception], ...] = (
+    ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
+    SyntaxError, TypeError, ValueError, csv.Error, pickle.PickleError, struct.error,
+    tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Name the file that cannot be read inside the block.
+def reading(path: Path, *also: type[Exception]) -> Iterator[None]:
+    """Name the file that cannot be read inside the block, which is a library's work alone.
+
+    Args:
+        also: what that library raises beside what all do.
 
     Raises:
         ValueError: it is damaged; says how to get another.
+        OSError: the system does not let it be read.
     """
     try:
         yield
-    except DAMAGED as error:
+    except (*DAMAGED, *also) as error:
+        if isinstance(error, OSError) and error.errno:  # the system's; wrong bytes have no number
+            raise
         raise ValueError(
-            f"{path} cannot be read ({error}); it is truncated or no official file: remove it and "
-            "try again"
+            f"{path} cannot be read ({brief(error)}); it is truncated or no official file: replace "
+            "it, or remove it and try again"
         ) from None
+
+
+def brief(error: BaseException) -> str:
+    """What an error says, on one line and not at length: it may quote what the file holds."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return text if len(text) <= QUOTED else f"{text[:QUOTED]}..."
+
+
+def below(folder: Path, name: str, example: str, archive: Path) -> Path:
+    """Return where official files lie below a data folder.
+
+    Args:
+        name: of their own folder.
+        example: one of the files.
+        archive: of them, which is taken where their folder is not there.
+
+    Raises:
+        ValueError: the data folder is named one level too deep, or they lie in it loosely.
+    """
+    whole = folder.resolve()
+    if whole.name == name and whole.is_dir():
+        raise ValueError(f"name the folder that holds {name}, which is {whole.parent}")
+    if (folder / example).is_file() and not ((folder / name).exists() or archive.exists()):
+        raise ValueError(f"{folder / example} is looked for in {folder / name}; move all there")
+    return folder / name
 
 
 def official(folder: Path, files: Mapping[str, str]) -> bool:
@@ -60,10 +98,12 @@ def fetch(url: str, path: Path, published: str) -> Path:
 
     Raises:
         OSError: it cannot be had; says where to put which file.
-        ValueError: what came has another sum than published.
+        ValueError: what came has another sum than published, or a folder has the file's name.
     """
     if path.is_file():
         return path
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, and a file of this name is looked for; move it away")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     idle = 0

@@ -3,20 +3,20 @@
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from bench.data import Images, Source
-from bench.data._pictures import Pictures
+from bench.data._files import reading
+from bench.data._pictures import Pictures, listed, opened
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 ROOTS = ("imagenet", "ILSVRC2012", "ILSVRC/Data/CLS-LOC")  # below the data folder
 SOLUTION = "LOC_val_solution.csv"  # Kaggle's: the class of each validation picture
-SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
 SQUASHED, SHORTER, MIDDLE = 256, 256, 224  # pixels
 
 Found = list[tuple[Path, str]]  # a picture and its WordNet id
@@ -39,8 +39,8 @@ def read(folder: Path, name: str, wnids: Sequence[str]) -> Source:
     else:
         test = _by_solution(root / "val", wnids, (root / SOLUTION, folder / SOLUTION))
     test.sort(key=lambda found: (found[0].name, found[1]))
-    train_x = Pictures([str(path) for path, _ in train], _opened, squashed, SQUASHED)
-    test_x = Pictures([str(path) for path, _ in test], _opened, middle, MIDDLE)
+    train_x = Pictures([str(path) for path, _ in train], opened, squashed, SQUASHED)
+    test_x = Pictures([str(path) for path, _ in test], opened, middle, MIDDLE)
     train_y, test_y = (_labels(found, wnids) for found in (train, test))
     images = Images(train_x, train_y, test_x, test_y, train_x.sizes())
     return Source(images, official=False)
@@ -78,7 +78,7 @@ def _root(folder: Path, name: str) -> Path:
 
 
 def _by_class(split: Path, wnids: Sequence[str]) -> Found:
-    found = [(path, wnid) for wnid in wnids for path in _files(split / wnid)]
+    found = [(path, wnid) for wnid in wnids for path in listed(split / wnid)]
     return _complete(found, split, wnids)
 
 
@@ -90,7 +90,7 @@ def _by_solution(split: Path, wnids: Sequence[str], places: Sequence[Path]) -> F
             f"class is neither {' nor '.join(map(str, places))}"
         )
     classes = _solved(solution)
-    pictures = _files(split)
+    pictures = listed(split)
     strange = sorted(path.name for path in pictures if path.stem not in classes)
     if strange:
         raise ValueError(
@@ -103,7 +103,7 @@ def _by_solution(split: Path, wnids: Sequence[str], places: Sequence[Path]) -> F
 
 def _solved(solution: Path) -> Mapping[str, str]:
     """Map pictures to WordNet ids: the first word of the second column."""
-    with solution.open(encoding="utf-8", newline="") as file:
+    with reading(solution), solution.open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))[1:]
     try:
         return {row[0]: row[1].split()[0] for row in rows}
@@ -124,20 +124,6 @@ def _complete(found: Found, split: Path, wnids: Sequence[str]) -> Found:
     return found
 
 
-def _files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return [
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    ]
-
-
 def _labels(found: Found, wnids: Sequence[str]) -> Tensor:
     label = {wnid: i for i, wnid in enumerate(sorted(wnids))}
     return torch.tensor([label[wnid] for _, wnid in found])
-
-
-def _opened(name: str) -> IO[bytes]:
-    return Path(name).open("rb")

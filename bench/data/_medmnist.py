@@ -1,5 +1,6 @@
 """What the sets of MedMNIST share: one npz file each, in 28x28 pixels."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.data import Images, Info, Source
+from bench.data._arrays import N, check_labels, count, labels
 from bench.data._files import fetch, official, reading
 
 
@@ -21,34 +23,47 @@ def read(folder: Path, name: str, info: Info) -> Source:
     if not path.is_file():
         from medmnist import INFO
 
-        fetch(INFO[name]["url"], path, f"md5:{INFO[name]['MD5']}")
-    train, test = split(path, "train", info.shape), split(path, "test", info.shape)
+        try:
+            fetch(INFO[name]["url"], path, f"md5:{INFO[name]['MD5']}")
+        except OSError as error:
+            larger = sorted(other.name for other in folder.glob(f"{name}_*.npz"))
+            hint = f"; {larger[0]}, which is there, is of another size" if larger else ""
+            raise OSError(f"{error}{hint}") from None
+    train, test = split(path, "train", info), split(path, "test", info)
     return Source(Images(*train, *test), official(folder, info.files))
 
 
-def split(path: Path, name: str, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
-    """Read images (N, C, H, W) uint8 and labels (N,) int64 of one split.
+def split(path: Path, name: str, info: Info) -> tuple[Tensor, Tensor]:
+    """Read images (N, C, H, W) uint8 and labels (N,) int64 of one split, "train" or "test".
 
     Raises:
         ValueError: the file is truncated, or holds images or labels of another kind.
     """
-    try:
-        # numpy does not close what it opens where that is no archive
-        with reading(path), path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            images, labels = content[f"{name}_images"], content[f"{name}_labels"]
-    except KeyError as error:
-        raise ValueError(f"{path} has no array {error.args[0].split()[0]}; replace it") from None
-    channels, *size = shape
-    wanted = (*size, channels) if channels > 1 else tuple(size)
-    if images.dtype != np.uint8 or images.shape[1:] != wanted:
-        raise ValueError(
-            f"{name}_images of {path} are {images.dtype} of shape {images.shape}, not uint8 of "
-            f"{('N', *wanted)}; take the official file of {size[0]}x{size[1]} pixels"
-        )
-    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (len(images), 1):
-        raise ValueError(
-            f"{name}_labels of {path} are {labels.dtype} of shape {labels.shape}, not one whole "
-            f"number for each of {len(images)} images"
-        )
-    x = torch.from_numpy(images.reshape(len(images), *size, channels)).permute(0, 3, 1, 2)
-    return x, torch.from_numpy(labels[:, 0].astype(np.int64))
+    channels, *size = info.shape
+    layout = (N, *size, channels) if channels > 1 else (N, *size)
+    images, numbers = f"{name}_images", f"{name}_labels"
+    most = info.train if name == "train" else info.test
+    n = count(f"{images} of {path}", *_head(path, images), [layout], most)
+    check_labels(f"{numbers} of {path}", *_head(path, numbers), n)
+    x = torch.from_numpy(_array(path, images).reshape(n, *size, channels)).permute(0, 3, 1, 2)
+    return x, labels(f"{numbers} of {path}", _array(path, numbers), n)
+
+
+def _head(path: Path, key: str) -> tuple[str, tuple[int, ...]]:
+    """Read the names of an array's type, and its shape, off its first bytes."""
+    with reading(path), zipfile.ZipFile(path) as archive:
+        found = f"{key}.npy" in archive.namelist()
+        if found:
+            with archive.open(f"{key}.npy") as file:
+                first = np.lib.format.read_magic(file) == (1, 0)
+                form = np.lib.format
+                read = form.read_array_header_1_0 if first else form.read_array_header_2_0
+                shape, _, dtype = read(file)
+    if not found:
+        raise ValueError(f"{path} has no array {key}; replace it")
+    return dtype.name, shape
+
+
+def _array(path: Path, key: str) -> np.ndarray:
+    with reading(path), zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as file:
+        return np.lib.format.read_array(file, allow_pickle=False)

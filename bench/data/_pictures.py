@@ -1,19 +1,40 @@
 """Picture files that are decoded only while they are written into the decoded copy."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from bench.data._files import DAMAGED
+from bench.data._files import DAMAGED, brief
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+SUFFIXES = (".jpeg", ".jpg", ".png")
+FORMATS = ("JPEG", "PNG")  # Pillow's others are not tried: some start programs
+
+
+def is_picture(name: str) -> bool:
+    """Has a file of this path a picture's ending, and no dot in front, as macOS' doubles have."""
+    return name.lower().endswith(SUFFIXES) and not name.rpartition("/")[2].startswith(".")
+
+
+def listed(folder: Path) -> list[Path]:
+    """List the pictures of a folder; none if it is not there."""
+    inside = folder.iterdir() if folder.is_dir() else ()
+    return [path for path in inside if is_picture(str(path))]
+
+
+def opened(name: str) -> IO[bytes]:
+    """Open a picture that is a file of its own."""
+    return Path(name).open("rb")
 
 
 @dataclass(frozen=True)
@@ -48,7 +69,7 @@ class Pictures:
             for i in range(0, len(self.names), step):
                 names = self.names[i : i + step]
                 chunk = torch.empty((len(names), *self.shape[1:]), dtype=self.dtype)
-                list(pool.map(self._decode, names, chunk))
+                _mapped(pool, self._decode, names, chunk)
                 yield chunk
 
     def sizes(self) -> Tensor:
@@ -58,7 +79,7 @@ class Pictures:
             ValueError: a picture cannot be read; names it.
         """
         with _threads() as pool:
-            return torch.tensor(list(pool.map(self._size, self.names)))
+            return torch.tensor(_mapped(pool, self._size, self.names))
 
     def _decode(self, name: str, out: Tensor) -> None:
         import numpy as np
@@ -77,15 +98,28 @@ class Pictures:
 
     @contextmanager
     def _opened(self, name: str) -> Iterator["Image"]:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
 
+        bombs = Image.DecompressionBombError, Image.DecompressionBombWarning
+        damaged: tuple[type[Exception], ...] = (*DAMAGED, *bombs)
         try:
-            with self.stream(name) as file, Image.open(file) as picture:
+            with self.stream(name) as file, Image.open(file, formats=FORMATS) as picture:
                 yield picture
-        except (*DAMAGED, Image.DecompressionBombError) as error:
+        except damaged as error:
+            none = isinstance(error, UnidentifiedImageError)
+            why = f"it is no {' or '.join(FORMATS)}" if none else brief(error)
             raise ValueError(
-                f"{name} cannot be read as a picture ({error}); replace it by the official file"
+                f"{name} cannot be read as a picture ({why}); replace it by the official file"
             ) from None
+
+
+def _mapped(pool: ThreadPoolExecutor, function: Callable[..., Any], *rows: Any) -> list[Any]:
+    """Call a function on all rows; what Pillow only warns of, a huge picture, is an error."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return list(pool.map(function, *rows))
 
 
 def _threads() -> ThreadPoolExecutor:

@@ -3,7 +3,8 @@
 Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
 Licence: none stated; the authors ask for a citation of the report.
 Splits: official, 50,000 and 10,000.
-Files: cifar-10-batches-py/ below the data folder, as in the official archive, python version.
+Files: cifar-10-batches-py/ below the data folder, as in the official archive, python version; or
+    its pickles saved again by Python 3, with images as arrays (N, 32, 32, 3) or (N, 3, 32, 32).
 """
 
 from pathlib import Path
@@ -58,7 +59,7 @@ def read(folder: Path) -> Source:
         ValueError: a file is missing, truncated or not of this format.
         OSError: there is nothing to read and no network.
     """
-    unpacked(URL, PUBLISHED, folder, "cifar-10-batches-py")
-    *parts, (test_x, test_y) = (batch(folder / name, b"labels") for name in INFO.files)
+    unpacked(URL, PUBLISHED, folder, "cifar-10-batches-py", "data_batch_1")
+    *parts, (test_x, test_y) = (batch(folder / name, "labels", INFO.train) for name in INFO.files)
     train_x, train_y = (torch.cat(part) for part in zip(*parts, strict=True))
     return Source(Images(train_x, train_y, test_x, test_y), official(folder, INFO.files))

@@ -3,7 +3,8 @@
 Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
 Licence: none stated; the authors ask for a citation of the report.
 Splits: official, 50,000 and 10,000.
-Files: cifar-100-python/ below the data folder, as in the official archive, python version.
+Files: cifar-100-python/ below the data folder, as in the official archive, python version; or
+    its pickles saved again by Python 3, as of ``cifar10``.
 """
 
 from pathlib import Path
@@ -40,6 +41,6 @@ def read(folder: Path) -> Source:
         ValueError: a file is missing, truncated or not of this format.
         OSError: there is nothing to read and no network.
     """
-    unpacked(URL, PUBLISHED, folder, "cifar-100-python")
-    train, test = (batch(folder / name, b"fine_labels") for name in INFO.files)
+    unpacked(URL, PUBLISHED, folder, "cifar-100-python", "train")
+    train, test = (batch(folder / name, "fine_labels", INFO.train) for name in INFO.files)
     return Source(Images(*train, *test), official(folder, INFO.files))

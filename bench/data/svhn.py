@@ -11,11 +11,11 @@ Statistics: those of N-FGSM's code; GradAlign's does not normalise.
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from bench.data import Images, Info, Source
+from bench.data._arrays import N, check_labels, count, labels
 from bench.data._files import fetch, official, reading
 from bench.view import Augment
 
@@ -39,6 +39,7 @@ INFO = Info(
     download=246_316_178,
 )
 URL = "http://ufldl.stanford.edu/housenumbers"
+FLOATS = {"double": "float64", "single": "float32"}  # MATLAB's words and numpy's
 
 
 def read(folder: Path) -> Source:
@@ -55,20 +56,18 @@ def read(folder: Path) -> Source:
 
 def _split(path: Path) -> tuple[Tensor, Tensor]:
     """Read images (N, 3, 32, 32) uint8 and labels (N,) int64."""
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
     from scipy.io.matlab import MatReadError
 
-    with reading(path):
-        try:
-            content = loadmat(path, variable_names=("X", "y"))
-        except MatReadError as error:
-            raise ValueError(error) from None
-    x, y = content.get("X"), content.get("y")
-    if x is None or y is None:
+    with reading(path, MatReadError):
+        heads = [(name, (FLOATS.get(kind, kind), shape)) for name, shape, kind in whosmat(path)]
+    known: dict[str, tuple[str, tuple[int, ...]]] = dict(heads)
+    if sorted(name for name, _ in heads if name in ("X", "y")) != ["X", "y"]:
         raise ValueError(f"{path} has no arrays X and y; replace it by the official file")
-    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[:3] != (32, 32, 3):
-        raise ValueError(
-            f"X of {path} is {x.dtype} of shape {x.shape}, not uint8 of (32, 32, 3, N)"
-        )
-    y = torch.from_numpy(y.astype(np.int64)).flatten()
-    return torch.from_numpy(x).permute(3, 2, 0, 1), torch.where(y == 10, 0, y)  # 10 stands for 0
+    n = count(f"X of {path}", *known["X"], [(32, 32, 3, N)], INFO.train)
+    check_labels(f"y of {path}", *known["y"], n)
+    with reading(path, MatReadError):
+        content = loadmat(path, variable_names=("X", "y"))
+    y = labels(f"y of {path}", content["y"], n)
+    x = torch.from_numpy(content["X"]).permute(3, 2, 0, 1)
+    return x, torch.where(y == 10, 0, y)  # 10 stands for 0

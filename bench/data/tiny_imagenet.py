@@ -6,7 +6,8 @@ Splits: official; the 10,000 validation images are the test set, for those of th
     set have no labels.
 Files: tiny-imagenet-200.zip in the data folder, read without unpacking; or else the folder
     tiny-imagenet-200/ from it, which counts as unofficial, because no sums of the unpacked files
-    are published.
+    are published. Pictures may lie without images/ between, val/ may be sorted into a folder a
+    class, then with or without val_annotations.txt, and .jpg is as good as .JPEG.
 Order: training images by label, then number; test images by number. Labels count the sorted
     WordNet ids.
 """
@@ -14,6 +15,7 @@ Order: training images by label, then number; test images by number. Labels coun
 import io
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from threading import Lock
@@ -23,8 +25,8 @@ import torch
 from torch import Tensor
 
 from bench.data import Images, Info, Source
-from bench.data._files import DAMAGED, fetch, official, reading
-from bench.data._pictures import Pictures
+from bench.data._files import DAMAGED, below, brief, fetch, official, reading
+from bench.data._pictures import Pictures, is_picture, opened
 from bench.view import Augment
 
 INFO = Info(
@@ -45,8 +47,14 @@ INFO = Info(
 )
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 NAME = "tiny-imagenet-200"
-TRAIN = re.compile(r"/train/(n\d+)/images/n\d+_(\d+)\.JPEG")
-TEST = re.compile(r"/val/images/(val_(\d+)\.JPEG)")
+TRAIN = re.compile(
+    r"/train/(?P<wnid>n\d+)/(?:images/)?(?P<stem>(?P=wnid)_(?P<number>\d+))\.jpe?g", re.IGNORECASE
+)
+TEST = re.compile(
+    r"/val/(?:(?P<wnid>n\d+)/)?(?:images/)?(?P<stem>val_(?P<number>\d+))\.jpe?g", re.IGNORECASE
+)
+LEVELS = ("*", "*/*", "*/*/*", "*/*/*/*")  # one more than there are pictures, to tell of those
+LARGEST = 2**22  # bytes of a file that is read as a whole; official pictures and lists are smaller
 
 Stream: TypeAlias = Callable[[str], IO[bytes]]
 
@@ -58,9 +66,8 @@ def read(folder: Path) -> Source:
         ValueError: a file is missing, truncated or not of this format.
         OSError: there is nothing to read and no network.
     """
-    if folder.name == NAME and folder.is_dir():
-        raise ValueError(f"name the folder that holds {NAME}, which is {folder.parent}")
-    archive, inside = folder / f"{NAME}.zip", folder / NAME
+    archive = folder / f"{NAME}.zip"
+    inside = below(folder, NAME, "wnids.txt", archive)
     if archive.is_file() or not inside.is_dir():
         fetch(URL, archive, INFO.files[archive.name])
         root, names, stream = f"{archive}/{NAME}", *_packed(archive)
@@ -77,29 +84,70 @@ def read(folder: Path) -> Source:
 
 def _train(root: str, names: Iterable[str], classes: Mapping[str, int]) -> list[tuple[str, int]]:
     """Name and label of each training picture."""
-    matches = ((name, TRAIN.fullmatch(name.removeprefix(root))) for name in names)
-    found = sorted((match[1], int(match[2]), name) for name, match in matches if match)
-    strange = sorted({wnid for wnid, _, _ in found} - classes.keys())
+    wanted = "train/WNID/images/WNID_NUMBER.JPEG"
+    found = _matching(root, names, "train", TRAIN, wanted, INFO.train)
+    strange = sorted({match["wnid"] for match in found} - classes.keys())
     if strange:
         raise ValueError(f"{root}/wnids.txt lacks {len(strange)} classes of train/: {strange[:3]}")
-    return [(name, classes[wnid]) for wnid, _, name in found]
+    found.sort(key=lambda match: (match["wnid"], int(match["number"])))
+    return [(root + match[0], classes[match["wnid"]]) for match in found]
 
 
 def _test(
     root: str, names: Iterable[str], classes: Mapping[str, int], stream: Stream
 ) -> list[tuple[str, int]]:
-    """Name and label of each test picture."""
+    """Name and label of each test picture, by its folder, by the list of all, or by both."""
+    wanted = "val/images/val_NUMBER.JPEG or val/WNID/val_NUMBER.JPEG"
+    found = _matching(root, names, "val", TEST, wanted, INFO.test)
+    found.sort(key=lambda match: int(match["number"]))
     where = f"{root}/val/val_annotations.txt"
-    wnids = dict(line.split("\t")[:2] for line in _lines(where, stream) if "\t" in line)
-    matches = ((name, TEST.fullmatch(name.removeprefix(root))) for name in names)
-    found = sorted((int(match[2]), match[1], name) for name, match in matches if match)
-    strange = [file for _, file, _ in found if wnids.get(file) not in classes]
+    needed = where in names or not all(match["wnid"] for match in found)
+    lines = [line.split("\t") for line in _lines(where, stream)] if needed else []
+    said = {file.partition(".")[0]: wnid for file, wnid, *_ in (line for line in lines if line[1:])}
+    labelled, strange = [], []
+    for match in found:
+        wnids = {wnid for wnid in (match["wnid"], said.get(match["stem"])) if wnid}
+        label = classes.get(wnids.pop()) if len(wnids) == 1 else None
+        if label is None:
+            strange.append(match[0])
+        else:
+            labelled.append((root + match[0], label))
     if strange:
         raise ValueError(
-            f"{where} names no class of wnids.txt for {len(strange)} of {len(found)} pictures, "
-            f"such as {strange[0]}; replace it by the official file"
+            f"folder and {where} name no class of wnids.txt, or two, for {len(strange)} of "
+            f"{len(found)} pictures, such as {strange[0][1:]}; replace them by the official files"
         )
-    return [(name, classes[wnids[file]]) for _, file, name in found]
+    return labelled
+
+
+def _matching(
+    root: str, names: Iterable[str], split: str, pattern: re.Pattern[str], wanted: str, most: int
+) -> list[re.Match[str]]:
+    """Match the paths below the root of all pictures of a split.
+
+    Raises:
+        ValueError: there are none or too many, one lies where none is looked for, or twice.
+    """
+    inside = (name.removeprefix(root) for name in names if name.startswith(f"{root}/{split}/"))
+    paths = [path for path in inside if is_picture(path)]
+    found = {path: match for path in paths if (match := pattern.fullmatch(path))}
+    if strange := sorted({*paths} - found.keys()):
+        raise ValueError(
+            f"{root} has pictures elsewhere than {wanted}: {len(strange)}, such as "
+            f"{strange[0][1:]}; move or rename them"
+        )
+    if not found:
+        raise ValueError(f"{root} has no pictures {wanted}; unpack the official archive again")
+    twice = [
+        stem for stem, n in Counter(m["stem"].lower() for m in found.values()).items() if n > 1
+    ]
+    if twice:
+        raise ValueError(
+            f"{root}/{split} has {len(twice)} pictures twice, such as {twice[0]}; keep one"
+        )
+    if len(found) > most:
+        raise ValueError(f"{root}/{split} has {len(found)} pictures, and the set has {most}")
+    return [*found.values()]
 
 
 def _pictures(found: list[tuple[str, int]], stream: Stream) -> tuple[Pictures, Tensor]:
@@ -114,21 +162,30 @@ def _packed(archive: Path) -> tuple[list[str], Stream]:
         file = zipfile.ZipFile(archive)
     lock = Lock()
 
-    def opened(name: str) -> IO[bytes]:
-        with lock:  # ZipFile counts its open files without one
-            return io.BytesIO(file.read(name.removeprefix(f"{archive}/")))
+    def unpacked(name: str) -> IO[bytes]:
+        entry = file.getinfo(name.removeprefix(f"{archive}/"))
+        if entry.file_size > LARGEST:  # more than it says does not come out
+            raise ValueError(f"it unpacks to {entry.file_size} bytes")
+        with lock, file.open(entry) as stream:  # ZipFile counts its open files without one
+            return io.BytesIO(stream.read(entry.file_size))  # a plain read unpacks more, and cuts
 
-    return [f"{archive}/{name}" for name in file.namelist()], opened
+    return [f"{archive}/{name}" for name in file.namelist()], unpacked
 
 
 def _unpacked(inside: Path) -> tuple[list[str], Stream]:
-    pictures = (*inside.glob("train/*/images/*"), *inside.glob("val/images/*"))
-    return [str(path) for path in pictures], lambda name: Path(name).open("rb")
+    levels = [f"{split}/{level}" for split in ("train", "val") for level in LEVELS]
+    return [str(path) for level in levels for path in inside.glob(level)], opened
 
 
 def _lines(name: str, stream: Stream) -> list[str]:
     try:
         with stream(name) as file:
-            return file.read().decode("ascii").splitlines()
-    except (KeyError, *DAMAGED) as error:
-        raise ValueError(f"{name} cannot be read ({error}); put the official file there") from None
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise ValueError(f"it has more than {LARGEST} bytes")
+        return content.decode("ascii").splitlines()
+    except (KeyError, FileNotFoundError):
+        raise ValueError(f"{name} is missing; put the official file there") from None
+    except DAMAGED as error:
+        text = f"{name} cannot be read ({brief(error)}); put the official file there"
+        raise ValueError(text) from None
