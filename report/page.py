@@ -25,6 +25,7 @@ from bench.runs.record import (
     Training,
     is_stage,
     radius,
+from bench.runs.run import kept_for
 )
 from bench.runs.stage import Stage, in_order
 from bench.runs.stage import stage as stage_of
@@ -195,28 +196,40 @@ def command(run: RunRecords) -> str:
     train = stage_of(TRAIN)
     # training always, because the other stages read what it wrote
     for stage in map(stage_of, in_order({TRAIN, *done})):
-        for source, folder in _sources(stage, run.config, "again"):
-            lines.append(_command(train, source, folder, done.get(TRAIN)))
+        for reader, source, folder in _sources(stage, run.config, "again"):
+            kept = kept_for(reader) if reader.source == source else []
+            lines.append(_command(train, source, folder, done.get(TRAIN), kept))
         lines.append(_command(stage, run.config, "again", done.get(stage.name)))
     return "\n".join(dict.fromkeys(lines))
 
 
-def _sources(stage: Stage, config: Config, folder: str) -> Iterator[tuple[Config, str]]:
-    """Yield the other runs that a stage reads, each with its folder and after what it reads."""
+def _sources(stage: Stage, config: Config, folder: str) -> Iterator[tuple[Config, Config, str]]:
+    """Yield the other runs that a stage reads, each with its reader before and its folder behind.
+
+    Each comes after what it reads itself.
+    """
     for other, name in stage.reads(config):
         if other != config:
             there = f"{folder}/{other.run_id}"
             yield from _sources(stage_of(name), other, there)
-            yield other, there
+            yield config, other, there
 
 
-def _command(stage: Stage, config: Config, folder: str, record: Record | None) -> str:
-    """Write the command that does a stage as a record has it; without one by defaults."""
+def _command(
+    stage: Stage, config: Config, folder: str, record: Record | None, kept: Sequence[int] = ()
+) -> str:
+    """Write the command that does a stage as a record has it; without one by defaults.
+
+    Args:
+        kept: updates of a training after which its weights are kept, too.
+    """
     options = {"--config": json.dumps(config.as_dict(), separators=(",", ":")), "--out": folder}
     if record:
         options |= _machine(record) | stage.flags(stage.options_of(record))
     words = shlex.join(word for pair in options.items() for word in pair)
     return f"python -m bench {stage.program} {words}"
+    if kept:
+        options["--keep-at"] = ",".join(map(str, kept))
 
 
 def _machine(record: Record) -> dict[str, str]:

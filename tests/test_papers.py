@@ -46,7 +46,6 @@ from report.reproduction import (
 )
 
 HOSTILE = "<script>alert('x')</script> \"q\" | a\\b"
-ANNOUNCED = {"sub_at"}  # methods that have a table and no file yet
 RESNET10 = "resnet10_nobn"
 PAPER = Paper(
     key="p", title="P", authors="A", venue="V", link="https://arxiv.org/abs/1", source="s",
@@ -57,8 +56,8 @@ NUMBER = Printed(
     label="SORA", method="sora", settings={}, attack="autoattack", checkpoint="last",
     value="40.0", unit="%", spread="", seeds=None, images=None, epochs="30", note="",
 )  # fmt: skip
-# accuracies that runs could be compared with, at least; sub_at will add to SEAT's
-LEAST = {"sora": 19, "seat": 102, "soar": 423, "gradalign": 7, "robustbench": 4, "fastat": 354}
+# accuracies that runs could be compared with, at least
+LEAST = {"sora": 19, "seat": 105, "soar": 423, "gradalign": 7, "robustbench": 4, "fastat": 354}
 RULE = Choice(what="w", known="s", method="sora", field="rule", options=["code", "paper"])
 DATA = Data(checksum="c", official=True, train_images=50_000, test_images=10_000)
 
@@ -136,7 +135,7 @@ def test_printed_numbers_are_sound_and_stand_once(paper):
         }  # fmt: skip
         assert number.number >= 0
         assert not number.unit.startswith("%") or number.number <= 100
-        assert number.method in {"", *ANNOUNCED, *catalogue.names("methods")}
+        assert number.method in {"", *catalogue.names("methods")}
         assert number.dataset in catalogue.names("bench/data")
         assert number.norm in ("Linf", "L2", "Linf/L2(1.74)", "")
         assert not number.eps or is_radius(number.eps, number.norm.partition("/")[0])
@@ -232,13 +231,12 @@ def test_papers_and_choices_name_what_exists():
     for paper in papers():
         assert set(paper.protocols) <= PROTOCOLS.keys()
         for method, settings in paper.settings.items():
-            if method not in ANNOUNCED:
-                assert settings.keys() <= catalogue.default_settings(method).keys()
+            assert settings.keys() <= catalogue.default_settings(method).keys()
         for choice in paper.choices:
             assert len(choice.options) >= 2 or not choice.field
             if choice.field == "protocol":
                 assert set(choice.options) <= PROTOCOLS.keys()
-            elif choice.method and choice.method not in ANNOUNCED:
+            elif choice.method:
                 assert choice.field in catalogue.default_settings(choice.method)
 
 

@@ -225,6 +225,12 @@ def numbers(text: str | None) -> list[int]:
 
 def watched(text: str | None) -> list[evaluations.Entry]:
     """Read names of evaluations with commas between.
+def with_kept(options: TrainOptions, updates: Iterable[int]) -> TrainOptions:
+    """Return the options with weights kept after these updates, too."""
+    kept = sorted({*numbers(options.keep_at), *updates})
+    return dataclasses.replace(options, keep_at=",".join(map(str, kept)) or None)
+
+
 
     Raises:
         ValueError: one of them is the name of none.

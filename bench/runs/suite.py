@@ -95,6 +95,11 @@ class StartFor(BaseModel):
     settings: dict[str, Any] = Field(
         default_factory=dict, description="Its hyperparameters other than published."
     )
+    kept: PositiveInt | None = Field(
+        default=None,
+        description="How often an epoch it keeps weights, for a method that reads them all and "
+        "begins with the first (Sub-AT); null: a method begins with the last.",
+    )
 
     @field_validator("settings")
     @classmethod
