@@ -31,7 +31,7 @@ class Task(NamedTuple):
     say: Callable[[str], None] = lambda line: None  # called with one line of progress at a time
     before: Progress | None = None  # what an earlier try kept
     keep: Callable[[Progress], None] = lambda progress: None  # called after every batch
-    radii: tuple[int, ...] = ()  # of a sweep, in 1/255; none: its own
+    radii: tuple[int, ...] = ()  # of a sweep, as evaluation/sweep.py counts; none: the usual ones
     batch: int | None = None  # images that AutoAttack takes at once
     source: nn.Module | None = None  # another network, on which the images are made
     fast: nn.Module | None = None  # the network in the form that AutoAttack's fast mode attacks

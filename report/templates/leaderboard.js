@@ -405,7 +405,7 @@ function results(run) {
     ["collapse began in epoch", training.onset],
     ["epsilon overfitting", run.eo && `eo ${run.eo.eo.toFixed(2)}, k_peak ${run.eo.k_peak}, `
       + `eo_gap ${run.eo.eo_gap.toFixed(2)}: accuracy under FGSM ` + (run.eo.eo > 0
-        ? `rises by up to ${run.eo.eo.toFixed(2)} points from one radius to the next, at ${run.eo.k_peak}/255`
+        ? `rises by up to ${run.eo.eo.toFixed(2)} points from one radius to the next, at ${run.eo.k_peak}${run.swept.slice(1)}`
         : "rises nowhere with the radius")],
     ["best epoch", chosen(training.best)], ["best on test images", chosen(training.best_on_test)],
     ["averaged weights", scored(training.average)],
