@@ -508,9 +508,8 @@ def test_a_follower_asks_a_cluster_for_the_memory_of_what_it_reads():
 
 # Snakemake.
 
-# Not --until train: a source is of that rule, too, and Snakemake may stop behind it.
 STARTED = (
-    "--until", "autoattack", *SMOKE, "--config", "methods=[slow]",
+    "--until", "train", *SMOKE, "--config", "methods=[slow]",
     "start_for={slow: {method: standard, protocol: smoke}}",
 )  # fmt: skip
 

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -246,6 +247,13 @@ class Plan:
     def records(self) -> list[str]:
         """The paths of all records of the suite."""
         return [str(self.file(work)) for work in self.work]
+
+    @property
+    def sources(self) -> str:
+        """A regular expression for the runs whose weights others read."""
+        others = {one.config.folder for work in self.work for one in self.reads(work)
+                  if one.config != work.config}  # fmt: skip
+        return "|".join(map(re.escape, sorted(others))) or "(?!)"
 
     @property
     def published(self) -> list[str]:
