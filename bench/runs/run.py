@@ -281,8 +281,8 @@ def _check_kept_weights(config: Config) -> None:
     if catalogue.declares(method, "follows") and not kept:
         raise ConfigError(
             f"{method} reads the weights along another run's training; name that run, and how "
-            f"often an epoch it keeps them, by start_for: {{{method}: {{method: fgsm_rs, protocol: "
-            f"{config.protocol['name']}, kept: 2}}}}"
+            "often an epoch it keeps them, by start, or in a suite by start_for: "
+            f"{{{method}: {{method: fgsm_rs, protocol: {config.protocol['name']}, kept: 2}}}}"
         )
     if kept and not catalogue.declares(method, "follows"):
         raise ConfigError(
