@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -13,6 +13,8 @@ from bench.threat import Norm, Threat
 from bench.view import View
 
 Loss = Callable[[Tensor], Tensor]  # images (B, C, H, W) -> () mean over B
+# weights at K updates of a training, the first first: for each of net.parameters(), (K, *its shape)
+Way = Callable[[], Iterable[Tensor]]
 
 
 class Batch(NamedTuple):
@@ -42,6 +44,7 @@ class Run(NamedTuple):
     images: int  # N, in the training set; a batch's ``rows`` are below it, with and without canvas
     classes: int  # a label is below it
     features: int | None = None  # that the network's last linear layer reads; None: no such layer
+    way: Way | None = None  # of the source's training, for a method that follows it; None: no such
 
 
 class State(dict[str, Tensor]):
@@ -103,6 +106,7 @@ class Method(ABC):
     # average of the weights keeps at each update, in place of the protocol's
     averages: ClassVar[bool] = False
     tunes: ClassVar[bool] = False  # the source begins with the weights of a trained network
+    follows: ClassVar[bool] = False  # init reads run.way, the weights of a source's training
     batchnorm: ClassVar[bool] = True  # trains networks that have BatchNorm
     known_to: ClassVar[float] = math.inf  # largest radius in 1/255 that its weights are known for
     presets: ClassVar[dict[str, dict[str, Any]]] = {}  # published settings, by data set

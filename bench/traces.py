@@ -1,15 +1,17 @@
 """What a run leaves beside its record: numbers of every update, and weights at chosen ones."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from bench import checkpoint
+from bench.method import Way
 from bench.runs.files import write_bytes
 from bench.runs.record import UPDATES, WATCHED
 
@@ -80,6 +82,35 @@ class Traces:
 def kept_weights(folder: Path, update: int) -> Path:
     """Name the file of the weights that are kept after an update."""
     return folder / f"weights-{update}.safetensors"
+
+
+def way(paths: Sequence[Path], net: nn.Module) -> Way:
+    """Read kept weights of a network one after the other, as there may be more than memory holds.
+
+    They come on the network's device.
+    """
+
+    def read() -> Iterator[Tensor]:
+        for name, weight in net.named_parameters():
+            found = []
+            for path in paths:
+                with safe_open(path, framework="pt") as file:
+                    found.append(file.get_tensor(name))
+            yield torch.stack(found).to(weight.device)
+
+    return read
+
+
+def made_up_way(count: int, net: nn.Module) -> Way:
+    """Make up weights at so many updates, on the network's device, for measuring what they cost."""
+
+    def make() -> Iterator[Tensor]:
+        for weight in net.parameters():
+            k = torch.arange(count, device=weight.device, dtype=weight.dtype)
+            j = torch.arange(1, weight.numel() + 1, device=weight.device, dtype=weight.dtype)
+            yield torch.outer(k, j).cos().view(count, *weight.shape)
+
+    return make
 
 
 def falls_due(every: int, before: int, update: int, updates: int) -> bool:

@@ -20,7 +20,7 @@ from bench.average import Average
 from bench.batches import Batches
 from bench.engine import WARM_UP, Captured, Compiled, beside, lacking
 from bench.meter import Clock, Peak, state_bytes
-from bench.method import Batch, Loss, Method, Run, State
+from bench.method import Batch, Loss, Method, Run, State, Way
 from bench.ops import learning, noisy, smooth, soft
 from bench.optimizer import optimizer
 from bench.runs.protocol import Protocol
@@ -78,6 +78,7 @@ class Trainer:
         engine: how steps are run; ``bench.engine.choose`` says what is possible.
         probe: called after every epoch, on a clock of its own.
         traces: collects the numbers of all updates, and what else is asked for on the way.
+        way: weights along another run's training, for a method that follows it.
         selection: the rule that chooses the best weights; None: the last ones alone are kept.
         folder: where checkpoints go; None for none.
         interval: least seconds between checkpoints; 0 for one after every batch.
@@ -96,6 +97,7 @@ class Trainer:
         engine: Engine = "eager",
         probe: Probe | None = None,
         traces: Traces | None = None,
+        way: Way | None = None,
         selection: Selection | None = None,
         folder: Path | None = None,
         interval: float = 30.0,
@@ -112,7 +114,7 @@ class Trainer:
         self.updates = self.epochs * len(batches) * method.replays
         run = Run(
             self.device, batches.shape, batches.canvas, self.epochs, len(batches.y),
-            batches.classes, getattr(net, "features", None),
+            batches.classes, getattr(net, "features", None), way,
         )  # fmt: skip
         self.state: State = method.init(run)
         self.optimizer = optimizer(protocol, net)

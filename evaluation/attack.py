@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.linalg import vector_norm
 
 from bench.method import Cost
+from bench.runs.evaluations import DISTANCES
 from bench.runs.record import Norm, Score, Value, Weights
 from bench.threat import PIXELS, Threat
 from evaluation.clean import correct
@@ -31,7 +32,7 @@ class Task(NamedTuple):
     say: Callable[[str], None] = lambda line: None  # called with one line of progress at a time
     before: Progress | None = None  # what an earlier try kept
     keep: Callable[[Progress], None] = lambda progress: None  # called after every batch
-    radii: tuple[int, ...] = ()  # of a sweep, in 1/255; none: its own
+    radii: tuple[int, ...] = ()  # of a sweep, as evaluation/sweep.py counts; none: the usual ones
     batch: int | None = None  # images that AutoAttack takes at once
     source: nn.Module | None = None  # another network, on which the images are made
     fast: nn.Module | None = None  # the network in the form that AutoAttack's fast mode attacks
@@ -130,9 +131,10 @@ class Attack(ABC):
             return {}
         moved = [distance for distance in now.values["moved"] if distance >= 0]
         fooled = [distance for distance in moved if distance > 0]
+        found = ([100.0 * (d > 0) for d in moved], fooled)
         return {
-            f"{name}_fooling_rate": mean([100.0 * (d > 0) for d in moved], "% fooled"),
-            f"{name}_mean_l2": mean(fooled, "L2 distance"),
+            f"{name}_{end}": mean(numbers, unit)
+            for numbers, (end, unit) in zip(found, DISTANCES.items(), strict=True)
         }
 
     def _queries(self, name: str, now: Progress) -> dict[str, Value]:

@@ -15,7 +15,7 @@ class EpsOverfitting(NamedTuple):
     """Numbers of a sweep; accuracies in percent, so differences in points."""
 
     eo: float  # largest rise from one radius to the next; above 0: it overfits
-    k_peak: float  # radius that this rise ends at, in 1/255
+    k_peak: float  # radius that this rise ends at, as the sweep counts
     eo_gap: float  # accuracy at the trained radius, less the least at any up to it
 
 
@@ -23,8 +23,8 @@ def judge(fgsm: Mapping[float, float], trained: float) -> EpsOverfitting | None:
     """Find the largest rise of accuracy under FGSM; None if there are no two radii to compare.
 
     Args:
-        fgsm: accuracy in percent, by the attack's radius in 1/255.
-        trained: radius in 1/255; if the sweep lacks it, the largest below stands for it.
+        fgsm: accuracy in percent, by the attack's radius, as the sweep counts.
+        trained: radius, likewise; if the sweep lacks it, the largest below stands for it.
     """
     within = [k for k in sorted(fgsm) if k <= BEYOND * trained]
     below = [k for k in within if k <= trained + 1e-9]

@@ -318,7 +318,7 @@ def _curves(rows: Sequence[dict[str, Any]], trace: str, details: dict[str, Any])
         "legend": {} if len(kinds) > 1 else None, "columns": columns,
         "width": WIDTHS["curves"] // columns - 62,
         "xDomain": [min(point["x"] for point in data), max(point["x"] for point in data)],
-        "xTitle": "radius of the attack, 1/255" if trace == SWEEP else "epoch",
+        "xTitle": f"radius of the attack, {data[0]['swept']}" if trace == SWEEP else "epoch",
         "yTitle": f"{trace}, {unit}" if unit == "%" else [trace, unit], "yName": f"{trace}, {unit}",
         "yScale": {"domain": [0, 100]} if unit == "%" else {"zero": False, "nice": True},
         "resolve": "shared" if unit == "%" else "independent",
@@ -339,6 +339,7 @@ def _lines(row: dict[str, Any], trace: str, details: dict[str, Any]) -> Iterator
             yield from (
                 {"label": row["label"], "seed": one["seed"], "kind": kind, "x": x, "y": y,
                  "onset": onset, "records": one["folder"]}
+                | ({"swept": one["swept"]} if trace == SWEEP else {})
                 for x, y in points
                 if y is not None
             )  # fmt: skip

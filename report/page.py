@@ -24,11 +24,12 @@ from bench.runs.record import (
     Record,
     Training,
     is_stage,
-    radius,
 )
+from bench.runs.run import kept_for
 from bench.runs.stage import Stage, in_order
 from bench.runs.stage import stage as stage_of
-from evaluation import eps_overfitting
+from evaluation import eps_overfitting, sweep
+from evaluation.sweep import Sweep
 from report import figures, latex, sources
 from report.collect import RunRecords
 from report.columns import SHORT
@@ -171,9 +172,8 @@ def details(runs: Sequence[RunRecords], logs: Path) -> dict[str, Any]:
             if len(of_chain) == len(chain):
                 entry["passes"] = {way: _rounded(sum(one[way] or 0.0 for one in of_chain))
                                    for way in of_chain[0]}  # fmt: skip
-        if sweep := _sweep(run):
-            entry["sweep"] = sweep
-            entry["eo"] = _eo(sweep, run)
+        if (record := run.records.get(SWEEP)) and record.measure:
+            entry |= _sweep(sweep.read(record.measure.scores), run.config)
         if run.folder in tails:
             entry["logs"] = tails[run.folder]
         found[run_key(run)] = entry
@@ -195,26 +195,38 @@ def command(run: RunRecords) -> str:
     train = stage_of(TRAIN)
     # training always, because the other stages read what it wrote
     for stage in map(stage_of, in_order({TRAIN, *done})):
-        for source, folder in _sources(stage, run.config, "again"):
-            lines.append(_command(train, source, folder, done.get(TRAIN)))
+        for reader, source, folder in _sources(stage, run.config, "again"):
+            kept = kept_for(reader) if reader.source == source else []
+            lines.append(_command(train, source, folder, done.get(TRAIN), kept))
         lines.append(_command(stage, run.config, "again", done.get(stage.name)))
     return "\n".join(dict.fromkeys(lines))
 
 
-def _sources(stage: Stage, config: Config, folder: str) -> Iterator[tuple[Config, str]]:
-    """Yield the other runs that a stage reads, each with its folder and after what it reads."""
+def _sources(stage: Stage, config: Config, folder: str) -> Iterator[tuple[Config, Config, str]]:
+    """Yield the other runs that a stage reads, each with its reader before and its folder behind.
+
+    Each comes after what it reads itself.
+    """
     for other, name in stage.reads(config):
         if other != config:
             there = f"{folder}/{other.run_id}"
             yield from _sources(stage_of(name), other, there)
-            yield other, there
+            yield config, other, there
 
 
-def _command(stage: Stage, config: Config, folder: str, record: Record | None) -> str:
-    """Write the command that does a stage as a record has it; without one by defaults."""
+def _command(
+    stage: Stage, config: Config, folder: str, record: Record | None, kept: Sequence[int] = ()
+) -> str:
+    """Write the command that does a stage as a record has it; without one by defaults.
+
+    Args:
+        kept: updates of a training after which its weights are kept, too.
+    """
     options = {"--config": json.dumps(config.as_dict(), separators=(",", ":")), "--out": folder}
     if record:
         options |= _machine(record) | stage.flags(stage.options_of(record))
+    if kept:
+        options["--keep-at"] = ",".join(map(str, kept))
     words = shlex.join(word for pair in options.items() for word in pair)
     return f"python -m bench {stage.program} {words}"
 
@@ -378,22 +390,16 @@ def _chosen(best: Best) -> dict[str, Any]:
             "network": best.network}  # fmt: skip
 
 
-def _sweep(run: RunRecords) -> dict[str, list[list[float | None]]]:
-    """List accuracy by attack and radius, as pairs of radius in 1/255 and percent."""
-    record = run.records.get(SWEEP)
-    found: dict[str, list[list[float | None]]] = {}
-    for name, score in (record.measure.scores if record and record.measure else {}).items():
-        attack, _, radius = name.partition(" ")
-        k = float(radius.partition("/")[0])
-        found.setdefault(attack, []).append([k, _rounded(score.accuracy)])
-    return found
-
-
-def _eo(sweep: dict[str, list[list[float | None]]], run: RunRecords) -> dict[str, Any] | None:
-    """Judge a sweep's accuracies under FGSM by the radius that the run was trained at."""
-    fgsm = {k: right for k, right in sweep.get("fgsm", []) if k is not None and right is not None}
-    found = eps_overfitting.judge(fgsm, 255 * radius(run.config.eps))
-    return {name: _rounded(number) for name, number in found._asdict().items()} if found else None
+def _sweep(found: Sweep, config: Config) -> dict[str, Any]:
+    """List accuracy by attack and radius, and judge it by the radius that a run was trained at."""
+    pairs = {
+        attack: [[k, _rounded(score.accuracy)] for k, score in points.items()]
+        for attack, points in found.scores.items()
+    }
+    fgsm = {float(k): score.accuracy for k, score in found.scores.get("fgsm", {}).items()}
+    judged = eps_overfitting.judge(fgsm, sweep.trained(config.eps, found.unit))
+    eo = {name: _rounded(number) for name, number in judged._asdict().items()} if judged else None
+    return {"sweep": pairs, "swept": f"1{found.unit}", "eo": eo}
 
 
 def _stems(folder: Path) -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import Any
 import vl_convert
 from markupsafe import Markup
 
-from bench.runs.record import radius
+from evaluation.sweep import trained
 from report.figures import ATTACKS, COLLAPSE
 from report.told import Point, Told
 
@@ -30,8 +30,11 @@ def by_epoch(one: Told) -> Markup:
 
 def by_radius(one: Told) -> Markup:
     """Draw accuracy by radius, and the trained radius."""
-    trained = [255 * radius(one.eps)]
-    return _panel(one.by_radius(), trained, x="radius, 1/255", y="% right", top=100, size=SMALL)
+    unit = next((run.swept.unit for run in one.runs if run.swept), "")
+    return _panel(
+        one.by_radius(), [trained(one.eps, unit)], x=f"radius, 1{unit}", y="% right", top=100,
+        size=SMALL,
+    )  # fmt: skip
 
 
 def alignment(one: Told) -> Markup:

@@ -26,13 +26,13 @@ def page(reports: list[PaperReport], template: str = "paper_report.html.j2") -> 
 
 
 def count(report: PaperReport) -> Iterator[str]:
-    """Yield how many accuracies of a paper are comparable, then each reason with its number."""
-    accuracies = sum(cell.printed.unit == ACCURACY for cell in report.cells)
-    others = len(report.cells) - accuracies
-    yield (
-        f"{report.paper.title}: {report.comparable} of {accuracies} accuracies can be compared"
-        + (f"; {others} other numbers" if others else "")
-    )
+    """Yield how many numbers of a paper are comparable, then each reason with how many it holds."""
+    comparable: dict[bool, list[bool]] = {True: [], False: []}  # by whether it is an accuracy
+    for cell in report.cells:
+        comparable[cell.printed.unit == ACCURACY].append(cell.comparable)
+    kinds = zip(comparable.values(), ("accuracies", "other numbers"), strict=True)
+    parts = [f"{sum(cells)} of {len(cells)} {kind}" for cells, kind in kinds if cells]
+    yield f"{report.paper.title}: {' and '.join(parts)} can be compared"
     for reason, number in report.incomparable.most_common():
         yield f"  {number:4} {reason}"
 
@@ -46,7 +46,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--count",
         action="store_true",
-        help="only say how many printed accuracies runs could be compared with, and why not others",
+        help="only say how many printed numbers runs could be compared with, and why not others",
     )
     given = parser.parse_args(words)
     if given.count:

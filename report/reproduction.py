@@ -11,17 +11,28 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from bench.runs import catalogue, evaluations
-from bench.runs.record import AUTOATTACK, TRAIN, WEIGHTS, Config, Kept, Record, Score, radius
+from bench.runs.evaluations import Entry
+from bench.runs.record import (
+    AUTOATTACK,
+    COST,
+    TRAIN,
+    WEIGHTS,
+    Config,
+    Kept,
+    Record,
+    Score,
+    radius,
+)
 from report import sources
 from report.collect import RunRecords
 from report.printed import Choice, Paper, Printed
-from report.statistic import confidence_interval
+from report.statistic import confidence_interval, shown
 
-ACCURACY = "%"  # the unit of all our numbers
-Verdict = Literal["none", "held", "above", "below"]
+ACCURACY = "%"
+Verdict = Literal["none", "held", "above", "below", "open"]
 
 
 @dataclass(frozen=True)
@@ -29,11 +40,10 @@ class Ours:
     """Our result for a printed number, over runs that differ in their seed alone."""
 
     mean: float
-    low: float  # 95 % interval
-    high: float
+    interval: tuple[float, float] | None  # 95 %; None: one seed of what is no accuracy
     spread: float | None  # standard deviation over seeds; None for one
     seeds: int
-    images: int
+    images: int  # 0: of none, as passes
     settings: dict[str, Any]
     chosen: str  # values of the settings that the paper leaves open: "rule=code"
     departures: tuple[str, ...]  # from the paper; each may change the number
@@ -41,8 +51,10 @@ class Ours:
     @property
     def text(self) -> str:
         """Mean, confidence interval, seeds, images and chosen settings for people."""
-        n = f"{self.seeds} seed{'s' if self.seeds > 1 else ''} of {self.images} images"
-        result = f"{self.mean:.2f} [{self.low:.1f}, {self.high:.1f}], {n}"
+        n = f"{self.seeds} seed{'s' if self.seeds > 1 else ''}"
+        n += f" of {self.images} images" if self.images else ""
+        within = "" if self.interval is None else " [{:.3g}, {:.3g}]".format(*self.interval)
+        result = f"{shown(self.mean)}{within}, {n}"
         return f"{result}, {self.chosen}" if self.chosen else result
 
 
@@ -57,17 +69,31 @@ class Reproduction:
 
     @property
     def difference(self) -> float | None:
-        """Our mean minus the printed number, in points; None without a result of ours."""
+        """Our mean minus the printed number, in its unit; None without a result of ours."""
         return None if self.ours is None else self.ours.mean - self.printed.number
 
     @property
+    def difference_text(self) -> str:
+        """The difference with its sign, and as many digits as the printed number needs."""
+        difference = self.difference
+        if difference is None:
+            return "-"
+        return f"{'+' if difference >= 0 else ''}{shown(difference, self.printed.number)}"
+
+    @property
     def verdict(self) -> Verdict:
-        """Where our interval lies: around the printed number ("held"), above it or below it."""
+        """Where our interval lies: around the printed number ("held"), above it or below it.
+
+        It is "open" where one seed has no interval.
+        """
         if self.ours is None:
             return "none"
-        if self.ours.low > self.printed.number:
+        if self.ours.interval is None:
+            return "open"
+        low, high = self.ours.interval
+        if low > self.printed.number:
             return "above"
-        return "below" if self.ours.high < self.printed.number else "held"
+        return "below" if high < self.printed.number else "held"
 
 
 @dataclass(frozen=True)
@@ -141,54 +167,77 @@ class PaperReport:
 
     @property
     def incomparable(self) -> Counter[str]:
-        """How many accuracies runs of this project cannot be compared with, by reason."""
-        return Counter(
-            cell.reason
-            for cell in self.cells
-            if cell.reason and not cell.comparable and cell.printed.unit == ACCURACY
-        )
+        """How many numbers runs of this project cannot be compared with, by reason."""
+        return Counter(cell.reason for cell in self.cells if cell.reason and not cell.comparable)
 
 
-ScoreOf = Callable[[Record], Score | None]
+class Number(NamedTuple):
+    """What a record holds of a printed number."""
+
+    value: float
+    n: int  # images that it is of; 0: of none
 
 
-def _autoattack(name: str) -> ScoreOf:
+NumberOf = Callable[[Record], Number | None]
+
+
+def _number(score: Score | None) -> Number | None:
+    return Number(score.accuracy, score.n) if score else None
+
+
+def _autoattack(name: str) -> NumberOf:
     """Make the reader of the accuracy that is left after an attack of AutoAttack's sequence."""
 
-    def score(record: Record) -> Score | None:
+    def left(record: Record) -> Number | None:
         attack = record.attack
         if attack is None or name not in attack.after:
             return None
-        return Score(accuracy=attack.after[name], n=attack.n)
+        return Number(attack.after[name], attack.n)
 
-    return score
+    return left
 
 
-def _training(name: str, weights: Kept = "last") -> ScoreOf:
+def _training(name: str, weights: Kept = "last") -> NumberOf:
     """Make the reader of an accuracy that training ends with, of these weights."""
 
-    def score(record: Record) -> Score | None:
+    def right(record: Record) -> Number | None:
         training = record.training
         chosen = training if weights == "last" else getattr(training, weights)
-        return getattr(chosen, name) if chosen else None
+        return _number(getattr(chosen, name)) if chosen else None
 
-    return score
+    return right
 
 
-def _chosen_by(record: Record) -> Score | None:
+def _chosen_by(record: Record) -> Number | None:
     """Read the score by which weights were chosen on all test images."""
     best = record.training and record.training.best_on_test
-    return Score(accuracy=best.validation, n=best.clean.n) if best else None
+    return Number(best.validation, best.clean.n) if best else None
 
 
-def _measure(name: str) -> ScoreOf:
-    return lambda record: record.measure.scores.get(name) if record.measure else None
+def _score(name: str) -> NumberOf:
+    return lambda record: _number(record.measure.scores.get(name)) if record.measure else None
 
 
-# By the attack's name in the CSV files: the stage that runs it, and the reader of its number. Of
+def _value(name: str, unit: str) -> NumberOf:
+    """Make the reader of a number of an evaluation that is no accuracy."""
+
+    def found(record: Record) -> Number | None:
+        value = record.measure.values.get(name) if record.measure else None
+        if value is None or value.value is None or value.unit != unit:
+            return None
+        return Number(value.value, value.n)
+
+    return found
+
+
+def _passes(way: str) -> NumberOf:
+    return lambda record: Number(getattr(record.expense, way), 0) if record.expense else None
+
+
+# By the attack's name in the CSV files: the stage that runs it, and the reader of its accuracy. Of
 # AutoAttack's attacks, APGD-CE comes first and meets all images; the others meet the survivors.
 # Other names are those of optional evaluations.
-ATTACKS: dict[str, tuple[str, ScoreOf]] = {
+ATTACKS: dict[str, tuple[str, NumberOf]] = {
     "clean": (TRAIN, _training("clean")),
     "fgsm": (TRAIN, _training("fgsm")),
     "pgd10": (TRAIN, _training("pgd10")),
@@ -197,9 +246,36 @@ ATTACKS: dict[str, tuple[str, ScoreOf]] = {
 }
 
 
+# The same for what is no accuracy; other names are those that optional evaluations give.
+OTHERS: dict[str, tuple[str, NumberOf]] = {
+    f"passes_{way}": (COST, _passes(way)) for way in ("forward", "backward")
+}
+
+
 @functools.cache
-def _place(attack: str, weights: Kept = "last") -> tuple[str, ScoreOf] | None:
-    """Find the stage that runs a paper's attack on these weights, and the reader of its number."""
+def _measured() -> dict[tuple[str, str], Entry]:
+    """List what evaluations measure beside accuracies, by its name and unit."""
+    entries = [*map(evaluations.read, evaluations.known())]
+    return {pair: entry for entry in entries for pair in evaluations.measures(entry).items()}
+
+
+def _other(name: str, unit: str, weights: Kept) -> tuple[str, NumberOf] | None:
+    """Find the stage that measures what is no accuracy on these weights, and its reader."""
+    if weights == "last" and unit == "passes":
+        return OTHERS.get(name)
+    entry = _measured().get((name, unit))
+    if entry is None or weights == "best_on_test":
+        return None
+    there = dataclasses.replace(entry, weights=weights)
+    pairs = zip(evaluations.measures(entry), evaluations.measures(there), strict=True)
+    return there.name, _value(dict(pairs)[name], unit)
+
+
+@functools.cache
+def _place(attack: str, unit: str, weights: Kept = "last") -> tuple[str, NumberOf] | None:
+    """Find the stage that measures what a paper printed, on these weights, and its reader."""
+    if unit != ACCURACY:
+        return _other(attack, unit, weights)
     if ATTACKS.get(attack, ("",))[0] == TRAIN:
         return TRAIN, _training(attack, weights)
     if weights == "best_on_test":  # chosen by PGD-20; attacked by nothing else, so never ranked
@@ -214,7 +290,7 @@ def _place(attack: str, weights: Kept = "last") -> tuple[str, ScoreOf] | None:
         entry = dataclasses.replace(entry, weights=weights)
     elif weights != "best":
         return None
-    return entry.name, _measure(entry.printed)
+    return entry.name, _score(entry.printed)
 
 
 def paper_report(
@@ -241,13 +317,13 @@ def effects(choice: Choice, runs: Iterable[RunRecords]) -> list[Effect]:
             value, rest = _without(run.config, choice.field)
             alike[rest][str(value)] = run
     first, *others = map(str, choice.options or [""])
-    pairs: dict[tuple[str, str, str], list[tuple[Score, Score]]] = defaultdict(list)
+    pairs: dict[tuple[str, str, str], list[tuple[Number, Number]]] = defaultdict(list)
     for found in alike.values():
         for other in others:
             if first not in found or other not in found:
                 continue
             for attack in ("clean", "pgd10", "autoattack"):
-                a, b = (_score(found[option], *ATTACKS[attack]) for option in (first, other))
+                a, b = (_read(found[option], *ATTACKS[attack]) for option in (first, other))
                 if a and b and a.n == b.n:
                     pairs[_facts(found[other].config, choice.field), other, attack].append((a, b))
     return [
@@ -289,14 +365,17 @@ def _incomparable(number: Printed) -> str | None:
     known = catalogue.default_settings(number.method) if _is_method(number.method) else {}
     strange = ", ".join(number.settings.keys() - known.keys())
     reasons = (
-        (number.unit != ACCURACY, "no accuracy"),
         (number.checkpoint not in WEIGHTS, f"of {number.checkpoint}, which no run keeps"),
         (not _is_method(number.method), f"method {number.method or number.label} is not here"),
         (bool(strange), f"{number.method} has no setting {strange} here"),
         (_width(number.architecture) is None, f"network {number.architecture} is not here"),
         (
             number.checkpoint in WEIGHTS and _found(number) is None,
-            f"attack {number.attack} is not run here"
+            (
+                f"attack {number.attack} is not run here"
+                if number.unit == ACCURACY
+                else f"{number.attack} in {number.unit} is not measured here"
+            )
             + (" on weights chosen on test images" if number.checkpoint == "best_on_test" else ""),
         ),
         (not number.eps, "the table names no radius"),
@@ -308,10 +387,10 @@ def _incomparable(number: Printed) -> str | None:
     return next((reason for holds, reason in reasons if holds), None)
 
 
-def _found(number: Printed) -> tuple[str, ScoreOf] | None:
+def _found(number: Printed) -> tuple[str, NumberOf] | None:
     """Find the stage that measures what a printed number is of, and the reader of it."""
     checkpoint: Any = number.checkpoint
-    return _place(number.attack, checkpoint)
+    return _place(number.attack, number.unit, checkpoint)
 
 
 def _is(ours: Any, said: Any) -> bool:
@@ -347,26 +426,23 @@ def _ours(paper: Paper, number: Printed, runs: list[RunRecords]) -> Ours | None:
     """Sum up runs that differ in their seed alone; None if none has a score for the attack."""
     place = _found(number)
     assert place, "a number of an attack that is not here was compared"
-    scores = [(run, score) for run in runs if (score := _score(run, *place))]
-    if not scores:
+    numbers = [(run, found) for run in runs if (found := _read(run, *place))]
+    if not numbers:
         return None
-    values = [score.accuracy for _, score in scores]
-    images = min(score.n for _, score in scores)
-    bounds = confidence_interval(values, [images])
-    assert bounds, "accuracies have images"
-    run = scores[0][0]
+    values = [found.value for _, found in numbers]
+    images = min(found.n for _, found in numbers)
+    run = numbers[0][0]
     settings = sources.settings(run.config)
     left_open = [choice.field for choice in paper.choices if choice.method == number.method]
     return Ours(
         mean=statistics.fmean(values),
-        low=max(0.0, bounds[0]),
-        high=min(100.0, bounds[1]),
+        interval=confidence_interval(values, [images] if number.unit == ACCURACY else ()),
         spread=statistics.stdev(values) if len(values) > 1 else None,
         seeds=len(values),
         images=images,
         settings=settings,
         chosen=", ".join(f"{key}={settings[key]}" for key in left_open if key in settings),
-        departures=tuple(_departures(paper, number, [run for run, _ in scores], images)),
+        departures=tuple(_departures(paper, number, [run for run, _ in numbers], images)),
     )
 
 
@@ -393,7 +469,7 @@ def _departures(
         yield f"precision {config.precision}"
     if data and not data.official:
         yield "unofficial data"
-    if data and images < data.test_images:
+    if data and 0 < images < data.test_images:
         yield f"{number.attack} on {images} of {data.test_images} test images"
     if _stage(number) == AUTOATTACK and any(map(_is_fast, runs)):
         yield "AutoAttack in fast mode"
@@ -409,8 +485,8 @@ def _is_fast(run: RunRecords) -> bool:
     return attack is not None and attack.mode == "fast"
 
 
-def _score(run: RunRecords, stage: str, score: ScoreOf) -> Score | None:
-    return score(run.records[stage]) if run.has(stage) else None
+def _read(run: RunRecords, stage: str, number: NumberOf) -> Number | None:
+    return number(run.records[stage]) if run.has(stage) else None
 
 
 def _stage(number: Printed) -> str:
@@ -447,9 +523,9 @@ def _facts(config: Config, without: str) -> str:
 
 
 def _effect(
-    where: str, options: tuple[str, str], attack: str, pairs: list[tuple[Score, Score]]
+    where: str, options: tuple[str, str], attack: str, pairs: list[tuple[Number, Number]]
 ) -> Effect:
-    gaps = [b.accuracy - a.accuracy for a, b in pairs]
+    gaps = [b.value - a.value for a, b in pairs]
     spread = statistics.stdev(gaps) if len(gaps) > 1 else None
     images = min(a.n for a, _ in pairs)
     return Effect(where, options, attack, statistics.fmean(gaps), spread, len(gaps), images)

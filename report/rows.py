@@ -210,7 +210,9 @@ def _choices(config: Config) -> dict[str, Any]:
     chosen, start = sources.settings(config), config.start
     if start:
         changed = (f"{name}={value}" for name, value in start.settings.items())
-        chosen = chosen | {"start": " ".join([start.method, *changed, start.protocol["name"]])}
+        kept = [f"kept={start.kept}"] if start.kept else []
+        name = start.protocol["name"]
+        chosen = chosen | {"start": " ".join([start.method, *changed, name, *kept])}
     return chosen
 
 

@@ -15,6 +15,17 @@ from report.collect import NOT_RUN, Absence, RunRecords
 from report.columns import Column
 
 
+def shown(number: float, beside: float | None = None) -> str:
+    """Write a number with two decimals, or as many as give a small one two digits that count.
+
+    Args:
+        beside: another number, which decides in its place.
+    """
+    size = abs(number if beside is None else beside)
+    decimals = min(1 - math.floor(math.log10(size)), 9) if size else 2
+    return f"{number:.{max(decimals, 2)}f}"
+
+
 @dataclass(frozen=True)
 class Statistic:
     """What the seeds of a row measured of one column, or why they measured nothing."""
@@ -41,7 +52,8 @@ class Statistic:
         """Mean and spread for people; "-" where there is no number."""
         if self.mean is None:
             return "-"
-        return f"{self.mean:.2f}" + (f" ± {self.spread:.2f}" if self.spread is not None else "")
+        beside = f" ± {shown(self.spread, self.mean)}" if self.spread is not None else ""
+        return f"{shown(self.mean)}{beside}"
 
     @property
     def tooltip(self) -> str:
@@ -54,7 +66,7 @@ class Statistic:
         if self.interval is None:
             return seeds
         low, high = self.interval
-        return f"{seeds}: 95 % interval {low:.1f} to {high:.1f}"
+        return f"{seeds}: 95 % interval {shown(low, self.mean)} to {shown(high, self.mean)}"
 
 
 def statistic(runs: Sequence[RunRecords], column: Column) -> Statistic:

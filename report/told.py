@@ -5,8 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bench.runs.record import SWEEP, TRAIN, Evaluation, Training, radius
+from bench.runs.record import SWEEP, TRAIN, Training
+from evaluation import sweep
 from evaluation.binomial import standard_error
+from evaluation.sweep import Sweep
 from report.collect import RunRecords
 from report.groups import groups
 from report.notes import has_learned
@@ -30,7 +32,7 @@ class Run:
     """A run that is trained and learned something; others have nothing to tell."""
 
     training: Training
-    sweep: Evaluation | None
+    swept: Sweep | None
 
     @property
     def collapsed(self) -> bool:
@@ -101,11 +103,11 @@ class Told:
                         yield Point(i, kind, epoch.epoch + 1, epoch.probe[kind])
 
     def by_radius(self) -> Iterator[Point]:
-        """Yield accuracy over the radius of the attack, in 1/255, of every run."""
+        """Yield accuracy over the radius of the attack, as the sweep counts it, of every run."""
         for i, run in enumerate(self.runs):
-            for name, score in run.sweep.scores.items() if run.sweep else ():
-                kind, _, at = name.partition(" ")
-                yield Point(i, kind, float(at.partition("/")[0]), score.accuracy)
+            for kind, points in run.swept.scores.items() if run.swept else ():
+                for k, score in points.items():
+                    yield Point(i, kind, k, score.accuracy)
 
     def alignment(self) -> Iterator[Point]:
         """Yield PertAlign by epoch, of every run."""
@@ -124,7 +126,8 @@ def tell(runs: Iterable[RunRecords], methods: Sequence[str]) -> list[Told]:
 def _runs(row: Row) -> Iterator[Run]:
     for run in row.runs:
         if has_learned(run) and (training := run.records[TRAIN].training):
-            yield Run(training, run.records[SWEEP].measure if run.has(SWEEP) else None)
+            found = run.records[SWEEP].measure if run.has(SWEEP) else None
+            yield Run(training, sweep.read(found.scores) if found else None)
 
 
 def foil(told: Sequence[Told]) -> Told | None:
@@ -167,26 +170,27 @@ def epochs_said(one: Told) -> str:
 
 def radii_said(one: Told) -> str:
     """Say how accuracy goes with the radius of the attack, up to the trained one."""
-    swept = [run.sweep for run in one.main if run.sweep]
-    curves = {
-        kind: {
-            k: statistics.fmean(sweep.scores[f"{kind} {k}/255"].accuracy for sweep in swept)
-            for k in range(256)
-            if swept and all(f"{kind} {k}/255" in sweep.scores for sweep in swept)
+    swept = [run.swept for run in one.main if run.swept]
+    fgsm, pgd10 = (
+        {
+            k: statistics.fmean(other.scores[kind][k].accuracy for other in swept)
+            for k in (swept[0].scores.get(kind, {}) if swept else {})
+            if all(k in other.scores.get(kind, {}) for other in swept)
         }
         for kind in ("fgsm", "pgd10")
-    }
-    fgsm, pgd10 = curves.values()
-    trained = round(255 * radius(one.eps))
+    )
+    unit = swept[0].unit if swept else ""
+    trained = round(sweep.trained(one.eps, unit))
     smaller = [k for k in fgsm if 0 < k < trained]
     if not smaller or trained not in fgsm or fgsm.keys() != pgd10.keys():
         return f"{one.title}: its records lack accuracies at {one.eps} and at smaller radii."
-    n = min(score.n for sweep in swept for score in sweep.scores.values())
+    n = min(score.n for other in swept for points in other.scores.values()
+            for score in points.values())  # fmt: skip
     at = smaller[len(smaller) // 3]
     said = (
-        f"{one.title}: one step of {at}/255 leaves {fgsm[at]:.0f} % right, one of {one.eps} leaves "
-        f"{fgsm[trained]:.0f} %; ten steps leave {pgd10[at]:.0f} % and {pgd10[trained]:.0f} % "
-        f"({_means(one, len(swept))}, {_images([n])})."
+        f"{one.title}: one step of {at}{unit} leaves {fgsm[at]:.0f} % right, one of {one.eps} "
+        f"leaves {fgsm[trained]:.0f} %; ten steps leave {pgd10[at]:.0f} % and "
+        f"{pgd10[trained]:.0f} % ({_means(one, len(swept))}, {_images([n])})."
     )
     noise = ERRORS * max(standard_error(fgsm[k], n) for k in (at, trained))
     if fgsm[at] - fgsm[trained] <= noise and pgd10[trained] <= pgd10[at] / 2:

@@ -17,6 +17,7 @@ from bench.models import Net
 from bench.runs import catalogue
 from bench.runs.locks import run_lock
 from bench.runs.protocol import Protocol
+from bench.traces import made_up_way
 from bench.trainer import Trainer
 from bench.view import Augment, Moved
 from methods import load
@@ -29,6 +30,7 @@ FILES = {"name": "method", "attack": "attack", "diagnostic": "diagnostic"}  # by
 EPS = 8 / 255
 IMAGES, BATCH = 20, 8  # so the last of three batches is short
 CLASSES = 4
+WAY = 90  # vectors of weights, for methods that follow another training
 CPU = torch.device("cpu")
 CROPPED = Augment(pad=1, flip=True)
 BRIEF = Protocol(name="brief", epochs=2, batch=BATCH, lr_start=0.01, lr_peak=0.1)
@@ -92,6 +94,7 @@ def tiny_trainer(
     torch.manual_seed(7)
     if COMPILED and device == CPU and not method.twice:
         rest.setdefault("engine", "compiled")
+    rest.setdefault("way", made_up_way(WAY, net))
     return Trainer(net, method, batches, protocol, **rest)
 
 

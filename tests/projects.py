@@ -88,7 +88,7 @@ def jobs(said):
     found, rule = [], ""
     for line in said.splitlines():
         if name := re.match(r"(?:local)?rule (\w+):", line):
-            rule = name[1]
+            rule = {"source": "train"}.get(name[1], name[1])  # of a run that others read
         if rule != "stale" and (run := re.match(r"    wildcards: run=([^,]+)", line)):
             name = re.search(r"stage=([\w.-]+)", line)
             found.append((run[1], name[1] if name else rule))

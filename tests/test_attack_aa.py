@@ -9,9 +9,11 @@ from conftest import tiny_data, tiny_net
 from measured import frozen
 
 import evaluation.autoattack as adapter
+from bench.meter import Passes
 from bench.threat import Threat
 from evaluation import load
 from evaluation.attack import Task
+from evaluation.parts import fitting
 from evaluation.progress import unpack
 
 PARTS = {
@@ -100,3 +102,22 @@ def test_the_targeted_loss_alone_needs_four_classes():
         assert load("attack", "apgd_ce")().evaluate(few).scores["tried"].n == N
     with pytest.raises(ValueError, match="needs 4 classes or more, the data have 3"):
         load("attack", "apgd_dlr_targeted")().evaluate(few)
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+@pytest.mark.parametrize(
+    "part", ["apgd_ce", *(pytest.param(part, marks=pytest.mark.slow) for part in [*PARTS][1:])]
+)
+def test_what_an_image_costs_that_stands_to_the_end_is_counted(part, norm):
+    torch.manual_seed(0)
+    net = frozen(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 10)))
+    x = torch.rand(2, 3, 8, 8)
+    task = Task(
+        net=net, x=x, y=net(x).argmax(1), threat=Threat(norm, 1e-4), name="tried", classes=10,
+        seed=0, batch=2,
+    )  # fmt: skip
+    one = load("attack", part)()
+    fitting(net, x, len(x))  # which counts a network's memory once
+    with Passes(net) as passes:
+        assert one.evaluate(task).scores["tried"].accuracy == 100
+    assert (passes.forward / 2, passes.backward / 2) == one.cost

@@ -88,7 +88,7 @@ def test_no_network_has_more_weights_than_the_bound(architecture):
         parse_suite(SMOKE | {"methods": ["fgsm"], "datasets": ["tiny_imagenet"],
                              "architectures": [architecture], "width": width})
     )  # fmt: skip
-    assert memory.weights_bytes([run]) < cautions.LARGEST
+    assert memory.weights_bytes([run]) < cautions.MOST_WEIGHTS
 
 
 def test_a_roomy_disk_is_told_without_torch():

@@ -122,3 +122,15 @@ def test_a_sweep_is_judged_by_the_radius_of_training(tmp_path):
     write(tmp_path / "runs", config(eps="8/255"), "eps_sweep", measure=sweep)
     (shown,) = details(collected(tmp_path), tmp_path / "logs")["runs"].values()
     assert shown["eo"] == {"eo": 15.0, "k_peak": 6.0, "eo_gap": 20.0}
+    assert shown["swept"] == "1/255"
+
+
+def test_a_sweep_in_l2_is_judged_in_parts_of_its_radius(tmp_path):
+    right = {0: 90.0, 16: 40.0, 24: 55.0, 32: 60.0, 64: 70.0}
+    scores = {f"fgsm {k}/32 eps": Score(accuracy=a, n=30) for k, a in right.items()}
+    sweep = Evaluation(settings={}, scores=scores, measure_seconds=1.0)
+    write(tmp_path / "runs", config(norm="L2", eps="0.5"), "eps_sweep", measure=sweep)
+    (shown,) = details(collected(tmp_path), tmp_path / "logs")["runs"].values()
+    assert shown["eo"] == {"eo": 15.0, "k_peak": 24.0, "eo_gap": 20.0}
+    assert shown["swept"] == "1/32 eps"
+    assert shown["sweep"] == {"fgsm": [[k, a] for k, a in right.items()]}

@@ -13,7 +13,7 @@ from bench.runs import catalogue
 from bench.runs.catalogue import ROOT, names, pictures, published_width
 from bench.runs.files import between_marks
 from bench.runs.run import expand
-from bench.runs.suite import parse_suite, read_yaml
+from bench.runs.suite import StartFor, parse_suite, read_yaml
 from bench.tools import estimate, memory
 from bench.tools import plan as command
 from bench.tools.plan import against_sources, has_batchnorm
@@ -314,17 +314,23 @@ def test_memory_is_that_of_an_update_with_all_that_training_keeps():
     assert memory.gpu_bytes(one) == pytest.approx(kept + 2 * weights, rel=0.05)
     # the running perturbations of 50,000 padded images
     assert memory.gpu_bytes(run(method="atas", settings={})) > kept + 4 * 50_000 * 3 * 40 * 40
-    assert memory.host_bytes(one) - PROCESS_BYTES == pytest.approx(4 * weights, rel=2e-3)
 
 
 @pytest.mark.parametrize("dataset", ["digits", *PAPER.datasets])
 def test_a_job_asks_a_cluster_for_what_it_takes(dataset):
     """Counted with the network of most weights; methods keep what they keep whatever that is."""
-    suite = large(datasets=[dataset], architectures=["wide_resnet28_10"], methods=names("methods"))
+    along = StartFor(method="fgsm_rs", protocol=PAPER.protocol, kept=3)
+    suite = large(datasets=[dataset], architectures=["wide_resnet28_10"],
+                  methods=names("methods"), start_for={"sub_at": along})  # fmt: skip
     for one in expand(suite):
-        if not estimate.refused(one):
-            needed = memory.host_bytes(one) + math.prod(pictures(dataset))
-            assert needed < mem_mb(one, 1) * 10**6, one.method
+        if estimate.refused(one):
+            assert one.method != "sub_at"
+            continue
+        # a process; and a checkpoint copies what stays on the device, tensor by tensor and then
+        # as the content of one file
+        kept = sum(tensor.nbytes for tensor in memory._kept(memory._trainer(one)))
+        needed = PROCESS_BYTES + 2 * kept + math.prod(pictures(dataset))
+        assert needed < mem_mb(one, 1) * 10**6, one.method
 
 
 def test_memory_that_is_asked_for_follows_the_cell_and_the_try():

@@ -15,11 +15,11 @@ from bench.runs import evaluations
 from bench.threat import Threat
 from evaluation import load
 from evaluation.attack import Task
-from evaluation.attacks.eps_sweep import radii
 from evaluation.autoattack import ATTACKS, Padded, autoattack
 from evaluation.clean import clean
 from evaluation.pgd import _Starts, fgsm, pgd
 from evaluation.progress import Progress, pack, unpack
+from evaluation.sweep import read, usual
 
 EPS = 0.1
 NEAR = 0.18  # where the trained network below keeps some images and loses some
@@ -92,12 +92,32 @@ def test_sweep_starts_clean_and_falls_as_the_radius_grows():
     steps = [scores[f"fgsm {k}/255"].accuracy for k in (7, 8, 12, 13, 20, 21, 32)]
     assert steps == [100.0, 80.0, 80.0, 60.0, 60.0, 40.0, 40.0]
     assert scores["pgd10 32/255"].accuracy == 40.0
-    assert radii(51 / 255)[-3:] == [52, 56, 60]
+    assert usual("Linf", 51 / 255)[-3:] == [52, 56, 60]
     chosen = found(
         "eps_sweep", Threshold(), x, y, threat=Threat("Linf", 8 / 255), radii=(0, 13)
     ).scores
     assert chosen == {name: scores[name] for name in chosen}
     assert list(chosen) == [f"{a} {k}/255" for k in (0, 13) for a in ("fgsm", "pgd10")]
+
+
+def test_a_sweep_in_l2_counts_in_parts_of_its_own_radius():
+    x, y = levels(0.2, 0.45, 0.58, 0.9, 0.47), torch.tensor([0, 0, 1, 1, 0])
+    scores = found("eps_sweep", Threshold(), x, y, threat=Threat("L2", 0.4)).scores
+    assert list(scores)[:4] == [
+        "fgsm 0/32 eps",
+        "pgd10 0/32 eps",
+        "fgsm 1/32 eps",
+        "pgd10 1/32 eps",
+    ]
+    swept = read(scores)
+    assert swept.unit == "/32 eps"
+    assert list(swept.scores["fgsm"]) == usual("L2", 0.4) == [*range(41)]
+    # 16 pixels, margins of 0.03, 0.05 and 0.08 of their mean: 9.6, 16 and 25.6 of 32 parts
+    for attack in ("fgsm", "pgd10"):
+        steps = [swept.scores[attack][k].accuracy for k in (0, 9, 11, 15, 18, 25, 30, 40)]
+        assert steps == [100.0, 100.0, 80.0, 80.0, 60.0, 60.0, 40.0, 40.0]
+    chosen = found("eps_sweep", Threshold(), x, y, threat=Threat("L2", 0.4), radii=(0, 13)).scores
+    assert chosen == {name: scores[name] for name in chosen}
 
 
 def test_pgd_draws_from_a_generator_of_its_own():

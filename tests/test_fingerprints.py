@@ -194,7 +194,7 @@ def test_handling_of_arguments_records_and_locks_makes_no_run_older(tree):
             {"train", "autoattack", "cost", "eps_sweep"},
         ),
         ("evaluation/overfitting.py", "FALL = 0.5", "FALL = 0.4", {"train"}),
-        ("evaluation/attacks/eps_sweep.py", "1.25 *", "1.5 *", {"eps_sweep"}),
+        ("evaluation/sweep.py", "1.25 *", "1.5 *", {"eps_sweep"}),
         (
             "bench/models/preact_resnet18.py", "WIDTH = 64", "WIDTH = 65",
             {"train", "autoattack", "cost", "eps_sweep"},

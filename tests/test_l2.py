@@ -5,6 +5,8 @@ import re
 import sys
 
 import pytest
+import torch
+from killed import kill
 from made_up import config, done
 from projects import SMOKE, copy, record, snakemake
 from tables import tables
@@ -13,8 +15,10 @@ from bench import data
 from bench.runs import catalogue
 from bench.runs.record import Record
 from bench.runs.run import expand
+from bench.runs.stage import TrainOptions, stage
 from bench.runs.suite import parse_suite, read_yaml
-from bench.stages import running
+from bench.stages import running, train
+from bench.stages.job import Job
 from methods import load
 from report import render
 
@@ -44,14 +48,36 @@ def test_a_method_trains_in_l2_and_stays_in_its_reach(method, digits, tmp_path, 
     assert 0.5 < reach <= load(method)(norm="L2", eps=EPS, **run.settings).reach + 1e-4
 
 
+def test_an_l2_run_that_is_killed_ends_as_one_that_is_not(digits, tmp_path):
+    given = read_yaml(SMOKE_SUITE) | {"methods": "sora", "norms": "L2", "eps_l2": EPS}
+    (run,) = expand(parse_suite(given))
+    options = TrainOptions(probe_images=8, test_images=8, checkpoint_seconds=0)
+
+    def job(name):
+        return Job(stage("train"), run, options, tmp_path / name, digits, torch.device("cpu"),
+                   lambda line: None)  # fmt: skip
+
+    found = {}
+    for name in ("whole", "cut"):
+        if name == "cut":
+            kill(train.prepare(job(name)).trainer, at=3)
+        _, found[name] = train.work(job(name), train.prepare(job(name)))
+    whole, cut = found.values()
+    assert (whole.resumed, cut.resumed) == (0, 1)
+    assert (cut.weights, cut.curves, cut.pgd10) == (whole.weights, whole.curves, whole.pgd10)
+
+
 def test_an_l2_suite_runs_to_its_page(tmp_path):
     project = copy(tmp_path / "project")
     changes = ("norms=[L2]", "eps_l2=[0.5]", "methods=[sora]", "attack_images=2")
-    said = snakemake(project, *SMOKE, "--config", *changes)
+    said = snakemake(project, *SMOKE, "--config", *changes, "evaluations=[eps_sweep]")
     assert "digits, small_cnn, L2 0.5, smoke, width 4" in said
     attack = record(project, "sora", "autoattack").attack
     assert list(attack.after) == ["clean", "apgd-ce", "apgd-t", "fab-t", "square"]
     assert record(project, "sora", "cost").expense.time_ratio > 0
+    swept = record(project, "sora", "eps_sweep").measure.scores
+    assert {"fgsm 0/32 eps", "pgd10 40/32 eps"} <= swept.keys()
+    assert "1/32 eps" in (project / "results/leaderboard.html").read_text()
     assert list((project / "results/tables").glob("digits-small_cnn-L2_0.5-*.tex"))
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from made_up import HOSTILE, SEEDS, SMOKE, config, done, suite, write
 
+from bench.runs.record import Evaluation, Value
 from report import benchmark, render, sources
 from report.benchmark import NOTHING
 from report.outside import Outside
@@ -637,6 +638,19 @@ def test_heads_stay_and_filters_are_folded_away_on_a_phone(opened):
     )
     assert row < inside
     assert abs(head - inside) < 2
+
+
+def test_a_small_number_keeps_two_digits(opened, tmp_path):
+    for seed, value in enumerate((3e-4, 3.4e-4)):
+        cfg = config(seed=seed)
+        done(tmp_path / "runs", cfg, aa=10.0)
+        values = {"elle": Value(value=value, unit="squared loss", n=40)}
+        found = Evaluation(settings={}, scores={}, values=values, measure_seconds=1.0)
+        write(tmp_path / "runs", cfg, "elle", measure=found)
+    render.render(tmp_path)
+    page = opened(path=tmp_path / "leaderboard.html")
+    assert column(page, "elle") == ["0.00032 ± 0.00003"]
+    assert column(page, "autoattack") == ["10.00 ± 0.00"]
 
 
 def test_what_a_tooltip_shows_is_reached_by_touch(opened):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 
+import made_up
 import pytest
 
 from bench.runs import catalogue
@@ -25,6 +26,7 @@ from bench.runs.record import (
     Score,
     Start,
     Training,
+    Value,
     Verdict,
     is_radius,
 )
@@ -46,7 +48,6 @@ from report.reproduction import (
 )
 
 HOSTILE = "<script>alert('x')</script> \"q\" | a\\b"
-ANNOUNCED = {"sub_at"}  # methods that have a table and no file yet
 RESNET10 = "resnet10_nobn"
 PAPER = Paper(
     key="p", title="P", authors="A", venue="V", link="https://arxiv.org/abs/1", source="s",
@@ -57,8 +58,9 @@ NUMBER = Printed(
     label="SORA", method="sora", settings={}, attack="autoattack", checkpoint="last",
     value="40.0", unit="%", spread="", seeds=None, images=None, epochs="30", note="",
 )  # fmt: skip
-# accuracies that runs could be compared with, at least; sub_at will add to SEAT's
-LEAST = {"sora": 19, "seat": 102, "soar": 423, "gradalign": 7, "robustbench": 4, "fastat": 354}
+# accuracies that runs could be compared with, at least
+LEAST = {"sora": 19, "seat": 105, "soar": 423, "gradalign": 7, "robustbench": 4, "fastat": 354}
+LEAST_OTHERS = {"seat": 12, "soar": 27, "gradalign": 1}  # that are no accuracies
 RULE = Choice(what="w", known="s", method="sora", field="rule", options=["code", "paper"])
 DATA = Data(checksum="c", official=True, train_images=50_000, test_images=10_000)
 
@@ -136,9 +138,9 @@ def test_printed_numbers_are_sound_and_stand_once(paper):
         }  # fmt: skip
         assert number.number >= 0
         assert not number.unit.startswith("%") or number.number <= 100
-        assert number.method in {"", *ANNOUNCED, *catalogue.names("methods")}
+        assert number.method in {"", *catalogue.names("methods")}
         assert number.dataset in catalogue.names("bench/data")
-        assert number.norm in ("Linf", "L2", "Linf/L2(1.74)", "")
+        assert number.norm in ("Linf", "L2", "")
         assert not number.eps or is_radius(number.eps, number.norm.partition("/")[0])
         unknown = number.settings.keys() - catalogue.default_settings(number.method).keys() \
             if number.method in catalogue.names("methods") else ()  # fmt: skip
@@ -165,7 +167,7 @@ def test_two_spreads_of_soar_are_as_printed():
     (transfer,) = [n for n in soar("Tables 2 and 16", label="ADV")
                    if n.attack == "transfer_pgd1000_from_resnet"]  # fmt: skip
     (confidence,) = [n for n in soar("Table 5", label="Standard")
-                     if n.attack == "mean_max_prob_random"]  # fmt: skip
+                     if n.attack == "confidence_random"]  # fmt: skip
     assert (transfer.spread, confidence.spread) == ("0.34", "0.06")
 
 
@@ -211,9 +213,10 @@ def test_methods_that_are_here_have_their_settings():
 def test_so_many_accuracies_can_be_compared(key, least):
     paper = next(paper for paper in papers() if paper.key == key)
     report = paper_report(paper, printed(key), [])
-    assert report.comparable >= least
-    accuracies = sum(number.unit == "%" for number in printed(key))
-    assert report.comparable + report.incomparable.total() == accuracies
+    comparable = [cell.printed.unit == "%" for cell in report.cells if cell.comparable]
+    assert sum(comparable) >= least
+    assert len(comparable) - sum(comparable) >= LEAST_OTHERS.get(key, 0)
+    assert report.comparable + report.incomparable.total() == len(printed(key))
     assert not any(found.comparable for found in report.cells
                    if found.printed.attack == "pgd_unspecified")  # fmt: skip
 
@@ -232,13 +235,12 @@ def test_papers_and_choices_name_what_exists():
     for paper in papers():
         assert set(paper.protocols) <= PROTOCOLS.keys()
         for method, settings in paper.settings.items():
-            if method not in ANNOUNCED:
-                assert settings.keys() <= catalogue.default_settings(method).keys()
+            assert settings.keys() <= catalogue.default_settings(method).keys()
         for choice in paper.choices:
             assert len(choice.options) >= 2 or not choice.field
             if choice.field == "protocol":
                 assert set(choice.options) <= PROTOCOLS.keys()
-            elif choice.method and choice.method not in ANNOUNCED:
+            elif choice.method:
                 assert choice.field in catalogue.default_settings(choice.method)
 
 
@@ -291,7 +293,12 @@ def test_a_row_with_settings_is_compared_with_runs_that_have_them():
         ({"norm": "L2", "method": "elle"}, "elle does not know L2 here"),
         ({"norm": "L2", "eps": "0.5"}, "no run of sora like it"),
         ({"eps": "", "norm": ""}, "the table names no radius"),
-        ({"unit": "loss"}, "no accuracy"),
+        ({"unit": "loss"}, "autoattack in loss is not measured here"),
+        (
+            {"unit": "Lipschitz bound", "attack": "lipschitz_upper"},
+            "lipschitz_upper in Lipschitz bound is not measured here",
+        ),
+        ({"unit": "min", "attack": "epoch_time"}, "epoch_time in min is not measured here"),
         ({"checkpoint": "epoch 23"}, "of epoch 23, which no run keeps"),
         ({"checkpoint": "best"}, "not run"),
         (
@@ -327,6 +334,56 @@ def test_attacks_of_chosen_weights_have_names_of_their_own():
     assert cell(found, checkpoint="best").ours.mean == 33.0
     assert cell(found, checkpoint="best", attack="pgd50_10").ours.mean == 34.0
     assert cell(found, attack="pgd50_10").ours.mean == 40.0
+
+
+def measured(value, *, name="cw_mean_l2", unit="L2 distance", stage="cw", seed=0):
+    found = run(seed=seed)
+    values = {name: Value(value=value, unit=unit, n=100)}
+    body = Evaluation(settings={}, scores={}, values=values, measure_seconds=1.0)
+    found.records[stage] = record(stage, found.config, measure=body)
+    return found
+
+
+DISTANCE = {"attack": "cw_mean_l2", "unit": "L2 distance", "value": "0.2"}
+
+
+def test_what_is_no_accuracy_is_found_by_its_name_and_unit():
+    two = [measured(0.3, seed=0), measured(0.32, seed=1)]
+    found = cell(*two, **DISTANCE)
+    assert (found.ours.mean, found.ours.images) == (pytest.approx(0.31), 100)
+    assert found.difference_text == "+0.11"
+    assert found.verdict == "held"  # by Student's for two seeds
+    assert "cw_mean_l2 on 100 of 10000 test images" in found.ours.departures
+    other = measured(0.3, unit="L2")
+    assert cell(other, **DISTANCE).reason == "not measured"
+    assert cell(measured(None), **DISTANCE).reason == "not measured"
+    assert cell(run(), **DISTANCE).reason == "not run"
+
+
+def test_one_seed_of_what_is_no_accuracy_has_no_verdict():
+    found = cell(measured(0.004), **DISTANCE | {"value": "0.003"})
+    assert (found.verdict, found.ours.interval) == ("open", None)
+    assert found.ours.text == "0.0040, 1 seed of 100 images"
+    assert found.difference_text == "+0.0010"
+    report = paper_report(PAPER, [found.printed], [measured(0.004)])
+    assert "? open" in page([report])
+    assert "| open |" in page([report], "paper_report.md.j2")
+
+
+@pytest.mark.parametrize("name", ["gradient_alignment", "lin_err"])
+def test_a_diagnostics_number_is_that_of_its_stage(name):
+    unit = {"gradient_alignment": "cosine", "lin_err": "loss"}[name]
+    runs = [measured(0.5, name=name, unit=unit, stage=name),
+            measured(0.9, name=name, unit=unit, stage="cw", seed=1)]  # fmt: skip
+    assert cell(*runs, attack=name, unit=unit).ours.mean == 0.5
+
+
+def test_passes_are_those_that_the_cost_counts():
+    found = run()
+    found.records["cost"] = record("cost", found.config, expense=made_up.expense(1.0))
+    for way in ("forward", "backward"):
+        one = cell(found, attack=f"passes_{way}", unit="passes", value="3")
+        assert (one.ours.mean, one.ours.text) == (2.0, "2.00, 1 seed")
 
 
 def test_the_score_that_chose_on_test_images_is_compared_with_pgd20():
@@ -366,19 +423,20 @@ def test_the_verdict_is_whether_the_interval_holds_the_number(aa, verdict):
     found = cell(run(aa))
     assert found.verdict == verdict
     assert found.difference == pytest.approx(aa - 40)
-    assert found.ours.low < aa < found.ours.high
+    low, high = found.ours.interval
+    assert low < aa < high
 
 
 def test_fewer_images_make_a_wider_interval():
     found = cell(run(36.0, n=128))
     assert found.verdict == "held"
-    assert (found.ours.low, found.ours.high) == pytest.approx((28.2, 44.6), abs=0.1)
+    assert found.ours.interval == pytest.approx((28.2, 44.6), abs=0.1)
 
 
 def test_seeds_are_summed_up_and_counted():
     found = cell(run(39.0, seed=0), run(41.0, seed=1))
     assert (found.ours.mean, found.ours.seeds) == (40.0, 2)
-    assert found.ours.low < 28  # Student's for two seeds that differ by two points
+    assert found.ours.interval[0] < 28  # Student's for two seeds that differ by two points
     assert found.ours.text == "40.00 [27.3, 52.7], 2 seeds of 10000 images"
 
 
@@ -598,7 +656,10 @@ def test_the_program_renders_whatever_exists(tmp_path):
 def test_the_count_names_what_compares_and_why_others_do_not(capsys):
     main(["--count"])
     said = capsys.readouterr().out
-    assert re.search(r"^SEAT: \d+ of 130 accuracies can be compared; 26 other numbers$", said, re.M)
+    assert re.search(
+        r"^SEAT: \d+ of 130 accuracies and 12 of 26 other numbers can be compared$", said, re.M
+    )
+    assert re.search(r"^ +4 lipschitz_upper in Lipschitz bound is not measured here$", said, re.M)
     assert re.search(r"^ +18 attack pgd_unspecified is not run here$", said, re.M)
     assert re.search(r"^ +4 network CNN6 is not here$", said, re.M)
 
@@ -612,7 +673,7 @@ def test_every_method_stands_once_in_the_suite_of_all():
 def test_a_papers_suite_measures_what_can_be_compared(key):
     """On its data sets, in its norm, at its radii; other slices by --config, as its file says."""
     suite = parse_suite(read_yaml(catalogue.ROOT / f"workflows/config/{key}.yaml"))
-    stages = {"train", "autoattack", *suite.evaluations}
+    stages = {"train", "autoattack", "cost", *suite.evaluations}
     configs = expand(suite)
     seen = 0
     for number in printed(key):

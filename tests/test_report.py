@@ -102,7 +102,7 @@ def test_optional_evaluations_appear_where_somebody_ran_them(page):
     html = (page / "leaderboard.html").read_text()
     assert "PGD-50-10" in html
     assert "12.50" in html
-    assert "radius of the attack, 1/255" in html
+    assert "radius of the attack" in html
 
 
 def test_any_score_of_a_later_evaluation_is_a_column_and_a_sweep_is_none(page):

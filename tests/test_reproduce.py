@@ -52,6 +52,15 @@ def data_dir(tmp_path_factory):
     return folder
 
 
+def recorded(run, folder, data_dir):
+    """Train a run and attack it; returns the folder."""
+    words = ["--config", json.dumps(run.as_dict()), "--out", str(folder)]
+    words += ["--data-dir", str(data_dir), "--device", "cpu", "--strict"]
+    running.main("train", [*words, "--test-images", str(IMAGES), "--probe-images", "8"])
+    running.main("attack", [*words, "--images", str(IMAGES), "--batch", "7", "--seed", "3"])
+    return folder
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, data_dir):
     """Two runs of the smoke suite that differ in their seed; by seed."""
@@ -60,11 +69,7 @@ def made(tmp_path_factory, data_dir):
     for run in expand(parse_suite(suite | CUT)):
         held_out = run.protocol | {"name": "held-out", "validation": 64}
         run = dataclasses.replace(run, protocol=held_out)
-        folders[run.seed] = tmp_path_factory.mktemp("run")
-        words = ["--config", json.dumps(run.as_dict()), "--out", str(folders[run.seed])]
-        words += ["--data-dir", str(data_dir), "--device", "cpu", "--strict"]
-        running.main("train", [*words, "--test-images", str(IMAGES), "--probe-images", "8"])
-        running.main("attack", [*words, "--images", str(IMAGES), "--batch", "7", "--seed", "3"])
+        folders[run.seed] = recorded(run, tmp_path_factory.mktemp("run"), data_dir)
     return folders
 
 
@@ -409,3 +414,12 @@ def test_a_diverged_training_is_judged_and_one_out_of_memory_is_not(
 def test_the_confidence_interval_is_the_pages(share, n):
     found = reproduce.confidence_interval(Score(accuracy=100 * share, n=n))
     assert found == pytest.approx(wilson(share, n))
+
+
+def test_a_run_in_l2_is_made_again_in_l2(data_dir, tmp_path, again):
+    suite = read_yaml(catalogue.ROOT / "workflows/config/smoke.yaml")
+    given = {"methods": ["sora"], "seeds": [0], "norms": ["L2"], "eps_l2": [0.5]}
+    (run,) = expand(parse_suite(suite | CUT | given))
+    code, said = again(run=recorded(run, tmp_path / "l2", data_dir))
+    assert (code, said.splitlines()[-1]) == (0, "reproduced")
+    assert said.count("equal to the last bit") == 2

@@ -19,7 +19,7 @@ from tables import collected, rows_of, tables
 
 from bench import data
 from bench.runs.record import ConfigError, Record, Source
-from bench.runs.run import expand, parse_run, sources
+from bench.runs.run import expand, kept_for, parse_run, sources
 from bench.runs.stage import stage
 from bench.runs.suite import parse_suite, read_yaml
 from bench.signals import Stopped
@@ -29,7 +29,7 @@ from bench.tools import campaign, estimate, reproduce
 from bench.tools.plan import summary
 from report.page import command, details, view
 from report.render import ending
-from workflows.plan import Plan
+from workflows.plan import Plan, mem_mb
 
 FROM_STANDARD = {"fgsm": {"method": "standard", "protocol": "smoke"}}
 SMALL = {"train_images": 64, "width": 4, "protocol": "smoke", "methods": ["fgsm"]}
@@ -363,11 +363,153 @@ def test_a_started_run_is_made_again_with_its_source(tree, prepared, tmp_path, c
     assert (tmp_path / "again" / RUN.source.run_id / "train.json").is_file()
 
 
+# Following a source's weights.
+
+ALONG = {"sub_at": {"method": "fgsm_rs", "protocol": "smoke", "kept": 3}}
+FOLLOWING = {
+    "train_images": 192, "width": 4, "protocol": "smoke", "methods": ["sub_at"],
+    "method_args": {"sub_at": {"components": 4}}, "start_for": ALONG,
+}  # fmt: skip
+FOLLOWER = expand(digits_suite(**FOLLOWING))[0]
+KEPT = "0,1,2,3,4,5,6"
+
+
+MODEL = "model.safetensors"
+
+
+def flat(tensors, names):
+    return torch.cat([tensors[name].flatten() for name in names]).double()
+
+
+def follower(folder, prepared):
+    return do(FOLLOWER, folder, prepared).training
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory, prepared):
+    """A tree of runs with the source alone, and the weights on its way."""
+    root = tmp_path_factory.mktemp("kept") / "runs"
+    source = FOLLOWER.source
+    do(source, root / source.folder, prepared, *WORDS, "--keep-at", KEPT)
+    return root
+
+
+@pytest.fixture
+def along(kept, tmp_path):
+    return shutil.copytree(kept, tmp_path / "runs")
+
+
+def test_kept_weights_lie_evenly_in_every_epoch():
+    assert kept_for(FOLLOWER) == [0, 1, 2, 3, 4, 5, 6]
+    seat = parse_suite(read_yaml(made_up.ROOT / "workflows/config/seat.yaml"))
+    (whole,) = (run for run in expand(seat) if run.method == "sub_at" and run.seed == 0)
+    found = kept_for(whole)
+    assert (len(found), found[:3], found[-1]) == (131, [0, 176, 352], 65 * 352)
+    assert kept_for(RUN) == []
+
+
+def test_kept_counts_in_the_id_and_leaves_no_trace_where_there_is_none():
+    assert "kept" not in RUN.as_dict()["start"]
+    assert parse_run(json.dumps(FOLLOWER.as_dict())) == FOLLOWER
+    other = dataclasses.replace(FOLLOWER, start=dataclasses.replace(FOLLOWER.start, kept=2))
+    assert other.run_id != FOLLOWER.run_id
+    assert other.source == FOLLOWER.source
+
+
+@pytest.mark.parametrize(
+    ("methods", "start", "said"),
+    [
+        (["sub_at"], {}, "sub_at reads the weights along another run's training; name that run"),
+        (["sub_at"], {"sub_at": FROM_STANDARD["fgsm"]}, r"sub_at .*kept: 2}}$"),
+        (["fgsm"], {"fgsm": ALONG["sub_at"]}, "fgsm begins .* reads no others; leave kept out"),
+    ],
+)
+def test_a_method_that_follows_needs_kept_weights_and_no_other_takes_them(methods, start, said):
+    with pytest.raises(ConfigError, match=said):
+        expand(digits_suite(**FOLLOWING | {"methods": methods, "start_for": start}))
+    alone = FOLLOWER.as_dict()
+    del alone["start"]["kept"]
+    with pytest.raises(ConfigError, match="sub_at reads the weights"):
+        parse_run(json.dumps(alone))
+
+
+def test_a_source_is_planned_with_the_weights_that_others_read(tmp_path):
+    chosen = digits_suite(**FOLLOWING | {"methods": ["fgsm_rs", "sub_at"]}, keep_at=[2])
+    plan = Plan(chosen, expand(chosen), data_dir="x", results=tmp_path)
+    asked = {work.config.method: plan.options(work).keep_at
+             for work in plan.work if work.stage.name == "train"}  # fmt: skip
+    assert asked == {"fgsm_rs": KEPT, "sub_at": "2"}
+    finish_training = of(plan, "train", "fgsm_rs")
+    leave(plan, finish_training, kept={"2": {"full": "a" * 64}})
+    assert plan.why(finish_training) == "stale options"
+    more = {update: {"full": "a" * 64} for update in (*KEPT.split(","), "9")}
+    leave(plan, finish_training, kept=more)
+    assert plan.why(finish_training) is None
+
+
+def test_a_follower_begins_with_the_first_weights_and_moves_along_the_others(along, prepared):
+    start = setup.start_weights(job(along, prepared)._replace(
+        config=FOLLOWER, folder=along / FOLLOWER.folder))  # fmt: skip
+    first = load_file(along / FOLLOWER.source.folder / "weights-0.safetensors")
+    assert all(torch.equal(start.tensors[name], first[name]) for name in first)
+    found = follower(along / FOLLOWER.folder, prepared)
+    assert 0.5 < found.curves[-1].state["explained"] <= 1
+    one = job(along, prepared)
+    names = [name for name, _ in setup.network(one, setup.data(one)[0]).named_parameters()]
+    paths = [along / FOLLOWER.source.folder / f"weights-{k}.safetensors" for k in range(7)]
+    way, last = [load_file(path) for path in paths], load_file(along / FOLLOWER.folder / MODEL)
+    vectors = torch.stack([flat(one, names) for one in way])
+    plane = torch.linalg.svd(vectors - vectors.mean(0), full_matrices=False)[2][:4]
+    moved = flat(last, names) - vectors[0]
+    outside = moved - plane.t() @ (plane @ moved)
+    # weight decay acts outside the plane; the gradients' part is all inside it
+    assert outside.norm() < 0.05 * moved.norm()
+
+
+def test_kept_weights_that_are_changed_or_gone_are_refused(along, prepared):
+    path = along / FOLLOWER.source.folder / "weights-3.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1
+    path.write_bytes(content)
+    for _ in range(2):
+        with pytest.raises(SystemExit) as caught:
+            follower(along / FOLLOWER.folder, prepared)
+        said = str(caught.value)
+        assert f"this run reads {path}, which is not as train.json beside it says" in said
+        assert f"--keep-at {KEPT} --again" in said
+        path.unlink(missing_ok=True)
+
+
+def test_by_hand_the_command_of_a_missing_source_keeps_what_is_read(tmp_path, prepared):
+    with pytest.raises(SystemExit) as caught:
+        follower(tmp_path, prepared)
+    words = shlex.split(str(caught.value).partition("python -m bench train ")[2])
+    running.main("train", [*words, *WORDS, "--data-dir", str(prepared), "--device", "cpu"])
+    assert follower(tmp_path, prepared).source.run == FOLLOWER.source.run_id
+
+
+def test_a_follower_is_made_again_with_its_source(along, prepared, tmp_path, capsys):
+    follower(along / FOLLOWER.folder, prepared)
+    environment = reproduce.Environment(prepared, "cpu", 1, None)
+    assert reproduce.reproduce(along / FOLLOWER.folder, environment, tmp_path / "again")
+    assert "train: equal to the last bit" in capsys.readouterr().out
+
+
+def test_a_followers_cost_is_measured_without_its_source(tmp_path, prepared):
+    found = do(FOLLOWER, tmp_path, prepared, "--repetitions", "2", program="cost").expense
+    assert (found.forward, found.backward) == (2, 2)
+
+
+def test_a_follower_asks_a_cluster_for_the_memory_of_what_it_reads():
+    seat = parse_suite(read_yaml(made_up.ROOT / "workflows/config/seat.yaml"))
+    (whole,) = (run for run in expand(seat) if run.method == "sub_at" and run.seed == 0)
+    assert mem_mb(whole, 1) * 10**6 > 2 * 80 * 4 * 11_172_170
+
+
 # Snakemake.
 
-# Not --until train: a source is of that rule, too, and Snakemake may stop behind it.
 STARTED = (
-    "--until", "autoattack", *SMOKE, "--config", "methods=[slow]",
+    "--until", "train", *SMOKE, "--config", "methods=[slow]",
     "start_for={slow: {method: standard, protocol: smoke}}",
 )  # fmt: skip
 
@@ -474,3 +616,14 @@ def test_the_commands_of_a_run_train_its_source_first(results):
     assert parse_run(first[first.index("--config") + 1]) == cfg.source
     assert first[first.index("--out") + 1] == f"again/{cfg.source.run_id}"
     assert parse_run(second[second.index("--config") + 1]) == cfg
+
+
+def test_the_commands_of_a_follower_keep_what_it_reads(tmp_path):
+    source = Source(run=FOLLOWER.source.run_id, digest="a" * 64, epochs=2, updates=6,
+                    train_seconds=3.0)  # fmt: skip
+    write(tmp_path / "runs", FOLLOWER, "train",
+          training=dataclasses.replace(training(), source=source))  # fmt: skip
+    (run,) = collected(tmp_path)
+    _, first, second = map(shlex.split, command(run).splitlines())
+    assert first[first.index("--keep-at") + 1] == KEPT
+    assert "--keep-at" not in second

@@ -13,7 +13,7 @@ from bench.runs.record import Averaged, Best, Evaluation, Score, Value
 from evaluation.binomial import wilson
 from report.columns import REFERENCE
 from report.groups import frame
-from report.statistic import confidence_interval
+from report.statistic import confidence_interval, shown
 
 
 def test_mean_spread_and_n_are_over_seeds(tmp_path):
@@ -25,6 +25,16 @@ def test_mean_spread_and_n_are_over_seeds(tmp_path):
     assert cell.text == "40.00 ± 10.00"
     assert row.cells["time_ratio"].n == 1  # measured for one seed
     assert "one seed" not in ids(row)
+
+
+@pytest.mark.parametrize(
+    ("number", "beside", "text"),
+    [(40, None, "40.00"), (0, None, "0.00"), (0.1, None, "0.10"), (0.0312, None, "0.031"),
+     (3e-4, None, "0.00030"), (-3e-4, None, "-0.00030"), (3e-30, None, "0.000000000"),
+     (0.004, 40.0, "0.00"), (1.23e-4, 3e-4, "0.00012")],
+)  # fmt: skip
+def test_small_numbers_keep_two_digits(number, beside, text):
+    assert shown(number, beside) == text
 
 
 def test_an_empty_cell_says_why(tmp_path):

@@ -9,6 +9,7 @@ from made_up import attack, training, write
 from bench.runs.record import Episode, Epoch, Evaluation, Score, Verdict
 from bench.runs.run import expand
 from bench.runs.suite import parse_suite, read_yaml
+from evaluation.sweep import read
 from report import story, told
 
 SUITE = parse_suite(read_yaml(story.SUITE) | {"methods": ["fgsm", "sora"]})
@@ -103,7 +104,7 @@ def test_a_step_is_learnt_if_it_does_no_more_harm_and_ten_do(page, tmp_path, fgs
     page([True])
     (subject, _) = told.tell(story.runs_of(CONFIGS, tmp_path), SUITE.methods)
     sweep = swept({"fgsm": fgsm, "pgd10": pgd10})
-    runs = [dataclasses.replace(run, sweep=sweep) for run in subject.runs]
+    runs = [dataclasses.replace(run, swept=read(sweep.scores)) for run in subject.runs]
     said = told.radii_said(dataclasses.replace(subject, runs=runs))
     assert f"77/255 leaves {fgsm[3]} %; ten steps leave {pgd10[1]} % and {pgd10[3]} %" in said
     assert ("has learnt the step" in said) == learnt

@@ -39,11 +39,11 @@ def quick(net, x, y, *, threat, seed, batch, **rest):
     )  # fmt: skip
 
 
-def do(program, folder, data_dir, method, *words):
+def do(program, folder, data_dir, method, *words, **changes):
     """Do a stage of a run, a small network on digits, through its program."""
     given = {
         "dataset": "digits", "architecture": "small_cnn", "width": 8, "method": method,
-        "eps": "26/255", "protocol": BRIEF.as_dict(),
+        "eps": "26/255", "protocol": BRIEF.as_dict(), **changes,
     }  # fmt: skip
     words = ("--config", json.dumps(given), "--out", str(folder), "--data-dir", str(data_dir),
              "--device", "cpu", "--strict", *words)  # fmt: skip
@@ -52,10 +52,10 @@ def do(program, folder, data_dir, method, *words):
         running.main(program)
 
 
-def make(folder, data_dir, method):
+def make(folder, data_dir, method, **changes):
     """Train and attack."""
-    do("train", folder, data_dir, method, "--probe-images", "8")
-    do("attack", folder, data_dir, method, "--images", str(IMAGES))
+    do("train", folder, data_dir, method, "--probe-images", "8", **changes)
+    do("attack", folder, data_dir, method, "--images", str(IMAGES), **changes)
     return folder
 
 
@@ -316,3 +316,11 @@ def test_a_run_without_a_file_cannot_be_judged(tmp_path, lost):
         (tmp_path / other).write_bytes(b"")
     with pytest.raises(ValueError, match=rf"there is no .*{lost}; ask who submitted"):
         verify.verify(tmp_path, data_dir=tmp_path)
+
+
+def test_a_run_in_l2_is_attacked_again_in_l2(data_dir, tmp_path):
+    run = make(tmp_path / "l2", data_dir, "fgsm", norm="L2", eps="0.5")
+    assert 0 < Record.read(run / "autoattack.json").attack.accuracy < 100
+    assert failed(run, data_dir) == []
+    forge_config(run, norm="Linf", eps="127.5/255")
+    assert failed(run, data_dir)

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -22,9 +23,20 @@ from bench.runs.files import write_json
 from bench.runs.fingerprints import method_fingerprint
 from bench.runs.locks import visible_gpus
 from bench.runs.record import COST, Config, Record
-from bench.runs.stage import Options, Stage, State, in_order, stage, stages_for
+from bench.runs.run import kept_for
+from bench.runs.stage import (
+    Options,
+    Stage,
+    State,
+    TrainOptions,
+    in_order,
+    stage,
+    stages_for,
+    with_kept,
+)
 from bench.runs.suite import Suite
 
+MOST_WEIGHTS = 200 * 10**6  # bytes: no network of published width has more weights
 PROCESS_BYTES = 4 * 10**9  # of the host, by a process with torch and CUDA in it; assumed
 
 
@@ -50,6 +62,7 @@ def mem_mb(config: Config | None, attempt: int) -> int:
         if canvas and not augment.get("resized"):  # there is one
             kept, side = kept or 1, side + 2 * augment.get("pad", 0)
         copies += 2 * 4 * kept * images * channels * side**2  # a file's content, and its parts
+        copies += 2 * len(kept_for(config)) * MOST_WEIGHTS  # a method may remember as many vectors
     needed = max(8 * 10**9, PROCESS_BYTES + copies)
     return (needed * 2 ** min(attempt - 1, 3) + pictures) // 10**6
 
@@ -105,6 +118,10 @@ class Plan:
         order = in_order({one.stage.name for one in work.values()})
         self.work = sorted(work.values(), key=lambda one: order.index(one.stage.name))
         self.runs = {one.config.folder: one.config for one in self.work}
+        self._kept: dict[str, set[int]] = {}  # updates whose weights others read, by run
+        for run in self.runs.values():
+            if run.source:
+                self._kept.setdefault(run.source.folder, set()).update(kept_for(run))
         self.code = {run.method: method_fingerprint(run.method) for run in self.runs.values()}
         self._records: dict[str, tuple[int, Record | None]] = {}
 
@@ -131,7 +148,8 @@ class Plan:
 
     def options(self, work: Work) -> Options:
         """Return the options that the suite asks for."""
-        return work.stage.options_for(self.suite)
+        wanted, kept = work.stage.options_for(self.suite), self._kept.get(work.config.folder)
+        return with_kept(wanted, kept) if kept and isinstance(wanted, TrainOptions) else wanted
 
     def attempt(self, work: Work) -> int:
         """Return the number of the attempt that counts: the record's, or the next to retry it."""
@@ -229,6 +247,13 @@ class Plan:
     def records(self) -> list[str]:
         """The paths of all records of the suite."""
         return [str(self.file(work)) for work in self.work]
+
+    @property
+    def sources(self) -> str:
+        """A regular expression for the runs whose weights others read."""
+        others = {one.config.folder for work in self.work for one in self.reads(work)
+                  if one.config != work.config}  # fmt: skip
+        return "|".join(map(re.escape, sorted(others))) or "(?!)"
 
     @property
     def published(self) -> list[str]:

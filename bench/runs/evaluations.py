@@ -22,6 +22,7 @@ from bench.runs.settings import check_settings, published_settings
 
 Kind = Literal["attack", "diagnostic"]
 WORDS = ("norm", "eps", "weights", "every")  # of an entry, beside its file and the file's settings
+DISTANCES = {"fooling_rate": "% fooled", "mean_l2": "L2 distance"}  # of attacks without bounds
 SOURCE = "source"  # setting of an attack that is made on another run's network
 NETWORKS = "bench/models"
 NUMBER = r"\d+(?:\.\d+)?"
@@ -158,6 +159,16 @@ def source(entry: Entry, run: Config) -> Config | None:
 def known() -> list[str]:
     """List the names of all files' evaluations, with the files' own settings."""
     return [_entry(kind, file, {}).name for kind, file in _files()]
+
+
+def measures(entry: Entry) -> dict[str, str]:
+    """Read the numbers that an evaluation finds beside accuracies, by name, and their units."""
+    if entry.kind == "diagnostic":
+        values = entry.constant("values")
+        return {name: unit for name, (unit, *_) in values.items()}
+    if entry.constant("bounded") is False:
+        return {f"{entry.printed}_{end}": unit for end, unit in DISTANCES.items()}
+    return {}
 
 
 def pattern() -> str:

@@ -270,8 +270,9 @@ _ALL = (
         name="gat-60", epochs=60, batch=64, schedule="piecewise", unit="epoch", lr_start=0.1,
         lr_peak=0.1, milestones=[42, 51], factors=[0.1, 0.01], validation=1000,
     ),
-    # Sub-AT's two stages [code]: the second, from the first's weights before training and in its
-    # subspace, has no weight decay. Weight decay of the first: the script's advice; paper: 1e-4.
+    # Sub-AT's two stages [code]: the second, which begins with the first's weights before training
+    # and stays in its subspace, has no weight decay. Weight decay of the first: the script's
+    # advice; paper: 1e-4.
     Protocol(
         name="sub-at-65", epochs=65, batch=128, schedule="constant", lr_start=0.1, lr_peak=0.1,
         validation=5000,
@@ -279,6 +280,14 @@ _ALL = (
     Protocol(
         name="sub-at-40", epochs=40, batch=128, schedule="constant", lr_start=1.0, lr_peak=1.0,
         weight_decay=0.0, validation=5000,
+    ),
+    # The same in small, for digits: 81 vectors of weights at two an epoch.
+    Protocol(
+        name="sub-at-small-40", epochs=40, batch=64, schedule="constant", lr_start=0.1, lr_peak=0.1,
+    ),
+    Protocol(
+        name="sub-at-small-20", epochs=20, batch=64, schedule="constant", lr_start=1.0, lr_peak=1.0,
+        weight_decay=0.0,
     ),
     # GradAlign's [code]: CIFAR-10, SVHN, and its network of one layer, which has Adam. Momentum is
     # not cycled. 0.2 is its rate of FGSM, FGSM-RS and PGD; GradAlign itself has 0.3, as in

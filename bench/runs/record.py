@@ -57,6 +57,13 @@ class Start:
     settings: dict[str, Any]
     protocol: dict[str, Any]
     seed: Count
+    # Fields below came later, as those of Config.
+    kept: Positive | None = None  # how often an epoch its weights are read; None: the last alone
+
+    @property
+    def of_run(self) -> dict[str, Any]:
+        """The fields that are the run's own, by name."""
+        return {key: value for key, value in vars(self).items() if key != "kept"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,14 +88,18 @@ class Config:
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as dicts, ready for JSON: the later ones only where they are set."""
         fields = dataclasses.asdict(self)
-        return {key: value for key, value in fields.items() if key != "start" or value is not None}
+        if self.start is None:
+            del fields["start"]
+        elif self.start.kept is None:
+            del fields["start"]["kept"]
+        return fields
 
     @property
     def source(self) -> Self | None:
         """The run that ``start`` names: as this one in all else, and from initial weights."""
         if self.start is None:
             return None
-        return dataclasses.replace(self, start=None, **vars(self.start))
+        return dataclasses.replace(self, start=None, **self.start.of_run)
 
     def with_seed(self, seed: int) -> Self:
         """Return the same run with another seed; that of its source stays as far from it."""

@@ -62,11 +62,25 @@ def expand(suite: Suite) -> list[Config]:
     attacked_from = [*filter(None, itertools.starmap(evaluations.source, pairs_of))]
     read = {run.folder: run for run in (*attacked_from, *sources([*runs, *attacked_from]))}
     for run in (*runs, *read.values()):
+        _check_kept_weights(run)
         _check_last_batch(run)
         _check_smoothing(run)
         check_kept(run, suite.keep_at)
         check_watched(run, map(evaluations.read, suite.watch))
     return runs
+
+
+def kept_for(run: Config) -> list[int]:
+    """List the updates of its source after which a run reads the weights; 0: the initial ones.
+
+    They lie evenly in each epoch, and the last is the end of the last.
+    """
+    source, parts = run.source, run.start and run.start.kept
+    if source is None or parts is None:
+        return []
+    protocol = source.protocol
+    batches = -(-_images(source) // protocol["batch"])
+    return sorted({-(-k * batches // parts) for k in range(protocol["epochs"] * parts + 1)})
 
 
 def sources(runs: Iterable[Config]) -> list[Config]:
@@ -93,13 +107,12 @@ def parse_run(text: str) -> Config:
     if mistakes := [*config.contradictions()]:
         raise ConfigError("; ".join(mistakes))
     whole = _checked(config)
-    if config.source is None:
-        return whole
-    source = _checked(config.source)
-    start = Start(
-        method=source.method, settings=source.settings, protocol=source.protocol, seed=source.seed
-    )
-    return dataclasses.replace(whole, start=start)
+    if config.start and config.source:
+        source = _checked(config.source)
+        own = {key: getattr(source, key) for key in config.start.of_run}
+        whole = dataclasses.replace(whole, start=dataclasses.replace(config.start, **own))
+    _check_kept_weights(whole)
+    return whole
 
 
 def _checked(config: Config) -> Config:
@@ -191,6 +204,7 @@ def _start(given: StartFor, dataset: str, seed: int) -> Start:
         settings=kept_settings(given.method, settings),
         protocol=PROTOCOLS[given.protocol].as_dict(),
         seed=seed,
+        kept=given.kept,
     )
 
 
@@ -258,6 +272,21 @@ def check_kept(config: Config, updates: Iterable[int]) -> None:
         raise ConfigError(
             f"keep_at asks for the weights after update {', '.join(beyond)}, and protocol "
             f"{config.protocol['name']} ends on {config.dataset} after {last}; leave those out"
+        )
+
+
+def _check_kept_weights(config: Config) -> None:
+    """Raise ConfigError if a method lacks weights on its source's way, or cannot read them."""
+    method, kept = config.method, config.start and config.start.kept
+    if catalogue.declares(method, "follows") and not kept:
+        raise ConfigError(
+            f"{method} reads the weights along another run's training; name that run, and how "
+            "often an epoch it keeps them, by start, or in a suite by start_for: "
+            f"{{{method}: {{method: fgsm_rs, protocol: {config.protocol['name']}, kept: 2}}}}"
+        )
+    if kept and not catalogue.declares(method, "follows"):
+        raise ConfigError(
+            f"{method} begins with its source's last weights and reads no others; leave kept out"
         )
 
 

@@ -101,7 +101,9 @@ class EvaluateOptions:
     mode: Mode | None = option(None, "AutoAttack's, for an evaluation by it")
     seed: int = option(0, SEED, least=0)
     weights: Weights = option("last", WEIGHTS)
-    radii: str | None = option(None, f"of {SWEEP}, in 1/255, as 0,8,16; those of its file")
+    radii: str | None = option(
+        None, f"of {SWEEP}, as 0,8,16, in 1/255 or, in L2, in 1/32 of eps; the usual ones"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +223,12 @@ def numbers(text: str | None) -> list[int]:
         return [*map(int, _parts(text))]
     except ValueError:
         raise ValueError(f"{text!r} is no list of whole numbers; write them as 0,3775") from None
+
+
+def with_kept(options: TrainOptions, updates: Iterable[int]) -> TrainOptions:
+    """Return the options with weights kept after these updates, too."""
+    kept = sorted({*numbers(options.keep_at), *updates})
+    return dataclasses.replace(options, keep_at=",".join(map(str, kept)) or None)
 
 
 def watched(text: str | None) -> list[evaluations.Entry]:

@@ -95,6 +95,11 @@ class StartFor(BaseModel):
     settings: dict[str, Any] = Field(
         default_factory=dict, description="Its hyperparameters other than published."
     )
+    kept: PositiveInt | None = Field(
+        default=None,
+        description="How often an epoch it keeps weights, for a method that reads them all and "
+        "begins with the first (Sub-AT); null: a method begins with the last.",
+    )
 
     @field_validator("settings")
     @classmethod
@@ -165,7 +170,9 @@ class Suite(BaseModel):
         default=None, description="First test images for these; null: those of AutoAttack."
     )
     sweep_radii: Annotated[list[SweptRadius], *_List] | None = Field(
-        default=None, description="Of eps_sweep, in 1/255; null: 0 to 32, in fours to 1.25 eps."
+        default=None,
+        description="Of eps_sweep, in 1/255; null: 0 to 32, in fours to 1.25 eps. In L2, in 1/32 "
+        "of eps; null: 0 to 40.",
     )
     attack_batch: PositiveInt = Field(description="Images AutoAttack takes at once; recorded.")
     attack_mode: Mode = Field(

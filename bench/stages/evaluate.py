@@ -114,7 +114,7 @@ def _write(arrays: "dict[str, Tensor]", path: Path) -> dict[str, str]:
 
 
 def _radii(job: Job) -> tuple[int, ...]:
-    """Read the radii that a sweep was given, in 1/255; none stands for its own.
+    """Read the radii that a sweep was given, as it counts them; none stands for the usual ones.
 
     Raises:
         ValueError: the evaluation is no sweep, or the text is no list of radii.

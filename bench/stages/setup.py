@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +17,7 @@ from bench.runs.record import (
     Training,
     Weights,
 )
+from bench.runs.run import kept_for
 from bench.stages.faults import MethodError
 from bench.stages.job import Job, Refused, Skipped
 
@@ -42,8 +44,9 @@ class TrainedWeights(NamedTuple):
     job: Job  # of the run that was trained
     path: Path
     tensors: "dict[str, torch.Tensor]"
-    digest: str  # SHA-256 of the file
+    digest: str  # SHA-256 of the file of the last ones
     training: Training
+    way: tuple[Path, ...] = ()  # the files of those that it kept, for a run that reads them
 
     @property
     def source(self) -> Source:
@@ -149,8 +152,39 @@ def trained_source(job: Job, config: Config) -> Trained:
     return _trained(other, source_weights(job, config))
 
 
-def source_weights(job: Job, config: Config) -> TrainedWeights:
+def start_weights(job: Job) -> TrainedWeights | None:
+    """Read the weights that a run begins with; None for initial ones.
+
+    Those are the last of its source, or the first that the source kept for it.
+
+    Raises:
+        Skipped: the source's training is not done.
+        ValueError: a file is missing or damaged; the message says what to do.
+    """
+    from safetensors.torch import load_file
+
+    from bench.traces import kept_weights
+
+    if job.config.source is None:
+        return None
+    updates = kept_for(job.config)
+    found = source_weights(job, job.config.source, kept=updates)
+    way = tuple(kept_weights(found.job.folder, update) for update in updates)
+    for update, path in zip(updates, way, strict=True):
+        sums = found.training.kept.get(str(update), {}).values()
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() not in sums:
+            raise ValueError(
+                f"this run reads {path}, which is not as {TRAIN}.json beside it says; train that "
+                f"run again: {_command(found.job, updates)} --again"
+            )
+    return found._replace(path=way[0], tensors=load_file(way[0]), way=way) if way else found
+
+
+def source_weights(job: Job, config: Config, *, kept: Sequence[int] = ()) -> TrainedWeights:
     """Read the weights of another run's last epoch.
+
+    Args:
+        kept: updates after which that run has to keep its weights, too.
 
     Raises:
         Skipped: that run's training is not done.
@@ -162,10 +196,15 @@ def source_weights(job: Job, config: Config) -> TrainedWeights:
     except Skipped as error:
         raise Skipped(f"of {said}, which this run reads: {error}") from None
     except Untrained as error:
-        command = ["train", "--config", json.dumps(config.as_dict()), "--out", str(other.folder)]
-        raise ValueError(
-            f"this run reads weights of {said}: {error}: python -m bench {shlex.join(command)}"
-        ) from None
+        command = _command(other, kept)
+        raise ValueError(f"this run reads weights of {said}: {error}: {command}") from None
+
+
+def _command(job: Job, kept: Sequence[int]) -> str:
+    """Write the command that trains a run and keeps its weights after some updates."""
+    words = ["train", "--config", json.dumps(job.config.as_dict()), "--out", str(job.folder)]
+    words += ["--keep-at", ",".join(map(str, kept))] if kept else []
+    return f"python -m bench {shlex.join(words)}"
 
 
 def weights(job: Job, name: Weights) -> TrainedWeights:

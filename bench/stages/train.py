@@ -23,7 +23,7 @@ from bench.runs.record import (
     Source,
     Training,
 )
-from bench.runs.run import check_kept, check_watched
+from bench.runs.run import check_kept, check_watched, kept_for
 from bench.runs.stage import numbers, watched
 from bench.signals import held
 from bench.stages import setup
@@ -60,8 +60,7 @@ def prepare(job: Job) -> Start:
     """Load the data set, make network and method, and resume from the newest checkpoint."""
     check_kept(job.config, numbers(job.options.keep_at))
     check_watched(job.config, watched(job.options.watch))
-    other = job.config.source
-    weights = setup.source_weights(job, other) if other else None
+    weights = setup.start_weights(job)
     loaded, data = setup.data(job)
     trainer = make_trainer(job, loaded, weights)
     trainer.resume()
@@ -190,7 +189,7 @@ def make_trainer(
     from bench.data import split, subset
     from bench.engine import choose
     from bench.runs.protocol import Protocol
-    from bench.traces import Traces
+    from bench.traces import Traces, made_up_way, way
     from bench.trainer import Trainer
 
     images, known = loaded.images, loaded.info
@@ -214,7 +213,8 @@ def make_trainer(
         setup.put(begin, net)
     chosen = choose(engine or job.options.engine, method, job.device)
     if quiet:
-        return Trainer(net, method, batches, protocol, engine=chosen)
+        made_up = made_up_way(len(kept_for(job.config)), net)
+        return Trainer(net, method, batches, protocol, engine=chosen, way=made_up)
     try:
         return Trainer(
             net,
@@ -223,6 +223,7 @@ def make_trainer(
             protocol,
             engine=chosen,
             probe=_probe(job, loaded),
+            way=way(begin.way, net) if begin else None,
             traces=Traces(_watches(job, loaded), numbers(job.options.keep_at), job.folder),
             selection=_selection(job, loaded, protocol, rows, held_out),
             folder=job.folder / "state",

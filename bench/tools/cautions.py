@@ -9,11 +9,11 @@ import shutil
 from bench.runs import catalogue
 from bench.runs.locks import visible_gpus
 from bench.runs.record import TRAIN, Config
+from bench.runs.run import kept_for
 from bench.stages import machine
 from bench.tools.memory import format_bytes, weights_bytes
-from workflows.plan import Plan
+from workflows.plan import MOST_WEIGHTS, Plan
 
-LARGEST = 200 * 10**6  # bytes: no network of published width has more weights
 FILES = 3  # of weights, at most: last, chosen and averaged
 
 
@@ -46,4 +46,4 @@ def cautions(plan: Plan, *, here: bool = True) -> list[str]:
 def _most(run: Config) -> float:
     """Bound the bytes of a run's weights without making its network."""
     wider = max(1.0, run.width / catalogue.published_width(run.architecture))
-    return FILES * LARGEST * wider**2
+    return (FILES + len(kept_for(run))) * MOST_WEIGHTS * wider**2

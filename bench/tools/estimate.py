@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench.runs import catalogue
 from bench.runs.record import AUTOATTACK, TRAIN, Config, Record
-from bench.runs.run import sources
+from bench.runs.run import kept_for, sources
 from bench.runs.suite import Suite
 from bench.stages.faults import MethodError, described, place_in
 from workflows.plan import Plan, Work
@@ -194,13 +194,18 @@ def refused(run: Config) -> bool:
 
     from bench.data import info
     from bench.method import Run
+    from bench.traces import made_up_way
     from bench.view import margin
 
     known = info(run.dataset)
     side = known.shape[1] + 2 * margin(known.augment, known.shape[1])
     canvas = None if known.augment.resized else (known.train, known.shape[0], side, side)
     batch = (run.protocol["batch"], *known.shape)
-    shape = Run(torch.device("meta"), batch, canvas, 1, known.train, known.classes)
+    net = network(run.dataset, run.architecture, run.width)
+    shape = Run(
+        torch.device("meta"), batch, canvas, 1, known.train, known.classes, net.features,
+        made_up_way(len(kept_for(run)), net),
+    )  # fmt: skip
     one = method(run)
     with blamed(run.method):
         try:

@@ -12,8 +12,8 @@ from bench.runs import catalogue
 from bench.runs.catalogue import pictures, published_width
 from bench.runs.protocol import PROTOCOLS, Protocol
 from bench.runs.record import Config
+from bench.runs.run import kept_for
 from bench.tools.estimate import blamed, method, network, refused
-from workflows.plan import PROCESS_BYTES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,15 +42,6 @@ def gpu_bytes(run: Config) -> int:
         return _update(run)[1]
     kept = sum(tensor.nbytes for tensor in _kept(_trainer(run)))
     return kept + passes(run) * pass_bytes(run)
-
-
-def host_bytes(run: Config) -> int:
-    """Count the host memory of a run's training on a GPU, without pictures, as pages of a file.
-
-    It is a process, and twice what stays on the device: a checkpoint copies that, tensor by tensor,
-    and then as the content of one file.
-    """
-    return PROCESS_BYTES + 2 * sum(tensor.nbytes for tensor in _kept(_trainer(run)))
 
 
 def pass_bytes(run: Config) -> int:
@@ -96,7 +87,7 @@ def format_bytes(count: int) -> str:
 def _files(run: Config) -> int:
     protocol = Protocol(**run.protocol)
     averages = protocol.ema > 0 or catalogue.declares(run.method, "averages")
-    return 1 + protocol.selects + averages
+    return 1 + protocol.selects + averages + len(kept_for(run))  # these are its source's
 
 
 @functools.cache
@@ -149,6 +140,7 @@ def _trainer(run: Config) -> "Trainer":
 
     from bench.batches import Batches
     from bench.data import info
+    from bench.traces import made_up_way
     from bench.trainer import Trainer
 
     known, protocol, meta = info(run.dataset), Protocol(**run.protocol), torch.device("meta")
@@ -162,7 +154,8 @@ def _trainer(run: Config) -> "Trainer":
         resident=True,
     )  # fmt: skip
     net = network(run.dataset, run.architecture, run.width)
-    return Trainer(net, method(run), batches, protocol)
+    way = made_up_way(len(kept_for(run)), net)
+    return Trainer(net, method(run), batches, protocol, way=way)
 
 
 def _kept(trainer: "Trainer") -> "list[Tensor]":

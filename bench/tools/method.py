@@ -320,9 +320,15 @@ def docs() -> str:
     import yaml
 
     from bench.method import Run
+    from bench.tools.estimate import network
+    from bench.traces import made_up_way
 
     # the sizes of CIFAR-10 at batch 128; on the meta device, which gives shapes and no memory
-    run = Run(torch.device("meta"), (128, 3, 32, 32), (50_000, 3, 40, 40), 30, 50_000, 10, 512)
+    net = network("cifar10", "preact_resnet18", 64)
+    run = Run(
+        torch.device("meta"), (128, 3, 32, 32), (50_000, 3, 40, 40), 30, 50_000, 10, 512,
+        made_up_way(131, net),  # Sub-AT's
+    )  # fmt: skip
     rows: dict[str, list[str]] = {}  # by family
     boxes = []
     paper = (ROOT / "workflows/config/paper.yaml").read_text(encoding="utf-8")
@@ -344,7 +350,11 @@ def docs() -> str:
             source,
             f"{method.cost.forward} / {method.cost.backward}",
             f"{tensors}: {_bytes(size)}" if tensors else "none",
-            "trained weights" if kind.tunes else "initial ones",
+            "trained weights"
+            if kind.tunes
+            else "a source's first weights"
+            if kind.follows
+            else "initial ones",
             ", ".join(kind.norms),
             hyperparameters or "none",
         ]

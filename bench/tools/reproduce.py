@@ -21,8 +21,8 @@ from typing import Any, NamedTuple, get_args
 
 from bench.runs import catalogue
 from bench.runs.record import AUTOATTACK, TRAIN, ConfigError, Engine, Record, Score
-from bench.runs.run import parse_run
-from bench.runs.stage import TrainOptions, stage
+from bench.runs.run import kept_for, parse_run
+from bench.runs.stage import TrainOptions, stage, with_kept
 from bench.stages.job import folder_of
 from bench.stages.machine import DeviceKind
 from bench.stages.running import Place, Task, execute, positive
@@ -115,8 +115,9 @@ def rerun(record: Record, folder: Path, environment: Environment) -> Record:
         options = dataclasses.replace(options, engine=environment.engine)
     log = folder / f"{record.stage}.log"
     place = Place(environment.data_dir, environment.device, environment.threads, log)
-    if record.stage == TRAIN and (source := record.config.source):  # whose weights it begins with
-        execute(Task(one, source, options, folder_of(source, record.config, folder)), place)
+    if isinstance(options, TrainOptions) and (source := record.config.source):
+        before = with_kept(options, kept_for(record.config))  # whose weights it begins with
+        execute(Task(one, source, before, folder_of(source, record.config, folder)), place)
     result = execute(Task(one, record.config, options, folder), place)
     if result.status not in ("done", "diverged"):
         raise ValueError(f"{result.stage} is {result.status} here: {result.reason}; see {log}")

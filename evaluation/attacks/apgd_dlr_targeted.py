@@ -22,7 +22,7 @@ class APGDDLRTargeted(Attack):
     norms = ("Linf", "L2")
     autoattack = True
 
-    cost = Cost(918, 909)
+    cost = Cost(929, 909)  # counted; the library's own checks are in it
 
     def evaluate(self, task):
         """Attack with AutoAttack's own batches."""

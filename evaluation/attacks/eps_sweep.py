@@ -7,13 +7,17 @@ training radius while PGD's falls to 0.
 from dataclasses import dataclass, replace
 
 from bench.method import Cost
+from evaluation import sweep
 from evaluation.attack import Attack, Found
+from evaluation.clean import clean
 from evaluation.pgd import STEP, fgsm, pgd
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpsSweep(Attack):
-    """One step of eps, and ten of eps/4, at each radius k/255; radius 0 is the clean accuracy.
+    """One step of eps, and ten of eps/4, at each radius; radius 0 is the clean accuracy.
+
+    Radii are k/255 in Linf, and in L2 k/32 of the run's own.
 
     Source: the SORA benchmark's epsilon sweep.
     Cite: teymourian2026sora
@@ -29,16 +33,16 @@ class EpsSweep(Attack):
 
     def evaluate(self, task):
         """Attack at the radii of the task, or at the usual ones."""
-        scores, batch = {}, self.batch
-        for k in task.radii or radii(task.threat.eps):
-            threat, net, x, y = replace(task.threat, eps=k / 255), task.net, task.x, task.y
-            scores[f"fgsm {k}/255"] = fgsm(net, x, y, threat=threat, batch=batch)
-            scores[f"pgd10 {k}/255"] = pgd(
+        (norm, eps), (net, x, y), batch = (task.threat.norm, task.threat.eps), task[:3], self.batch
+        scores = {}
+        for k in task.radii or sweep.usual(norm, eps):
+            at = f"{k}{sweep.UNITS[norm]}"
+            if k == 0:  # in L2 nothing can be cut to a length of 0
+                scores[f"fgsm {at}"] = scores[f"pgd10 {at}"] = clean(net, x, y, batch=batch)
+                continue
+            threat = replace(task.threat, eps=sweep.size(k, norm, eps))
+            scores[f"fgsm {at}"] = fgsm(net, x, y, threat=threat, batch=batch)
+            scores[f"pgd10 {at}"] = pgd(
                 net, x, y, threat=threat, batch=batch, steps=10, seed=task.seed
             )
         return Found(scores=scores, settings={"alpha": STEP, "alpha_unit": "eps"})
-
-
-def radii(eps: float) -> list[int]:
-    """Radii in 1/255 of a suite that names none: 0 to 32, then in fours beyond a larger eps."""
-    return [*range(33), *range(36, int(1.25 * 255 * eps) + 1, 4)]

@@ -27,9 +27,9 @@ class Confidence(Diagnostic):
 
     norms = ("Linf", "L2")
     values = {
-        "confidence_clean": ("%", 0, 100),
-        "confidence_random": ("%", 0, 100),
-        "confidence_pgd1": ("%", 0, 100),
+        "confidence_clean": ("% confidence", 0, 100),
+        "confidence_random": ("% confidence", 0, 100),
+        "confidence_pgd1": ("% confidence", 0, 100),
     }
 
     q: float = 0.5  # radius and step of PGD1, in units of eps

@@ -184,17 +184,23 @@ function heads() {
 
 const title = key => view.columns[place[key]]?.title ?? key;
 
+/** A number with two decimals, or as many as give it, or what it stands beside, two digits that count. */
+function shown(number, beside = number) {
+  const decimals = beside ? Math.min(1 - Math.floor(Math.log10(Math.abs(beside))), 9) : 2;
+  return number.toFixed(Math.max(decimals, 2));
+}
+
 function number(mean, spread) {
-  return mean.toFixed(2) + (spread !== null ? ` ± ${spread.toFixed(2)}` : "");
+  return shown(mean) + (spread !== null ? ` ± ${shown(spread, mean)}` : "");
 }
 
 /** An absence, by its id, in a word or two; "-" where they would not be enough. */
 const absence = id => ABSENCES[id] ?? "-";
 
-function cellNote([, , seeds, low, high, ...images]) {
+function cellNote([mean, , seeds, low, high, ...images]) {
   return `${seeds} seed${seeds === 1 ? "" : "s"}`
     + (images.length ? `, ${images.join(" or ")} images each` : "")
-    + (low === null ? "" : `: 95 % interval ${low.toFixed(2)} to ${high.toFixed(2)}`);
+    + (low === null ? "" : `: 95 % interval ${shown(low, mean)} to ${shown(high, mean)}`);
 }
 
 function cellOf(row, column, i) {
@@ -405,7 +411,7 @@ function results(run) {
     ["collapse began in epoch", training.onset],
     ["epsilon overfitting", run.eo && `eo ${run.eo.eo.toFixed(2)}, k_peak ${run.eo.k_peak}, `
       + `eo_gap ${run.eo.eo_gap.toFixed(2)}: accuracy under FGSM ` + (run.eo.eo > 0
-        ? `rises by up to ${run.eo.eo.toFixed(2)} points from one radius to the next, at ${run.eo.k_peak}/255`
+        ? `rises by up to ${run.eo.eo.toFixed(2)} points from one radius to the next, at ${run.eo.k_peak}${run.swept.slice(1)}`
         : "rises nowhere with the radius")],
     ["best epoch", chosen(training.best)], ["best on test images", chosen(training.best_on_test)],
     ["averaged weights", scored(training.average)],

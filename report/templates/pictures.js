@@ -80,7 +80,7 @@ function panels(lines, trace, width) {
     labels: [...new Set(lines.map(line => line.label))], legend: kinds.length > 1 ? {} : null, columns,
     width: Math.max(130, Math.floor(width / columns) - 62),
     xDomain: [Math.min(...lines.map(({x}) => x)), Math.max(...lines.map(({x}) => x))],
-    xTitle: trace === SWEEP ? "radius of the attack, 1/255" : "epoch",
+    xTitle: trace === SWEEP ? `radius of the attack, ${lines[0].swept}` : "epoch",
     yTitle: isPercent ? `${trace}, ${unit}` : [trace, unit], yName: `${trace}, ${unit}`,
     yScale: isPercent ? {domain: [0, 100]} : {zero: false, nice: true},
     resolve: isPercent ? "shared" : "independent"};
@@ -97,12 +97,12 @@ function traces(rows) {
 
 function linesOf(row, ids, trace) {
   return ids.flatMap(id => {
-    const {curves = {}, sweep = {}, seed, training} = details().runs[id];
+    const {curves = {}, sweep = {}, swept, seed, training} = details().runs[id];
     const onset = trace === SWEEP ? null : training?.onset ?? null;
     const line = (kind, pairs) => pairs.filter(([, y]) => y !== null && y !== undefined)
       .map(([x, y]) => ({label: row.label, seed, kind, x, y, onset, records: folder(id)}));
     if (trace === SWEEP)
-      return Object.entries(sweep).flatMap(([kind, pairs]) => line(kind, pairs));
+      return Object.entries(sweep).flatMap(([kind, pairs]) => line(kind, pairs).map(point => ({...point, swept})));
     const kinds = (trace === "accuracy" ? Object.keys(ATTACKS) : [trace]).filter(kind => kind in curves);
     return kinds.flatMap(kind => line(kind, curves.epoch.map((x, i) => [x, curves[kind][i]])));
   });

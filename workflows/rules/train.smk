@@ -16,3 +16,13 @@ rule train:
         command=plan.job("train"),
     shell:
         "{params.command} --threads {threads} --log {log:q}"
+
+
+# Runs that others read have a rule of their own: behind a job of a rule that --until names, Snakemake
+# stops.
+use rule train as source with:
+    wildcard_constraints:
+        run=plan.sources,
+
+
+ruleorder: source > train
