@@ -18,7 +18,7 @@ from bench.runs.run import expand, parse_run
 from bench.runs.stage import TrainOptions, as_flags, as_stored, stage
 from bench.stages import running, setup, train
 from bench.stages.job import Job
-from bench.traces import Traces, Watch, kept_weights
+from bench.traces import Interval, Traces, Watch, kept_weights
 from report.traces import read
 
 MEGABYTES = 5  # of all traces in git
@@ -36,7 +36,8 @@ def reading(net, update):
 
 def traced(tiny, name, into, *, every=2, keep_at=(), **rest):
     method = name if isinstance(name, str) else name(eps=tiny.eps)
-    traces = Traces([Watch(every, reading)] if every else [], keep_at, into)
+    intervals = [Interval(every)] if isinstance(every, int) else every
+    traces = Traces([Watch(intervals, reading)] if every else [], keep_at, into)
     return tiny.trainer(method, traces=traces, **rest)
 
 
@@ -87,6 +88,21 @@ def test_diagnostics_are_read_at_set_intervals_and_at_the_end(tiny):
     assert len(rows["watch.loss"]) == len(rows["watch.slope"]) == 3
 
 
+@pytest.mark.parametrize("name", ["fgsm", "free_at"])
+def test_a_window_is_read_beside_the_rest_once_where_both_are_due_and_changes_no_bit(tiny, name):
+    plain, runs = traced(tiny, name, None, every=0), []
+    plain.fit()
+    for intervals in ([Interval(4)], [Interval(4), Interval(1, 3, 5)], [Interval(2, 2, 3)]):
+        runs.append(traced(tiny, name, None, every=intervals))
+        runs[-1].fit()
+        assert torch.equal(tiny.weights(plain.net), tiny.weights(runs[-1].net))
+    if name == "fgsm":  # a batch of free_at is eight updates, of which none but the last is seen
+        seen = [run.traces.tensors["watch.loss.update"].tolist() for run in runs]
+        assert seen == [[0, 4, 6], [0, 3, 4, 5, 6], [2, 6]]
+        first, second = (run.traces.tensors["watch.loss"].tolist() for run in runs[:2])
+        assert first == [second[i] for i in (0, 2, 4)]
+
+
 def test_seconds_of_diagnostics_are_not_training_seconds(tiny, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(meter.time, "perf_counter", lambda: now[0])
@@ -95,7 +111,7 @@ def test_seconds_of_diagnostics_are_not_training_seconds(tiny, monkeypatch):
         now[0] += 10.0
         return {}
 
-    outcome = tiny.trainer("fgsm", traces=Traces([Watch(2, slow)])).fit()
+    outcome = tiny.trainer("fgsm", traces=Traces([Watch([Interval(2)], slow)])).fit()
     assert (outcome.probe_seconds, outcome.train_seconds) == (40.0, 0.0)  # at 0, 2, 4, 6
 
 
@@ -250,7 +266,8 @@ def test_a_run_by_hand_says_what_is_wrong_with_what_it_is_to_watch(prepared, tmp
     for text, said in (
         ("gradient_alignment", "does not say when; write gradient_alignment-every_50"),
         ("gradient_alignmen-every_5", "did you mean gradient_alignment"),
-        ("pgd20-every_5", "it is a number of updates, of a diagnostic"),
+        ("pgd20-every_x", "every is 'x' of attack pgd; it is a number of updates"),
+        ("pgd20-every_5-since_9999", "to be measured since update 9999, .* ends on digits after"),
     ):
         with pytest.raises(SystemExit, match=said):
             do(prepared, tmp_path, "--watch", text)

@@ -8,6 +8,7 @@ stand for each other, and `read` takes any of them.
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from bench.runs.record import Config, Norm, Weights, radius
 from bench.runs.settings import check_settings, published_settings
 
 Kind = Literal["attack", "diagnostic"]
-WORDS = ("norm", "eps", "weights", "every")  # of an entry, beside its file and the file's settings
+WINDOW = ("since", "until")
+WORDS = ("norm", "eps", "weights", "every", *WINDOW)  # of an entry, beside its file and the file's settings
 SOURCE = "source"  # setting of an attack that is made on another run's network
 NETWORKS = "bench/models"
 NUMBER = r"\d+(?:\.\d+)?"
@@ -39,6 +41,8 @@ class Entry:
     eps: str | None = None  # radius, as "6/255" or, in pixel units, "1.74"; None: the run's
     weights: Weights = "last"
     every: int | None = None  # updates between two measurements while training; None: at the end
+    since: int | None = None  # first update of those; None: the initial weights
+    until: int | None = None  # last one; None: that of training
 
     @property
     def name(self) -> str:
@@ -53,8 +57,9 @@ class Entry:
 
     @property
     def spelt(self) -> str:
-        """The name and, behind it, how often it is measured while training: a suite's form."""
-        return self.name + (f"-every_{self.every}" if self.every else "")
+        """The name and, behind it, when it is measured while training: a suite's form."""
+        said = [(key, getattr(self, key)) for key in ("every", *WINDOW)]
+        return "-".join([self.name, *(f"{key}_{value}" for key, value in said if value is not None)])
 
     @property
     def printed(self) -> str:
@@ -216,20 +221,35 @@ def _entry(kind: Any, file: str, given: Mapping[str, Any]) -> Entry:
     weights = words.get("weights", _weights(kind, file))
     if weights not in get_args(Weights):
         raise ValueError(catalogue.unknown("weights", str(weights), get_args(Weights)))
-    every = words.get("every")
-    if every is not None:
-        if kind != "diagnostic" or not str(every).isdecimal() or int(every) < 1:
-            raise ValueError(
-                f"every is {every!r} of {kind} {file}; it is a number of updates, of a diagnostic"
-            )
-        every = int(every)
+    when = _when(kind, file, words)
+    if when and (SOURCE in checked or catalogue.class_constant(file, "autoattack", EVALUATIONS[kind])):
+        raise ValueError(
+            f"{kind} {file} cannot be measured while training; leave out every, or take another"
+        )
     eps = _radius(words["eps"], norm) if "eps" in words else None
     entry = Entry(
-        kind=kind, file=file, settings=checked, norm=norm, eps=eps, weights=weights, every=every
+        kind=kind, file=file, settings=checked, norm=norm, eps=eps, weights=weights, **when
     )
     if SOURCE in checked:
         _check_source(entry)
     return entry
+
+
+def _when(kind: str, file: str, words: Mapping[str, Any]) -> dict[str, int]:
+    """Read when something is measured while training: every so many updates, in a window."""
+    given = {key: words[key] for key in ("every", *WINDOW) if key in words}
+    for key, value in given.items():
+        if not str(value).isdecimal() or int(value) < (key == "every"):
+            raise ValueError(f"{key} is {value!r} of {kind} {file}; it is a number of updates")
+    when = {key: int(value) for key, value in given.items()}
+    if when and "every" not in when:
+        raise ValueError(f"{kind} {file} has {' and '.join(when)}, and no every to go with it")
+    if when.get("since", 0) > when.get("until", math.inf):
+        raise ValueError(
+            f"{kind} {file} is to be measured since update {when['since']} until {when['until']}; "
+            "the first comes first"
+        )
+    return when
 
 
 def _check_source(entry: Entry) -> None:

@@ -253,7 +253,7 @@ def _check_name(protocol: Protocol) -> None:
 
 def check_kept(config: Config, updates: Iterable[int]) -> None:
     """Raise ConfigError if weights are to be kept after an update that a run does not reach."""
-    last = config.protocol["epochs"] * -(-_images(config) // config.protocol["batch"])
+    last = _updates(config)
     if beyond := [str(update) for update in updates if update > last]:
         raise ConfigError(
             f"keep_at asks for the weights after update {', '.join(beyond)}, and protocol "
@@ -263,20 +263,31 @@ def check_kept(config: Config, updates: Iterable[int]) -> None:
 
 def check_watched(config: Config, entries: Iterable[Entry]) -> None:
     """Raise ConfigError if something cannot be measured while a run trains."""
-    names: set[str] = set()
+    taken: set[tuple[str, int | None, int | None]] = set()
     for entry in entries:
         if entry.every is None:
             raise ConfigError(
                 f"{entry.name} is to be measured while training, and does not say when; write "
                 f"{entry.name}-every_50 for every 50 updates"
             )
-        if entry.name in names:
+        if (same := (entry.name, entry.since, entry.until)) in taken:
             raise ConfigError(
-                f"{entry.name} is to be measured at two intervals while training; leave one out"
+                f"{entry.name} is to be measured at two intervals while training; leave one out, "
+                "or give it a window, since and until"
             )
-        names.add(entry.name)
+        taken.add(same)
+        if (entry.since or 0) > (last := _updates(config)):
+            raise ConfigError(
+                f"{entry.name} is to be measured since update {entry.since}, and protocol "
+                f"{config.protocol['name']} ends on {config.dataset} after {last}"
+            )
         if lacks := evaluations.lacking(entry, config.norm):
             raise ConfigError(lacks)
+
+
+def _updates(config: Config) -> int:
+    """Count the updates of a run, but for those by which replays of its batches round them up."""
+    return int(config.protocol["epochs"] * -(-_images(config) // config.protocol["batch"]))
 
 
 def _images(config: Config) -> int:
