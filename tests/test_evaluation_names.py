@@ -36,6 +36,7 @@ PGD = {"attack": "pgd"}
             "gradient_alignment",
             "gradient alignment",
         ),
+        ({"diagnostic": "filters", "at": 63}, "filters-at_63", "filters at_63", "filters at_63"),
     ],
 )
 def test_three_forms_stand_for_each_other(mapping, name, shown, title):
@@ -85,6 +86,9 @@ def test_papers_ways_of_writing_are_read(written, name):
         ({"attack": "autoattack_best", "norm": "L7"}, "unknown norm 'L7'"),
         (PGD | {"every": 50}, "it is a number of updates, of a diagnostic"),
         (PGD | {"weights": "worst"}, "unknown weights 'worst'"),
+        (PGD | {"at": "end"}, "at is 'end' of attack pgd; it is a number of updates"),
+        (PGD | {"at": 3, "weights": "best"}, "at update 3, and has weights as well; leave one out"),
+        (PGD | {"at": 3, "every": 5}, "at update 3, and has every as well; leave one out"),
     ],
 )
 def test_mistakes_are_one_sentence(given, said):

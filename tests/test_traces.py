@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from bench import data, meter
 from bench.runs.catalogue import ROOT
-from bench.runs.record import TRACES, ConfigError, Record
+from bench.runs.record import TRACES, ConfigError, Evaluation, Record
 from bench.runs.run import expand, parse_run
 from bench.runs.stage import TrainOptions, as_flags, as_stored, stage
 from bench.stages import running, setup, train
@@ -294,6 +294,63 @@ def test_what_is_watched_is_of_the_options_and_of_a_checkpoints_identity(prepare
     loaded, _ = setup.data(job)
     asked = [job._replace(options=TrainOptions(watch=watch)) for watch in (None, one, WATCH)]
     assert len({train._identity(one, loaded) for one in asked}) == 3, "goes on without the first"
+
+
+# Weights that were kept, measured afterwards
+
+
+def measure(prepared, folder, name):
+    words = ["--config", json.dumps(RUN), "--out", str(folder), "--data-dir", str(prepared)]
+    running.main("evaluate", [*words, "--device", "cpu", "--evaluation", name])
+    return Record.read(folder / f"{name}.json").measure
+
+
+def test_an_evaluation_may_be_of_kept_weights(prepared, tmp_path):
+    training = do(prepared, tmp_path, "--keep-at", "0,3").training
+    for update in (0, 3):
+        name = f"filters-at_{update}"
+        found = measure(prepared, tmp_path, name)
+        (file,) = found.arrays
+        kept = load_file(kept_weights(tmp_path, update))
+        assert torch.equal(load_file(tmp_path / file)["filter"], kept["body.0.weight"])
+        assert found.digest in training.kept[str(update)].values()
+    with pytest.raises(
+        SystemExit, match="kept no weights of update 1, only of 0, 3; train it .* 1"
+    ):
+        measure(prepared, tmp_path, "filters-at_1")
+    path = kept_weights(tmp_path, 0)
+    path.write_bytes(kept_weights(tmp_path, 3).read_bytes())
+    (tmp_path / "filters-at_0.json").unlink()
+    with pytest.raises(SystemExit, match="weights-0.safetensors holds other weights than"):
+        measure(prepared, tmp_path, "filters-at_0")
+
+
+def test_weights_that_an_evaluation_names_are_kept_without_more_words():
+    suite = made_up.digits_suite(methods=["fgsm"], keep_at=[7, 3], evaluations=["filters-at_5"])
+    assert as_flags(stage("train").options_for(suite))["--keep-at"] == "7,3,5"
+    beyond = made_up.digits_suite(methods=["fgsm"], evaluations=["filters-at_99999"])
+    with pytest.raises(ConfigError, match="keep_at asks for the weights after update 99999"):
+        expand(beyond)
+
+
+@pytest.mark.parametrize(
+    ("kept", "state"),
+    [
+        ({"5": {"full": "d"}}, "done"),
+        ({"5": {"full": "e"}}, "stale weights"),
+        ({}, "stale weights"),
+    ],
+)
+def test_a_record_is_of_the_weights_kept_now(kept, state):
+    config = made_up.config()
+    training = dataclasses.replace(made_up.training(), kept=kept, weights={"last": {"full": "d"}})
+    head = {"config": config, "status": "done", "origin": made_up.ORIGIN, "data": made_up.DATA}
+    trained = Record(stage="train", run=config.run_id, training=training, **head)
+    found = Evaluation(settings={}, scores={}, measure_seconds=1, digest="d", images=50)
+    record = Record(stage="filters-at_5", run=config.run_id, measure=found, **head)
+    measured = stage("filters-at_5")
+    wanted = dataclasses.replace(measured.defaults, images=50)
+    assert measured.state(record, wanted, "m", trainings=[trained]) == state
 
 
 # Reading

@@ -64,7 +64,7 @@ def expand(suite: Suite) -> list[Config]:
     for run in (*runs, *read.values()):
         _check_last_batch(run)
         _check_smoothing(run)
-        check_kept(run, suite.keep_at)
+        check_kept(run, suite.kept)
         check_watched(run, map(evaluations.read, suite.watch))
     return runs
 

@@ -149,7 +149,8 @@ class Suite(BaseModel):
     ] = Field(
         default_factory=list,
         description="Updates after which weights are kept, in weights-UPDATE.safetensors; 0: the "
-        "initial ones. Where a batch is several updates (Free-AT), at its end.",
+        "initial ones. Where a batch is several updates (Free-AT), at its end. Those that an "
+        "evaluation names as `at` are kept anyway.",
     )
     attack_images: PositiveInt | None = Field(
         description="First test images for AutoAttack; null: all."
@@ -202,6 +203,12 @@ class Suite(BaseModel):
     def watch(self) -> list[str]:
         """Those of the evaluations that are measured while training, too."""
         return [given for given in self.evaluations if evaluations.read(given).every]
+
+    @functools.cached_property
+    def kept(self) -> list[int]:
+        """Updates after which weights are kept: those that are asked for, and those measured."""
+        measured = (evaluations.read(given).at for given in self.evaluations)
+        return list(dict.fromkeys([*self.keep_at, *(at for at in measured if at is not None)]))
 
     @property
     def data_folder(self) -> str:
