@@ -24,6 +24,7 @@ COMMANDS = {stage: f"bench.stages.{stage}" for stage in STAGES} | {
     "report": "report.render",
     "story": "report.story",
     "papers": "report.papers",
+    "refine": "report.refine",
     "figures": "report.suite_figures",
     "outside": "report.outside",
 }

@@ -315,13 +315,13 @@ def test_an_evaluation_may_be_of_kept_weights(prepared, tmp_path):
         assert torch.equal(load_file(tmp_path / file)["filter"], kept["body.0.weight"])
         assert found.digest in training.kept[str(update)].values()
     with pytest.raises(
-        SystemExit, match="kept no weights of update 1, only of 0, 3; train it .* 1"
+        SystemExit, match=r"kept no weights of update 1, only of 0, 3; train it .* 1"
     ):
         measure(prepared, tmp_path, "filters-at_1")
     path = kept_weights(tmp_path, 0)
     path.write_bytes(kept_weights(tmp_path, 3).read_bytes())
     (tmp_path / "filters-at_0.json").unlink()
-    with pytest.raises(SystemExit, match="weights-0.safetensors holds other weights than"):
+    with pytest.raises(SystemExit, match=r"weights-0.safetensors holds other weights than"):
         measure(prepared, tmp_path, "filters-at_0")
 
 

@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import nn
 from torch.linalg import vector_norm
@@ -65,7 +66,7 @@ def layers(net):
         ValueError: the network has no convolution, or nothing after it.
     """
     weighted = [one for one in net.modules() if isinstance(one, nn.Conv2d | nn.Linear)]
-    for one, after in zip(weighted, weighted[1:], strict=False):
+    for one, after in pairwise(weighted):
         if isinstance(one, nn.Conv2d):
             return one, after
     raise ValueError("the network has no convolution with a layer after it, so no filters")
