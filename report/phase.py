@@ -55,7 +55,8 @@ def phases(runs: Iterable[RunRecords]) -> list[Phases]:
     for table in tables.values():
         varied = varying([run.config for run in table])
         if len(varied) == 2:
-            found.append(Phases(table[0].config.method, *varied, cells(table, *varied)))
+            x, y = varied
+            found.append(Phases(table[0].config.method, x, y, cells(table, x, y)))
     return found
 
 

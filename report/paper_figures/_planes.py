@@ -75,7 +75,8 @@ def picture(
     }  # fmt: skip
     colour = {"field": "loss", "type": "quantitative",
               "scale": {"type": "log", "range": LIGHT_TO_DARK, "interpolate": "rgb"},
-              "legend": {**BAR, "title": f"mean loss, {n}", "format": ".2~g", "tickCount": 4}}  # fmt: skip
+              "legend": {**BAR, "title": f"mean loss, {n}", "format": ".2~g",
+                         "tickCount": 4}}  # fmt: skip
     yield parts.picture(name, found, columns, {
         # they overlap a little, as seams between squares would show
         "transform": [{"calculate": f"datum.{way} {share} * datum.half", "as": f"{way}_{edge}"}

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.runs import evaluations
 from bench.runs.record import TRACES, TRAIN
 from report import arrays
 from report.collect import RunRecords
@@ -55,7 +56,7 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
 
 def _points(name: str, run: RunRecords) -> Iterator[dict[str, Any]]:
     """Yield what was measured of a run's filters while it trained."""
-    trained = training(run)
+    trained, most = training(run), evaluations.read("filters").settings["images"]
     for column, (updates, values) in watched(run).items():
         kind, _, i = column.partition(".")
         kind, line = ("without", NONE) if column == "alignment" else (kind, f"filter {i}")
@@ -64,7 +65,7 @@ def _points(name: str, run: RunRecords) -> Iterator[dict[str, Any]]:
         for update, value in zip(updates, values, strict=True):
             yield {
                 "run": name, "panel": PANELS[kind], "line": line, "seed": run.config.seed,
-                "x": int(update), "y": float(f"{value:.4g}"), "n": trained.probe_images,
+                "x": int(update), "y": float(f"{value:.4g}"), "n": min(most, trained.probe_images),
                 "records": f"{parts.record(run, TRAIN)} {run.folder}/{TRACES}",
             }  # fmt: skip
 
