@@ -2,13 +2,14 @@
 
 import ast
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import FiniteFloat, NonNegativeInt, TypeAdapter, ValidationError
 
 from bench.runs import catalogue
 from bench.runs.definitions import check_names
 from bench.runs.record import ConfigError
+from bench.runs.typed import NUMBER
 
 
 def published_settings(method: str, dataset: str, kind: str = catalogue.METHODS) -> dict[str, Any]:
@@ -118,7 +119,10 @@ def _type(annotation: str) -> Any:
         return _type(annotation.removesuffix(" | None")) | None
     if annotation.startswith("Literal["):
         return Literal[ast.literal_eval(f"({annotation[8:-1]},)")]
-    known = {"float": FiniteFloat, "int": NonNegativeInt, "bool": bool, "str": str}
+    known = {
+        "float": Annotated[FiniteFloat, NUMBER], "int": Annotated[NonNegativeInt, NUMBER],
+        "bool": bool, "str": str,
+    }  # fmt: skip
     if annotation not in known:
         raise ValueError(
             f"{annotation} is no type of a setting: {', '.join(known)}, Literal[...], | None"
