@@ -21,7 +21,6 @@ import yaml
 
 from bench.runs import evaluations
 from bench.runs.catalogue import ROOT
-from bench.runs.evaluations import Entry
 from bench.runs.files import write_bytes, write_json
 from bench.runs.record import TRAIN, ConfigError, Training
 from bench.runs.run import expand
@@ -49,7 +48,10 @@ class Detector(NamedTuple):
     @property
     def column(self) -> str:
         """Its name in the traces."""
-        return self.free or _column(evaluations.read(self.entry or {}))
+        if self.free:
+            return self.free
+        entry = evaluations.read(self.entry or {})
+        return entry.printed if entry.kind == "attack" else entry.column(entry.file)
 
 
 # which way each moves is fixed by the papers, before any run was read
@@ -223,13 +225,6 @@ def _traces(run: RunRecords) -> Traces:
     training = run.records[TRAIN].training
     assert training and run.place, "a training that is done has numbers, and a folder"
     return traces.read(run.place, training)
-
-
-def _column(entry: Entry) -> str:
-    """Name the column of an evaluation with one number, as ``evaluation.watch`` does."""
-    if entry.kind == "attack":
-        return entry.printed
-    return entry.file if entry.name == entry.file else f"{entry.name}.{entry.file}"
 
 
 if __name__ == "__main__":
