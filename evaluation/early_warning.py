@@ -1,4 +1,4 @@
-"""Early warning of a collapse: which detectors alarm before it, by one rule that is fixed in advance.
+"""Early warning of a collapse: which detectors alarm before it, by a rule that is fixed in advance.
 
 Pure functions of readings: numbers of a network in training, at some updates (or epochs). A
 detector is a series of readings and the way it is expected to move. All detectors of a comparison

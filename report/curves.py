@@ -63,7 +63,7 @@ class Ending:
 
 
 @dataclass(frozen=True)
-class Warning:
+class Heard:
     """What a detector said of a run before its collapse; the fields are the columns of a CSV file.
 
     Numbers are of epochs, from 1, as ``evaluation.early_warning`` counts updates.
@@ -131,7 +131,7 @@ def endings(curves: Curves) -> list[Ending]:
     return [_ending(run, curves[run]) for run in sorted(curves)]
 
 
-def warnings(curves: Curves) -> list[Warning]:
+def warnings(curves: Curves) -> list[Heard]:
     """Judge the detectors of every run that was attacked, by the rule for readings of epochs."""
     found = []
     for run in sorted(curves):
@@ -140,11 +140,11 @@ def warnings(curves: Curves) -> list[Warning]:
         begun = onset(epochs, series["pgd10"]) if epochs else None
         for name, rises in DETECTORS.items() if epochs else ():
             said = early_warning.judge(epochs, series[name], begun, rises=rises, rule=EPOCHS)
-            found.append(Warning(*run, name, *said))
+            found.append(Heard(*run, name, *said))
     return found
 
 
-def write_csv(rows: Sequence[Ending] | Sequence[Warning]) -> str:
+def write_csv(rows: Sequence[Ending] | Sequence[Heard]) -> str:
     """Write rows of one kind as CSV, which ``read_csv`` reads."""
     text = io.StringIO()
     names = [column.name for column in dataclasses.fields(rows[0])]

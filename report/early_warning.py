@@ -1,10 +1,10 @@
 """Probe around collapses: python -m bench early_warning SUITE
 
-The runs of the suite are the first pass: a reading of all detectors every so many updates. For each
-of them the command finds the onset of its collapse, and writes suites below results/early_warning
-that train the same runs again, with readings as dense as DENSE around it; a run that holds is
-probed where the others collapsed. Once these are done, too, the same command says whether their
-weights are those of the first pass, to the bit.
+The runs of the suite are the first pass. For each of them the command finds the epoch in which its
+collapse began, and writes suites below results/early_warning that train the same runs again, and
+read all detectors every few updates around it; a run that holds is probed where the others
+collapsed. Once these are done, too, the same command says whether their weights are those of the
+first pass, to the bit.
 """
 
 import argparse
@@ -24,16 +24,14 @@ from bench.runs.catalogue import ROOT
 from bench.runs.files import write_bytes, write_json
 from bench.runs.record import TRAIN, ConfigError, Training
 from bench.runs.run import expand
-from bench.runs.suite import Suite, parse_suite, read_yaml
+from bench.runs.suite import parse_suite, read_yaml
 from evaluation.early_warning import onset
-from report import traces
 from report.collect import RunRecords
 from report.story import runs_of
 from report.traces import Traces
 
-DENSE = 5  # updates between two readings of the second pass
-BEFORE, AFTER = 1500, 250  # updates of its window: before the onset and after it
-WHOLE = 50  # windows begin and end at its multiples
+EVERY = 5  # updates between two readings of the second pass
+BEFORE, AFTER = 1500, 250  # updates of its window: before the epoch of the onset, and after it
 ROBUST = "pgd10"  # tells the onset
 
 
@@ -71,30 +69,19 @@ DETECTORS = (
 )  # fmt: skip
 
 
-class Grid(NamedTuple):
-    """The updates at which all detectors of a run are read."""
-
-    every: int
-    since: int
-    until: int | None  # None: the last
-
-    @property
-    def is_window(self) -> bool:
-        """Whether it is of a second pass."""
-        return self.until is not None
-
-    def updates(self, last: int) -> np.ndarray:
-        """List them; training has a number of none before the first."""
-        first = -(-max(self.since, 1) // self.every) * self.every
-        return np.arange(first, min(last, last if self.until is None else self.until) + 1, self.every)
-
-
-def grids(training: Training) -> list[Grid]:
-    """List the grids on which everything that was watched was read, the densest first."""
-    by_name: dict[str, set[Grid]] = defaultdict(set)
+def grid(training: Training) -> np.ndarray | None:
+    """List the updates at which a second pass read all detectors; None if it is none."""
+    by_name: dict[str, set[tuple[int, int, int]]] = defaultdict(set)
     for entry in map(evaluations.read, training.watched):
-        by_name[entry.name].add(Grid(entry.every or 1, entry.since or 0, entry.until))
-    return sorted(set.intersection(*by_name.values())) if by_name else []
+        if entry.every and entry.until:
+            by_name[entry.name].add((entry.every, entry.since or 0, entry.until))
+    names = {evaluations.read(one.entry).name for one in DETECTORS if one.entry}
+    shared = set.intersection(*(by_name[name] for name in names))
+    if not shared:
+        return None
+    every, since, until = min(shared)
+    first = -(-max(since, 1) // every) * every  # training has a number of none before the first
+    return np.arange(first, min(until, training.updates) + 1, every)
 
 
 def readings(found: Traces, detector: Detector, at: np.ndarray) -> np.ndarray | None:
@@ -108,15 +95,25 @@ def readings(found: Traces, detector: Detector, at: np.ndarray) -> np.ndarray | 
     return np.array([seen.get(update, np.nan) for update in at])
 
 
-def collapse(found: Traces) -> int | None:
-    """Return the update at which a run's collapse began, by all readings of PGD-10."""
-    return onset(*found.watched[ROBUST])
+def collapse(training: Training, found: Traces | None = None) -> int | None:
+    """Return the update at which a run's collapse began, by all readings of PGD-10 that there are.
+
+    Args:
+        training: has a reading after every epoch.
+        found: its traces; with them the update is as exact as the readings are dense.
+    """
+    pace = training.updates // training.epochs
+    seen = {pace * (one.epoch + 1): one.probe[ROBUST] for one in training.curves}
+    if found and ROBUST in found.watched:
+        seen |= {int(k): float(v) for k, v in zip(*found.watched[ROBUST], strict=True)}
+    updates = sorted(seen)
+    return onset(updates, [seen[update] for update in updates])
 
 
-def window(begun: int, last: int) -> tuple[int, int]:
-    """Return the first and the last update to probe around an onset."""
-    since = max(begun - BEFORE, 0) // WHOLE * WHOLE
-    return since, min(-(-(begun + AFTER) // WHOLE) * WHOLE, last)
+def window(begun: int, training: Training) -> tuple[int, int]:
+    """Return the first and the last update to probe around an onset, at the end of an epoch."""
+    pace = training.updates // training.epochs
+    return max(begun - pace - BEFORE, 0), min(begun + AFTER, training.updates)
 
 
 def dense(given: Mapping[str, Any], runs: Sequence[RunRecords], around: tuple[int, int]) -> str:
@@ -129,18 +126,15 @@ def dense(given: Mapping[str, Any], runs: Sequence[RunRecords], around: tuple[in
     """
     suite = parse_suite(given)
     since, until = around
-    watched = [evaluations.read(one) for one in suite.watch]
-    more = [
-        f"{one.name}-every_{DENSE}-since_{since}-until_{until}" for one in watched if not one.until
-    ]
+    when = {"every": EVERY, "since": since, "until": until}
     method, seeds = runs[0].config.method, [run.config.seed for run in runs]
     content = {
         **given,
         "suite": f"{suite.suite}_{method}_{'_'.join(map(str, seeds))}",
         "methods": [method], "seeds": seeds,
-        "evaluations": [*suite.evaluations, *more],
+        "evaluations": [*suite.evaluations, *(one.entry | when for one in DETECTORS if one.entry)],
     }  # fmt: skip
-    head = f"# {suite.suite} once more, with readings every {DENSE} updates around an onset.\n"
+    head = f"# {suite.suite} once more, with readings every {EVERY} updates around an onset.\n"
     return head + yaml.safe_dump(content, sort_keys=False)
 
 
@@ -156,41 +150,35 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         given = read_yaml(path)
         suite = parse_suite(given)
-        _check(suite)
         runs = runs_of(expand(suite), args.results)
-        found = {run.folder: _traces(run) for run in runs if run.has(TRAIN)}
     except (ConfigError, ValueError, OSError) as error:
         sys.exit(f"early_warning: {error}")
     out = args.results / "early_warning"
-    differ = _told(given, runs, found, out)
+    differ = _told(given, runs, out)
     if differ:
         sys.exit(f"{differ} runs of the second pass are not those of the first: nothing is told "
                  "of them; is the machine, torch or the number of threads another?")  # fmt: skip
 
 
-def _told(
-    given: Mapping[str, Any],
-    runs: Sequence[RunRecords],
-    found: Mapping[str, Traces],
-    out: Path,
-) -> int:
+def _told(given: Mapping[str, Any], runs: Sequence[RunRecords], out: Path) -> int:
     """Write suites and sums, say a line a run, and count the runs that differ from the first."""
     path = out / "first.json"
     first: dict[str, str] = json.loads(path.read_bytes()) if path.is_file() else {}
-    begun = {folder: collapse(one) for folder, one in found.items()}
-    onsets = sorted(one for one in begun.values() if one is not None)
+    trained = {run.folder: body for run in runs if (body := _training(run))}
+    begun = {folder: collapse(body) for folder, body in trained.items()}
+    onsets = [one for one in begun.values() if one is not None]
     usual = statistics.median_low(onsets) if onsets else None
     todo: dict[tuple[str, tuple[int, int]], list[RunRecords]] = defaultdict(list)
     differ = 0
     for run in runs:
         name = f"{run.config.method}, seed {run.config.seed}"
-        training = run.has(TRAIN) and run.records[TRAIN].training
-        if not training:
+        if run.folder not in trained:
             print(f"{name}: not run")
             continue
-        at, weights = begun[run.folder], training.weights["last"]["full"]
-        said = "holds" if at is None else f"collapses at update {at}"
-        if any(grid.is_window for grid in grids(training)):
+        training, at = trained[run.folder], begun[run.folder]
+        weights = training.weights["last"]["full"]
+        said = "holds" if at is None else f"collapses before update {at}"
+        if grid(training) is not None:
             same = first.get(run.folder) == weights
             differ += not same
             print(f"{name}: {said}; probed, and {'' if same else 'NOT '}with the first's weights")
@@ -200,7 +188,7 @@ def _told(
         if around is None:
             print(f"{name}: {said}; no run tells where to probe")
             continue
-        place = window(around, training.updates)
+        place = window(around, training)
         todo[run.config.method, place].append(run)
         print(f"{name}: {said}; to be probed from {place[0]} to {place[1]}")
     write_json(path, first)
@@ -211,20 +199,8 @@ def _told(
     return differ
 
 
-def _check(suite: Suite) -> None:
-    """Raise ConfigError if the suite does not read what tells an onset."""
-    names = {evaluations.read(one).name for one in suite.watch}
-    if ROBUST not in names:
-        raise ConfigError(
-            f"suite {suite.suite} does not measure {ROBUST} while training; list "
-            "{attack: pgd, steps: 10, every: 50} among its evaluations"
-        )
-
-
-def _traces(run: RunRecords) -> Traces:
-    training = run.records[TRAIN].training
-    assert training and run.place, "a training that is done has numbers, and a folder"
-    return traces.read(run.place, training)
+def _training(run: RunRecords) -> Training | None:
+    return run.records[TRAIN].training if run.has(TRAIN) else None
 
 
 if __name__ == "__main__":

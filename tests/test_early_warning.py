@@ -68,8 +68,9 @@ def test_a_constant_detector_never_alarms_by_rounding():
 
 
 def test_the_lead_is_from_the_alarm_to_the_onset_and_a_late_alarm_has_one_below_zero():
-    early, late = judge(UPDATES, falling(250), 1400, rises=False), judge(
-        UPDATES, falling(300), 1400, rises=False
+    early, late = (
+        judge(UPDATES, falling(250), 1400, rises=False),
+        judge(UPDATES, falling(300), 1400, rises=False),
     )
     assert early.judged and late.judged
     assert 110 <= early.lead <= 140  # a fall that begins at update 1250, some readings of lag

@@ -8,32 +8,45 @@ import pytest
 import torch
 import yaml
 
+from bench.runs import evaluations
 from bench.runs.record import TRACES, TRAIN
 from bench.runs.run import expand
 from bench.runs.suite import parse_suite, read_yaml
 from bench.traces import Traces
 from report import early_warning
-from report.early_warning import DETECTORS, Detector, Grid, grids, readings, window
+from report.early_warning import DETECTORS, Detector, collapse, grid, readings
 from report.traces import read
 
-UPDATES = 2000
-FIRST = ["pgd10-every_50", "elle-every_50"]
-BEGUN = {0: 1500, 1: None, 2: 1000}  # by seed
+EPOCHS, UPDATES = 20, 2000
+BEGUN = {0: 1720, 1: None, 2: 800}  # first update of the collapse, by seed
+WATCHED = [evaluations.read(one.entry) for one in DETECTORS if one.entry]
 
 
-def traced(folder, watched, begun):
-    """Write traces: PGD-10 falls to 1 % at an update, and every number says when it was read."""
-    at = sorted({u for u in range(0, UPDATES + 1, 50)} | {
-        u for one in watched if one.until for u in range(one.since, one.until + 1, one.every)
-    })
-    robust = [20.0 if begun is None or u < begun else 1.0 for u in at]
-    tensors = {"loss": torch.arange(1.0, UPDATES + 1), "watch.pgd10": torch.tensor(robust),
-               "watch.elle": torch.tensor(at, dtype=torch.float32)}  # fmt: skip
-    tensors |= {f"watch.{name}.update": torch.tensor(at) for name in ("pgd10", "elle")}
+def robust(seed, update):
+    """PGD-10 in percent."""
+    return 20.0 if BEGUN[seed] is None or update < BEGUN[seed] else 1.0
+
+
+def trained(folder, seed, watch, digest):
+    """Write traces in which every number but PGD-10 says when it was read; return the training."""
+    tensors = {"loss": torch.arange(1.0, UPDATES + 1)}
+    for entry in map(evaluations.read, watch):
+        at = list(range(entry.since, entry.until + 1, entry.every))
+        name = entry.printed if entry.kind == "attack" else entry.column(entry.file)
+        values = [robust(seed, k) if name == "pgd10" else float(k) for k in at]
+        tensors |= {f"watch.{name}": torch.tensor(values), f"watch.{name}.update": torch.tensor(at)}
     traces = Traces()
     traces.add(tensors)
     folder.mkdir(parents=True, exist_ok=True)
-    return traces.write(folder / TRACES)
+    body = made_up.training(epochs=EPOCHS)
+    curves = [
+        dataclasses.replace(one, probe={"pgd10": robust(seed, 100 * (one.epoch + 1))})
+        for one in body.curves
+    ]
+    return dataclasses.replace(
+        body, curves=curves, updates=UPDATES, watched=watch, traces=traces.write(folder / TRACES),
+        weights={"last": {"full": f"{digest}{seed}"}},
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -41,19 +54,14 @@ def project(tmp_path):
     """Train the runs of a suite's file, as it were; return the file, and how to train it."""
     path = tmp_path / "mine.yaml"
     given = read_yaml(made_up.ROOT / "workflows/config/digits.yaml")
-    given |= {"suite": "mine", "methods": ["fgsm"], "seeds": [*BEGUN], "evaluations": FIRST}
+    given |= {"suite": "mine", "methods": ["fgsm"], "seeds": [*BEGUN], "evaluations": ["pgd20"]}
     path.write_text(yaml.safe_dump(given))
 
     def train(path, digest="a"):
         suite = parse_suite(read_yaml(path))
         for config in expand(suite):
             folder = tmp_path / "runs" / config.folder
-            watched = [early_warning.evaluations.read(one) for one in suite.watch]
-            training = dataclasses.replace(
-                made_up.training(), updates=UPDATES, watched=suite.watch,
-                traces=traced(folder, watched, BEGUN[config.seed]),
-                weights={"last": {"full": f"{digest}{config.seed}"}},
-            )  # fmt: skip
+            training = trained(folder, config.seed, suite.watch, digest)
             made_up.write(tmp_path / "runs", config, TRAIN, training=training)
 
     return path, train
@@ -72,13 +80,14 @@ def test_the_second_pass_probes_around_each_onset_and_where_none_is_around_the_u
     suites = sorted((path.parent / "early_warning").glob("*.yaml"))
     found = [parse_suite(read_yaml(one)) for one in suites]
     assert [one.seeds for one in found] == [[1, 2], [0]]
-    assert found[1].evaluations == [*FIRST, *(
-        f"{name}-every_5-since_0-until_1750" for name in ("pgd10", "elle")
-    )]
-    assert found[0].watch[2] == "pgd10-every_5-since_0-until_1250"
+    for suite, window in zip(found, ("since_0-until_1050", "since_200-until_2000"), strict=True):
+        assert suite.watch == [f"{one.name}-every_5-{window}" for one in WATCHED]
+        assert suite.evaluations == ["pgd20", *suite.watch]
     first = {config.folder for config in expand(parse_suite(read_yaml(path)))}
     assert {config.folder for one in found for config in expand(one)} == first, "other runs"
-    assert "fgsm, seed 1: holds; to be probed from 0 to 1250" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "fgsm, seed 0: collapses before update 1800; to be probed from 200 to 2000" in said
+    assert "fgsm, seed 1: holds; to be probed from 0 to 1050" in said
 
 
 def test_a_second_pass_with_other_weights_is_told(project, capsys):
@@ -89,10 +98,11 @@ def test_a_second_pass_with_other_weights_is_told(project, capsys):
         train(dense)
     call(path)
     assert capsys.readouterr().out.count("probed, and with the first's weights") == 3
-    train(next((path.parent / "early_warning").glob("*1750.yaml")), digest="b")
+    train(next((path.parent / "early_warning").glob("*-2000.yaml")), digest="b")
     with pytest.raises(SystemExit, match="1 runs of the second pass are not those of the first"):
         call(path)
-    assert "fgsm, seed 0: collapses at update 1500; probed, and NOT" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "fgsm, seed 0: collapses before update 1800; probed, and NOT with" in said
 
 
 def test_what_cannot_be_probed_is_told_in_a_sentence(project, tmp_path, capsys):
@@ -100,10 +110,11 @@ def test_what_cannot_be_probed_is_told_in_a_sentence(project, tmp_path, capsys):
     call(path)
     assert capsys.readouterr().out.count("not run") == 3
     given = read_yaml(path)
-    path.write_text(yaml.safe_dump(given | {"evaluations": FIRST[1:]}))
-    with pytest.raises(SystemExit, match="suite mine does not measure pgd10 while training; list"):
-        call(path)
-    with pytest.raises(SystemExit, match="there is no file"):
+    path.write_text(yaml.safe_dump(given | {"seeds": [1]}))
+    train(path)
+    call(path)
+    assert "fgsm, seed 1: holds; no run tells where to probe" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="early_warning: there is no file"):
         call(tmp_path / "gone.yaml")
 
 
@@ -111,31 +122,25 @@ def test_all_detectors_are_read_on_one_grid_those_that_cost_nothing_too(project)
     path, train = project
     train(path)
     call(path)
-    train(next((path.parent / "early_warning").glob("*1750.yaml")))
-    (run,) = [one for one in early_warning.runs_of(expand(parse_suite(read_yaml(path))), path.parent)
-              if one.config.seed == 0]  # fmt: skip
-    training = run.records[TRAIN].training
-    found = read(run.place, training)
-    dense, whole = grids(training)
-    assert (dense, whole) == (Grid(5, 0, 1750), Grid(50, 0, None))
-    loss, elle = (next(d for d in DETECTORS if d.column == name) for name in ("loss", "elle"))
-    for grid, at in ((dense, range(5, 1751, 5)), (whole, range(50, 2001, 50))):
-        assert grid.updates(UPDATES).tolist() == [*at]
-        for detector in (loss, elle):
-            assert readings(found, detector, grid.updates(UPDATES)).tolist() == [*at]
+    train(next((path.parent / "early_warning").glob("*-2000.yaml")))
+    runs = early_warning.runs_of(expand(parse_suite(read_yaml(path))), path.parent)
+    bodies = {run.config.seed: run.records[TRAIN].training for run in runs}
+    assert grid(bodies[1]) is None, "of the first pass"
+    found, at = read(runs[0].place, bodies[0]), grid(bodies[0])
+    assert at.tolist() == [*range(200, 2001, 5)]
+    for detector in DETECTORS:
+        if detector.free in (None, "loss") and detector.column != "pgd10":
+            assert readings(found, detector, at).tolist() == at.tolist(), detector
     assert readings(found, Detector("no", True, free="no"), np.array([5])) is None
+    assert (collapse(bodies[0]), collapse(bodies[0], found)) == (1800, 1720)
+    assert collapse(bodies[1]) is None
 
 
 def test_a_grid_is_one_that_all_detectors_share():
-    training = dataclasses.replace(
-        made_up.training(),
-        watched=[*FIRST, "pgd10-every_5-since_20-until_90"],
-    )
-    assert grids(training) == [Grid(50, 0, None)]
-    assert grids(made_up.training()) == []
-
-
-def test_windows_begin_before_the_onset_and_stay_within_training():
-    assert window(5350, 11730) == (3850, 5600)
-    assert window(700, 11730) == (0, 950)
-    assert window(11700, 11730) == (10200, 11730)
+    spelt = [f"{one.name}-every_5-since_0-until_20" for one in WATCHED]
+    body = dataclasses.replace(made_up.training(), updates=18)
+    assert grid(dataclasses.replace(body, watched=spelt)).tolist() == [5, 10, 15]
+    assert grid(dataclasses.replace(body, watched=spelt[:-1])) is None
+    other = [*spelt[:-1], spelt[-1].replace("every_5", "every_6")]
+    assert grid(dataclasses.replace(body, watched=other)) is None
+    assert grid(body) is None

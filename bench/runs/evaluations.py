@@ -23,7 +23,13 @@ from bench.runs.settings import check_settings, published_settings
 
 Kind = Literal["attack", "diagnostic"]
 WINDOW = ("since", "until")
-WORDS = ("norm", "eps", "weights", "every", *WINDOW)  # of an entry, beside its file and the file's settings
+WORDS = (
+    "norm",
+    "eps",
+    "weights",
+    "every",
+    *WINDOW,
+)  # of an entry, beside its file and the file's settings
 SOURCE = "source"  # setting of an attack that is made on another run's network
 NETWORKS = "bench/models"
 NUMBER = r"\d+(?:\.\d+)?"
@@ -59,7 +65,9 @@ class Entry:
     def spelt(self) -> str:
         """The name and, behind it, when it is measured while training: a suite's form."""
         said = [(key, getattr(self, key)) for key in ("every", *WINDOW)]
-        return "-".join([self.name, *(f"{key}_{value}" for key, value in said if value is not None)])
+        return "-".join(
+            [self.name, *(f"{key}_{value}" for key, value in said if value is not None)]
+        )
 
     @property
     def printed(self) -> str:
@@ -226,7 +234,9 @@ def _entry(kind: Any, file: str, given: Mapping[str, Any]) -> Entry:
     if weights not in get_args(Weights):
         raise ValueError(catalogue.unknown("weights", str(weights), get_args(Weights)))
     when = _when(kind, file, words)
-    if when and (SOURCE in checked or catalogue.class_constant(file, "autoattack", EVALUATIONS[kind])):
+    if when and (
+        SOURCE in checked or catalogue.class_constant(file, "autoattack", EVALUATIONS[kind])
+    ):
         raise ValueError(
             f"{kind} {file} cannot be measured while training; leave out every, or take another"
         )

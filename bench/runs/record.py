@@ -44,7 +44,7 @@ WEIGHTS: dict[Kept, str] = {  # their files
 Network = Literal["raw", "average"]  # as trained, or averaged over the updates
 MOST_L2 = 16  # as far as an L2 radius may be; papers stay below 6, and 128 was meant in 1/255
 RADII: dict[Norm, str] = {
-    "Linf": "a radius in Linf is a text of a number in (0, 255), over 255, like '8/255'",
+    "Linf": "a radius in Linf is a text in (0, 1), like '8/255'",
     "L2": f"a radius in L2 is a text of a number in (0, {MOST_L2}), like '0.5'",
 }
 
@@ -147,7 +147,7 @@ def is_radius(eps: str, norm: Norm) -> bool:
     except (ValueError, ZeroDivisionError):
         return False
     if norm == "Linf":
-        return 0 < size < 1 and eps == f"{255 * size:g}/255"
+        return "/" in eps and 0 < size < 1
     return 0 < size < MOST_L2 and eps == f"{size:g}"
 
 

@@ -15,8 +15,8 @@ from bench.runs.evaluations import Entry
 from bench.runs.protocol import PROTOCOLS, Protocol
 from bench.runs.record import Config, ConfigError, Norm, Start
 from bench.runs.settings import check_settings, kept_settings, published_settings
-from bench.runs.suite import StartFor, Suite, at_least_half_a_level, level, read_yaml
-from bench.runs.typed import build, read_json
+from bench.runs.suite import StartFor, Suite, at_least_half_a_level, read_yaml
+from bench.runs.typed import build
 
 
 def expand(suite: Suite) -> list[Config]:
@@ -84,11 +84,10 @@ def parse_run(text: str) -> Config:
         ConfigError: says what is wrong with it.
     """
     try:
-        is_text = text.lstrip().startswith("{")
-        given = read_json(text, "it") if is_text else read_yaml(Path(text))
+        given = json.loads(text) if text.lstrip().startswith("{") else read_yaml(Path(text))
         config: Config = build(Config, _completed(given), "run")
-    except ConfigError:
-        raise
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"the configuration is no JSON: {error}") from None
     except ValueError as error:
         raise ConfigError(f"the configuration is not one: {error}") from None
     if mistakes := [*config.contradictions()]:
@@ -210,13 +209,12 @@ def _completed(given: dict[str, Any]) -> dict[str, Any]:
     whole, eps = _with_protocol(whole), whole.get("eps")
     if eps is None and "dataset" in whole and whole["norm"] == "Linf":
         eps = catalogue.usual_eps(whole["dataset"])
-    eps = level(eps) if whole["norm"] == "Linf" else eps
     if isinstance(eps, int | float) and not isinstance(eps, bool):
         try:
-            if whole["norm"] == "Linf" and eps > 0:
+            if whole["norm"] == "Linf":
                 at_least_half_a_level(eps)
             whole["eps"] = _text_of(whole["norm"], eps)
-        except (ValueError, OverflowError) as error:
+        except ValueError as error:
             raise ConfigError(f"eps {error}") from None
     if "width" not in whole and "architecture" in whole:
         whole["width"] = catalogue.published_width(whole["architecture"])

@@ -2,14 +2,13 @@
 
 import ast
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import FiniteFloat, NonNegativeInt, TypeAdapter, ValidationError
 
 from bench.runs import catalogue
 from bench.runs.definitions import check_names
 from bench.runs.record import ConfigError
-from bench.runs.typed import NUMBER
 
 
 def published_settings(method: str, dataset: str, kind: str = catalogue.METHODS) -> dict[str, Any]:
@@ -119,10 +118,7 @@ def _type(annotation: str) -> Any:
         return _type(annotation.removesuffix(" | None")) | None
     if annotation.startswith("Literal["):
         return Literal[ast.literal_eval(f"({annotation[8:-1]},)")]
-    known = {
-        "float": Annotated[FiniteFloat, NUMBER], "int": Annotated[NonNegativeInt, NUMBER],
-        "bool": bool, "str": str,
-    }  # fmt: skip
+    known = {"float": FiniteFloat, "int": NonNegativeInt, "bool": bool, "str": str}
     if annotation not in known:
         raise ValueError(
             f"{annotation} is no type of a setting: {', '.join(known)}, Literal[...], | None"

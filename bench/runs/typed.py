@@ -1,11 +1,10 @@
-"""Values from JSON or YAML: read, checked against types by pydantic, its errors in our words."""
+"""Values from JSON or YAML, checked against types by pydantic, and its errors in our words."""
 
 import functools
 import json
 from typing import Annotated, Any
 
-import yaml
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -15,82 +14,6 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 SHOWN = 4  # mistakes of one value that a message names
-MOST = 100_000  # values, and characters of YAML, beyond what people write
-
-
-def _no_truth(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError(f"{str(value).lower()} is no number")
-    return value
-
-
-NUMBER = BeforeValidator(_no_truth)  # Python, and so pydantic, takes True for 1
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads YAML without ``<<``, which a few lines can make of any size."""
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        for key, _ in node.value:
-            if key.tag == "tag:yaml.org,2002:merge":
-                raise yaml.MarkedYAMLError(problem="<< is not read; write its keys out",
-                                           problem_mark=key.start_mark)  # fmt: skip
-
-
-def read_yaml(text: str, where: str) -> Any:
-    """Read YAML.
-
-    Args:
-        where: name of the text in messages.
-
-    Raises:
-        ValueError: it is none, or no person's; says where.
-    """
-    if len(text) > MOST:
-        raise ValueError(f"{where} has {len(text):,} characters, and {MOST:,} at most are read")
-    try:
-        value = yaml.load(text, _Loader)
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        told = ", ".join(part for part in (error.context, error.problem) if part)
-        raise ValueError(f"{where}{line}: this is no YAML: {told}") from None
-    except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
-        told = " ".join(str(error).split())
-        raise ValueError(f"{where}: this is no YAML: {told}") from None
-    except RecursionError:
-        raise ValueError(f"{where} is nested too deep to be read") from None
-    check_size(value, where)
-    return value
-
-
-def read_json(text: str, where: str) -> Any:
-    """Read JSON.
-
-    Raises:
-        ValueError: it is none, or nested too deep.
-    """
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{where} is no JSON: {error}") from None
-    except RecursionError:
-        raise ValueError(f"{where} is nested too deep to be read") from None
-
-
-def check_size(value: Any, where: str) -> None:
-    """Refuse lists and mappings that hold each other, or themselves, again and again.
-
-    Raises:
-        ValueError: there are more values than a person writes.
-    """
-    waiting, count = [value], 1
-    while waiting:
-        one = waiting.pop()
-        inside = one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
-        count += len(inside)
-        if count > MOST:
-            raise ValueError(f"{where} holds more than {MOST:,} values; write out what is meant")
-        waiting += inside
 
 
 def parse(kind: Any, text: str | bytes, where: str) -> Any:
