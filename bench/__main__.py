@@ -25,6 +25,7 @@ COMMANDS = {stage: f"bench.stages.{stage}" for stage in STAGES} | {
     "early_warning": "report.early_warning",
     "story": "report.story",
     "papers": "report.papers",
+    "figures": "report.suite_figures",
     "outside": "report.outside",
 }
 

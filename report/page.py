@@ -15,7 +15,6 @@ from typing import Any
 from bench.runs.record import (
     AUTOATTACK,
     COST,
-    SWEEP,
     TRAIN,
     Best,
     Config,
@@ -24,12 +23,10 @@ from bench.runs.record import (
     Record,
     Training,
     is_stage,
-    radius,
 )
 from bench.runs.stage import Stage, in_order
 from bench.runs.stage import stage as stage_of
-from evaluation import eps_overfitting
-from report import figures, latex, sources
+from report import figures, latex, sources, sweep
 from report.collect import RunRecords
 from report.columns import SHORT
 from report.groups import KEY_FACTS, TITLES, Group
@@ -171,9 +168,10 @@ def details(runs: Sequence[RunRecords], logs: Path) -> dict[str, Any]:
             if len(of_chain) == len(chain):
                 entry["passes"] = {way: _rounded(sum(one[way] or 0.0 for one in of_chain))
                                    for way in of_chain[0]}  # fmt: skip
-        if sweep := _sweep(run):
-            entry["sweep"] = sweep
-            entry["eo"] = _eo(sweep, run)
+        if swept := _sweep(run):
+            entry["sweep"] = swept
+            eo = sweep.judge(run)
+            entry["eo"] = eo and {name: _rounded(x) for name, x in eo._asdict().items()}
         if run.folder in tails:
             entry["logs"] = tails[run.folder]
         found[run_key(run)] = entry
@@ -380,20 +378,10 @@ def _chosen(best: Best) -> dict[str, Any]:
 
 def _sweep(run: RunRecords) -> dict[str, list[list[float | None]]]:
     """List accuracy by attack and radius, as pairs of radius in 1/255 and percent."""
-    record = run.records.get(SWEEP)
     found: dict[str, list[list[float | None]]] = {}
-    for name, score in (record.measure.scores if record and record.measure else {}).items():
-        attack, _, radius = name.partition(" ")
-        k = float(radius.partition("/")[0])
-        found.setdefault(attack, []).append([k, _rounded(score.accuracy)])
+    for point in sweep.points(sweep.of(run)):
+        found.setdefault(point.attack, []).append([point.k, _rounded(point.accuracy)])
     return found
-
-
-def _eo(sweep: dict[str, list[list[float | None]]], run: RunRecords) -> dict[str, Any] | None:
-    """Judge a sweep's accuracies under FGSM by the radius that the run was trained at."""
-    fgsm = {k: right for k, right in sweep.get("fgsm", []) if k is not None and right is not None}
-    found = eps_overfitting.judge(fgsm, 255 * radius(run.config.eps))
-    return {name: _rounded(number) for name, number in found._asdict().items()} if found else None
 
 
 def _stems(folder: Path) -> Iterator[str]:

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bench.runs.record import SWEEP, TRAIN, Evaluation, Training, radius
+from bench.runs.record import TRAIN, Evaluation, Training, radius
 from evaluation.binomial import standard_error
+from report import sweep
 from report.collect import RunRecords
 from report.groups import groups
 from report.notes import has_learned
@@ -103,9 +104,8 @@ class Told:
     def by_radius(self) -> Iterator[Point]:
         """Yield accuracy over the radius of the attack, in 1/255, of every run."""
         for i, run in enumerate(self.runs):
-            for name, score in run.sweep.scores.items() if run.sweep else ():
-                kind, _, at = name.partition(" ")
-                yield Point(i, kind, float(at.partition("/")[0]), score.accuracy)
+            for point in sweep.points(run.sweep):
+                yield Point(i, point.attack, point.k, point.accuracy)
 
     def alignment(self) -> Iterator[Point]:
         """Yield PertAlign by epoch, of every run."""
@@ -124,7 +124,7 @@ def tell(runs: Iterable[RunRecords], methods: Sequence[str]) -> list[Told]:
 def _runs(row: Row) -> Iterator[Run]:
     for run in row.runs:
         if has_learned(run) and (training := run.records[TRAIN].training):
-            yield Run(training, run.records[SWEEP].measure if run.has(SWEEP) else None)
+            yield Run(training, sweep.of(run))
 
 
 def foil(told: Sequence[Told]) -> Told | None:
@@ -170,9 +170,9 @@ def radii_said(one: Told) -> str:
     swept = [run.sweep for run in one.main if run.sweep]
     curves = {
         kind: {
-            k: statistics.fmean(sweep.scores[f"{kind} {k}/255"].accuracy for sweep in swept)
+            k: statistics.fmean(found.scores[f"{kind} {k}/255"].accuracy for found in swept)
             for k in range(256)
-            if swept and all(f"{kind} {k}/255" in sweep.scores for sweep in swept)
+            if swept and all(f"{kind} {k}/255" in found.scores for found in swept)
         }
         for kind in ("fgsm", "pgd10")
     }
@@ -181,7 +181,7 @@ def radii_said(one: Told) -> str:
     smaller = [k for k in fgsm if 0 < k < trained]
     if not smaller or trained not in fgsm or fgsm.keys() != pgd10.keys():
         return f"{one.title}: its records lack accuracies at {one.eps} and at smaller radii."
-    n = min(score.n for sweep in swept for score in sweep.scores.values())
+    n = min(score.n for found in swept for score in found.scores.values())
     at = smaller[len(smaller) // 3]
     said = (
         f"{one.title}: one step of {at}/255 leaves {fgsm[at]:.0f} % right, one of {one.eps} leaves "

@@ -14,7 +14,7 @@ from bench.runs import catalogue, evaluations
 from bench.runs.evaluations import Entry
 from bench.runs.protocol import PROTOCOLS, Protocol
 from bench.runs.record import Config, ConfigError, Norm, Start
-from bench.runs.settings import check_settings, kept_settings, published_settings
+from bench.runs.settings import as_list, check_settings, kept_settings, published_settings
 from bench.runs.suite import StartFor, Suite, at_least_half_a_level, read_yaml
 from bench.runs.typed import build
 
@@ -37,7 +37,8 @@ def expand(suite: Suite) -> list[Config]:
     settings = {
         (method, dataset): [
             kept_settings(method, published_settings(method, dataset) | changed)
-            for changed in _product(suite.method_args.get(method, {}))
+            for variants in as_list(suite.method_args.get(method, {}))
+            for changed in _product(variants)
         ]
         for method in suite.methods
         for dataset in suite.datasets
@@ -53,11 +54,12 @@ def expand(suite: Suite) -> list[Config]:
     mistakes += filter(None, itertools.starmap(evaluations.lacking, pairs))
     if mistakes:
         raise ConfigError("\n".join(mistakes))
-    runs = [
+    cells = [
         _config(suite, settings=variant, **cell)
         for cell in _product(axes)
         for variant in settings[cell["method"], cell["dataset"]]
     ]
+    runs = [*{run.folder: run for run in cells}.values()]  # variants may meet in one
     pairs_of = itertools.product(entries, runs)
     attacked_from = [*filter(None, itertools.starmap(evaluations.source, pairs_of))]
     read = {run.folder: run for run in (*attacked_from, *sources([*runs, *attacked_from]))}
