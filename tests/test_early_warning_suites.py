@@ -4,6 +4,7 @@ import dataclasses
 
 import made_up
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -13,7 +14,7 @@ from bench.runs.record import TRACES, TRAIN
 from bench.runs.run import expand
 from bench.runs.suite import parse_suite, read_yaml
 from bench.traces import Traces
-from report import early_warning
+from report import early_warning, suite_figures
 from report.early_warning import DETECTORS, Detector, collapse, grid, readings
 from report.traces import read
 
@@ -134,6 +135,55 @@ def test_all_detectors_are_read_on_one_grid_those_that_cost_nothing_too(project)
     assert readings(found, Detector("no", True, free="no"), np.array([5])) is None
     assert (collapse(bodies[0]), collapse(bodies[0], found)) == (1800, 1720)
     assert collapse(bodies[1]) is None
+
+
+def drawn(path):
+    given = read_yaml(path) | {"figures": ["early_warning"]}
+    (figure,) = suite_figures.render(parse_suite(given), path.parent)
+    folder = path.parent / "figures/mine"
+    table = pd.read_csv(folder / "early_warning.csv") if figure.pictures else None
+    return figure, table
+
+
+def test_the_table_is_of_the_second_pass_and_names_its_records(project):
+    path, train = project
+    train(path)
+    call(path)
+    assert "python -m bench early_warning" in drawn(path)[0].lacking
+    for dense in (path.parent / "early_warning").glob("*.yaml"):
+        train(dense)
+    figure, table = drawn(path)
+    assert [one.name for one in figure.pictures] == [
+        "early_warning", "early_warning-leads", "early_warning-public",
+    ]  # fmt: skip
+    assert len(table) == len(WATCHED) + 1, "and of what is free, the loss alone was traced"
+    rows = table.set_index("detector")
+    (title,) = figure.pictures[0].spec["title"]["text"]
+    assert title.startswith("Leads in updates; 3 runs, 2 collapsed, 2 of them judged")
+    # PGD-10 stands still and falls at the onset: its third reading beyond is 10 updates later
+    robust = rows.loc["accuracy under PGD-10"]
+    assert [*robust[["lead, median, updates", "least", "most"]]] == ["-10.0", "-10", "-10"]
+    assert (robust["first"], robust["missed"], robust["passes"]) == (2, "0 of 2", "12 F, 10 B")
+    # the others rise by the same number with every reading, of which one side is no fall
+    assert rows.loc["training loss"]["missed"] == "2 of 2"
+    assert rows.loc["training loss"]["passes"] == "none"
+    first = rows["records"].iloc[0].split()
+    assert len(first) == 3
+    (path.parent / "runs" / first[0]).unlink()
+    assert drawn(path)[1]["records"].iloc[0].split() == first[1:]
+
+
+def test_a_collapse_with_few_readings_before_it_is_told_as_not_judged(project, monkeypatch):
+    path, train = project
+    monkeypatch.setitem(BEGUN, 2, 490)
+    train(path)
+    call(path)
+    for dense in (path.parent / "early_warning").glob("*.yaml"):
+        train(dense)
+    (title,) = drawn(path)[0].pictures[0].spec["title"]["text"]
+    assert title == (
+        "Leads in updates; 3 runs, 2 collapsed, 1 of them judged (before the other 1: 97 readings)"
+    )
 
 
 def test_a_grid_is_one_that_all_detectors_share():
