@@ -5,6 +5,7 @@ detector is a series of readings and the way it is expected to move. All detecto
 are read on one grid, those too that cost nothing and have a number for every update.
 """
 
+import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -61,8 +62,8 @@ def alarms(readings: Sequence[float], *, rises: bool, rule: Rule = RULE) -> list
 
 
 def judge(
-    updates: Sequence[int],
-    readings: Sequence[float],
+    updates: Sequence[int] | np.ndarray,
+    readings: Sequence[float] | np.ndarray,
     onset: int | None,
     *,
     rises: bool,
@@ -101,6 +102,11 @@ class Summary(NamedTuple):
     held: int  # runs without a collapse that were judged
     false_alarms: int
     quiet: int  # updates of all judged runs in which an alarm would have been false
+
+    @property
+    def median(self) -> float | None:
+        """Median lead of the collapses that were not missed."""
+        return statistics.median(self.leads) if self.leads else None
 
     @property
     def per_1000(self) -> float | None:

@@ -140,7 +140,7 @@ def warnings(curves: Curves) -> list[Heard]:
         begun = onset(epochs, series["pgd10"]) if epochs else None
         for name, rises in DETECTORS.items() if epochs else ():
             said = early_warning.judge(epochs, series[name], begun, rises=rises, rule=EPOCHS)
-            found.append(Heard(*run, name, *said))
+            found.append(Heard(*run, name, **said._asdict()))
     return found
 
 

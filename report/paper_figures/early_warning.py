@@ -4,9 +4,9 @@ A detector alarms when three of its smoothed readings in a row lie more than six
 from the mean of the 200 readings before. The onset is the first reading of PGD-10 at half of its
 maximum so far, for good. The lead is from the first alarm within 1,000 updates of the onset to the
 onset, below zero where the alarm came late; other alarms are false. A collapse with fewer than 100
-readings before it is not judged. PertAlign of the batch has a number for every update and is read on
-the grid of the others all the same. Public runs have a reading an epoch, so the baseline there is a
-tenth as long (20 readings, 10 at least), and the horizon 10 epochs.
+readings before it is not judged. PertAlign of the batch has a number for every update and is read
+on the grid of the others all the same. Public runs have a reading an epoch, so the baseline there
+is a tenth as long (20 readings, 10 at least), and the horizon 10 epochs.
 
 Figure: SORA (arXiv:2606.00738), its claim that PertAlign falls some 50 batches before PGD accuracy,
     and before all other detectors.
@@ -15,7 +15,7 @@ Reads: training whose detectors were read around the onset, by the suites that
     python -m bench early_warning writes.
 """
 
-import statistics
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from bench.runs import evaluations
 from bench.runs.record import TRAIN
 from evaluation import load
-from evaluation.early_warning import Warned, judge, summary
+from evaluation.early_warning import Summary, Warned, judge, summary
 from report import benchmark, curves, early_warning, traces
 from report.collect import RunRecords
 from report.early_warning import DETECTORS, Detector
@@ -95,28 +95,32 @@ def _passes(detector: Detector) -> str:
     return f"{cost.forward + 2 * (entry.kind == 'attack'):g} F, {cost.backward:g} B"
 
 
-def _table(name: str, said: Sequence[Said], unit: str) -> Picture:
-    """Make the table of some runs, the longest lead first."""
+def _ranked(said: Sequence[Said]) -> list[tuple[str, list[Said], Summary]]:
+    """Put what was said by detector, the longest median lead first."""
     by_name: dict[str, list[Said]] = defaultdict(list)
     for one in said:
         by_name[one.detector].append(one)
-    best = _best(said)
-    rows = []
-    for detector, ones in by_name.items():
-        found = summary([one.warned for one in ones])
-        lead = statistics.median(found.leads) if found.leads else None
+    rows = [(name, ones, summary([one.warned for one in ones])) for name, ones in by_name.items()]
+    return sorted(rows, key=lambda row: -math.inf if row[2].median is None else row[2].median,
+                  reverse=True)  # fmt: skip
+
+
+def _table(name: str, said: Sequence[Said], unit: str) -> Picture:
+    """Make the table of some runs."""
+    best, rows = _best(said), []
+    for detector, ones, found in _ranked(said):
+        leads = (found.median, *(found.leads[i] if found.leads else None for i in (0, -1)))
+        lead, least, most = (NONE if number is None else number for number in leads)
         rate = found.per_1000
         rows.append({
-            "detector": detector, "passes": ones[0].passes, "lead": NONE if lead is None else lead,
-            "least": found.leads[0] if found.leads else NONE,
-            "most": found.leads[-1] if found.leads else NONE,
+            "detector": detector, "passes": ones[0].passes,
+            "lead": lead, "least": least, "most": most,
             "missed": f"{found.missed} of {found.missed + len(found.leads)}",
             "first": sum(_run(one) in best and one.warned.lead == best[_run(one)] for one in ones),
             "false": found.false_alarms, "quiet": found.quiet,
             "rate": NONE if rate is None else round(rate, 2),
             "records": " ".join(dict.fromkeys(one.record for one in ones)),
         })  # fmt: skip
-    rows.sort(key=lambda row: (row["lead"] == NONE, 0 if row["lead"] == NONE else -row["lead"]))
     heads = {field: head for field, (head, _) in COLUMNS.items()}
     heads["lead"], heads["quiet"] = f"{heads['lead']}, {unit}", f"{unit} without collapse"
     return parts.picture(name, rows, heads, {
@@ -159,11 +163,7 @@ def _leads(said: Sequence[Said]) -> Picture:
          "onset": one.warned.onset, "readings": one.warned.readings, "records": one.record}
         for one in shown
     ]  # fmt: skip
-    medians = {
-        name: statistics.median(point["x"] for point in points if point["name"] == name)
-        for name in dict.fromkeys(one.detector for one in shown)
-    }
-    names = sorted(medians, key=lambda name: -medians[name])
+    names = [name for name, _, _ in _ranked(shown)]
     seeds = len({_run(one) for one in shown})
     across = {"field": "x", "type": "quantitative",
               "title": f"lead before the onset, updates, {seeds} runs; | the median"}  # fmt: skip
