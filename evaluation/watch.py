@@ -64,8 +64,7 @@ def _read(entry: Entry, images: Images, seed: int, net: nn.Module, update: int) 
     )  # fmt: skip
     with torch.enable_grad():
         found = load(entry.kind, entry.file)(**entry.settings).evaluate(task)
-    own = "" if entry.name == entry.file else f"{entry.name}."  # two settings are two columns
     return {name: score.accuracy for name, score in found.scores.items()} | {
-        own + name: float("nan") if value.value is None else value.value
+        entry.column(name): float("nan") if value.value is None else value.value
         for name, value in found.values.items()
     }

@@ -41,10 +41,10 @@ class Figure:
     fault: str = ""  # of a file that it reads
 
     @property
-    def paragraphs(self) -> list[str]:
-        """What its docstring says: the first is the title."""
-        text = inspect.cleandoc(_module(self.name).__doc__ or "")
-        return [" ".join(part.split()) for part in text.split("\n\n")]
+    def said(self) -> tuple[str, list[str]]:
+        """What its docstring says: the title, and the paragraphs below."""
+        title, *rest = inspect.cleandoc(_module(self.name).__doc__ or "").split("\n\n")
+        return title.rstrip("."), [" ".join(text.split()) for text in rest]
 
     @property
     def lacking(self) -> str:

@@ -188,7 +188,9 @@ def test_every_word_of_the_contract_can_be_captured(tiny, sound, gpu, monkeypatc
 def test_diagnostics_change_no_bit_of_a_captured_run(tiny, gpu):
     given = {"device": gpu, "protocol": brief(tiny, load("sora"))}
     plain, curves = ended(tiny, "sora", "captured", **given)
-    watch = Watch([Interval(4)], lambda net, update: {"sum": torch.rand(9, device=gpu).sum().item()})
+    watch = Watch(
+        [Interval(4)], lambda net, update: {"sum": torch.rand(9, device=gpu).sum().item()}
+    )
     watched, others = ended(tiny, "sora", "captured", traces=Traces([watch]), **given)
     assert torch.equal(plain, watched)
     assert curves == others

@@ -84,7 +84,6 @@ def test_papers_ways_of_writing_are_read(written, name):
         (PGD | {"eps": 6}, "an Linf radius lies in (0, 1], like 6/255, and one of L2 needs"),
         (PGD | {"norm": "L1"}, "unknown norm 'L1'"),
         ({"attack": "autoattack_best", "norm": "L7"}, "unknown norm 'L7'"),
-        (PGD | {"every": 50}, "it is a number of updates, of a diagnostic"),
         (PGD | {"weights": "worst"}, "unknown weights 'worst'"),
         (PGD | {"at": "end"}, "at is 'end' of attack pgd; it is a number of updates"),
         (PGD | {"at": 3, "weights": "best"}, "at update 3, and has weights as well; leave one out"),

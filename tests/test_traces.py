@@ -12,6 +12,7 @@ from made_up_methods import Learns
 from safetensors.torch import load_file
 
 from bench import data, meter
+from bench.runs import evaluations
 from bench.runs.catalogue import ROOT
 from bench.runs.record import TRACES, ConfigError, Evaluation, Record
 from bench.runs.run import expand, parse_run
@@ -19,6 +20,7 @@ from bench.runs.stage import TrainOptions, as_flags, as_stored, stage
 from bench.stages import running, setup, train
 from bench.stages.job import Job
 from bench.traces import Interval, Traces, Watch, kept_weights
+from report.early_warning import DETECTORS
 from report.traces import read
 
 MEGABYTES = 5  # of all traces in git
@@ -260,6 +262,22 @@ def test_what_a_suite_watches_is_measured_on_the_way_and_outlives_a_kill(prepare
     assert cut.traces == whole.traces
     files = [tmp_path / name / TRACES for name in ("whole", "cut")]
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_probing_with_all_detectors_changes_no_bit(prepared, tmp_path):
+    names = [evaluations.read(one.entry).name for one in DETECTORS if one.entry]
+    probed = ",".join(f"{name}-every_1-since_2-until_4" for name in names)
+    plain, dense = (
+        do(prepared, tmp_path / name, *words).training
+        for name, words in (("plain", ()), ("dense", ("--watch", probed)))
+    )
+    assert plain.weights == dense.weights
+    assert plain.curves == dense.curves
+    one, two = read(tmp_path / "plain", plain), read(tmp_path / "dense", dense)
+    assert one.watched == {}
+    assert {len(seen.updates) for seen in two.watched.values()} == {4}
+    assert two.watched.keys() == {one.column for one in DETECTORS if one.entry}
+    assert all(np.array_equal(one.columns[k], v, equal_nan=True) for k, v in two.columns.items())
 
 
 def test_a_run_by_hand_says_what_is_wrong_with_what_it_is_to_watch(prepared, tmp_path):

@@ -126,11 +126,6 @@ def said(path: str, word: str) -> str:
     return _behind(word, _docstring(path))
 
 
-def first_line(path: str) -> str:
-    """Read the first line of a module's docstring, without its full stop."""
-    return (_docstring(path) or "").partition("\n")[0].rstrip(".")
-
-
 def constant(path: str, name: str) -> Any:
     """Read a constant of a module that is assigned a literal.
 

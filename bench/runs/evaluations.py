@@ -94,6 +94,10 @@ class Entry:
         """Read a constant of the file's class; None if it has none of this name."""
         return catalogue.class_constant(self.file, name, EVALUATIONS[self.kind])
 
+    def column(self, number: str) -> str:
+        """Name one of its numbers where those of several evaluations stand side by side."""
+        return number if self.name == self.file else f"{self.name}.{number}"
+
     @property
     def _stem(self) -> str:
         """The first of the file's stems that holds every setting that departs from its default.

@@ -20,6 +20,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from bench.runs.record import Config
 from report import printed, sources
 from report.collect import RunRecords
 from report.figures import Picture
@@ -36,24 +37,24 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
     for name, group in parts.tables("sora_ablation", asked):
         found: dict[str, list[parts.Measured]] = defaultdict(list)
         for one in parts.measured(group, KEYS):
-            if reading := _reading(one.run):
-                found[reading].append(one)
-        means = {reading: _means(ones) for reading, ones in found.items()}
+            if named := reading(one.run.config):
+                found[named].append(one)
+        means = {named: _means(ones) for named, ones in found.items()}
         full = {rule: means.get(f"{rule}: full") for rule in ("code", "paper")}
         base = full["code"] or full["paper"]
         if base is None or len(means) < 2:
             continue
-        change = {reading: _less(numbers, full.get(reading.partition(":")[0]) or base)
-                  for reading, numbers in means.items()}  # fmt: skip
+        bases = {named: full.get(named.partition(":")[0]) or base for named in means}
+        change = {named: _less(numbers, bases[named]) for named, numbers in means.items()}
         points = [
-            one.point(name=reading, hollow=False, value=one.value,
-                      y=one.value - (full.get(reading.partition(":")[0]) or base)[one.column.key])
-            for reading, ones in found.items() for one in ones
+            one.point(name=named, hollow=False, value=one.value,
+                      y=one.value - bases[named][one.column.key])
+            for named, ones in found.items() for one in ones
         ]  # fmt: skip
-        order = sorted(change, key=lambda reading: -change[reading]["pgd10"])
-        for label, (numbers, less) in _printed().items():
-            nearest = min(change, key=lambda reading: _distance(change[reading], less))
-            order.insert(order.index(nearest) + 1, label)
+        order = sorted(change, key=lambda named: -change[named]["pgd10"])
+        for label, (numbers, less) in reversed(_printed().items()):
+            distances = {named: _distance(less, own) for named, own in change.items()}
+            order.insert(order.index(min(distances, key=distances.__getitem__)) + 1, label)
             points += [
                 {"line": parts.title(key), "name": label, "hollow": True, "y": less[key],
                  "value": numbers[key], "seed": None, "n": None, "records": ""}
@@ -67,23 +68,21 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
         yield parts.picture(name, points, columns, view)
 
 
-def _reading(run: RunRecords) -> str | None:
+def reading(config: Config) -> str | None:
     """Name what a run takes away from SORA; None for what the table has nothing to do with."""
-    chosen = sources.settings(run.config)
-    if run.config.method == "fgsm_rs":
+    chosen = sources.settings(config)
+    if config.method == "fgsm_rs":
         return f"FGSM-RS, step {chosen['alpha']:g} eps"
     if chosen["draw"] == "image" or (chosen["tau"], chosen["theta"]) != (0.02, 0.05):
         return None
-    parted = ["u = 1"] if chosen["draw"] == "none" else []
+    taken = ["u = 1"] if chosen["draw"] == "none" else []
     if not chosen["adapt"]:
-        if not chosen["cap"]:
-            return None  # a fixed step has no cap
-        parted.append(f"step fixed at {chosen['alpha_max']:g} eps")
+        taken.append(f"step fixed at {chosen['alpha_max']:g} eps")
     elif chosen["alpha_max"] != 2:
         return None
     elif not chosen["cap"]:
-        parted.append("no cap")
-    return f"{chosen['rule']}: {', '.join(parted) or 'full'}"
+        taken.append("no cap")
+    return f"{chosen['rule']}: {', '.join(taken) or 'full'}"
 
 
 def _means(ones: Sequence[parts.Measured]) -> Means:
