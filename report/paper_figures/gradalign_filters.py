@@ -2,7 +2,7 @@
 
 One filter grows away from the rest as training collapses, and with it the weights that read its
 map. Without it (last column), the gradients inside the ball are aligned again; "none" is the whole
-network.
+network. In the pictures of filters, light is negative and dark positive.
 
 Figure: GradAlign (arXiv:2007.02617), Figures 5 to 7.
 
@@ -31,7 +31,8 @@ BY_UPDATE = {"run": "run", "panel": "what", "line": "filter", "seed": "seed", "x
              "y": "value", "n": "images of alignments"}  # fmt: skip
 WEIGHTS = {"run": "run", "update": "update", "filter": "filter", "channel": "channel", "row": "row",
            "column": "column", "weight": "weight"}  # fmt: skip
-SIGNED = ["#8c3d00", "#e8b58a", "#f7f7f7", "#8fbbd9", "#003a5c"]  # least, 0, most
+# least, 0, most: two hues, and ever darker, so that signs are told in grey, too
+SIGNED = ["#fff1df", "#f2c08c", "#9fb0ba", "#3c7ba6", "#00263d"]
 PIXEL = 17  # pixels of the picture
 
 
