@@ -169,7 +169,8 @@ def lines(
     """
     across: dict[str, Any] = {
         "field": "x", "type": "quantitative", "title": x,
-        "scale": {"type": "log"} if log else {"zero": False, "nice": False, "padding": 6},
+        "scale": {"type": "log" if log else "linear", "nice": False, "padding": 8}
+        | ({} if log else {"zero": False}),
         "axis": {"grid": False, "format": ".4~g"},
     }  # fmt: skip
     up = {"field": "y", "type": "quantitative", "title": y, "scale": {"domain": [0, 100]}}
@@ -188,7 +189,8 @@ def lines(
     if at is not None:
         rule = {"type": "rule", "strokeDash": [2, 2], "color": paper_colours()["dim"]}
         layers.insert(0, {"mark": rule, "data": {"values": [{"x": at}]}, "encoding": {"x": across}})
-    return {"title": title, "width": width, "height": HEIGHT, "layer": layers}
+    named = {} if title == x else {"title": title}
+    return {**named, "width": width, "height": HEIGHT, "layer": layers}
 
 
 def look(shown: Mapping[str, Look], *channels: str) -> dict[str, Any]:
@@ -198,7 +200,9 @@ def look(shown: Mapping[str, Look], *channels: str) -> dict[str, Any]:
               "shape": [one.shape for one in shown.values()]}  # fmt: skip
     return {
         channel: {"field": "line", "type": "nominal", "title": None,
-                  "scale": {"domain": list(shown), "range": values[channel]}}
+                  "scale": {"domain": list(shown), "range": values[channel]},
+                  # dashes would fray its shapes
+                  **({"legend": None} if channel == "strokeDash" else {})}
         for channel in channels
     }  # fmt: skip
 
