@@ -140,7 +140,13 @@ def picture(
     config = filled(CONFIG, paper_colours())
     ink = paper_colours()["ink"]
     config["legend"] = {k: v for k, v in config["legend"].items() if not k.startswith("symbol")}
-    config["legend"] |= {"symbolSize": 90, "symbolOpacity": 1, "columns": 6, "labelLimit": 260}
+    config["legend"] |= {
+        "symbolSize": 90,
+        "symbolOpacity": 1,
+        "columns": 6,
+        "labelLimit": 260,
+        "symbolStrokeWidth": 0,
+    }  # dashes would fray the shapes
     config["title"] = {"color": ink, "fontSize": 12, "fontWeight": "normal", "anchor": "start"}
     spec = {"config": config, "data": {"values": list(points)}, **view,
             "usermeta": {"columns": {**columns, "records": "records"}}}  # fmt: skip
@@ -200,9 +206,7 @@ def look(shown: Mapping[str, Look], *channels: str) -> dict[str, Any]:
               "shape": [one.shape for one in shown.values()]}  # fmt: skip
     return {
         channel: {"field": "line", "type": "nominal", "title": None,
-                  "scale": {"domain": list(shown), "range": values[channel]},
-                  # dashes would fray its shapes
-                  **({"legend": None} if channel == "strokeDash" else {})}
+                  "scale": {"domain": list(shown), "range": values[channel]}}
         for channel in channels
     }  # fmt: skip
 
