@@ -162,8 +162,10 @@ def lines(
     log: bool = False,
     at: float | None = None,
     width: int = WIDTH,
+    domain: Sequence[float] | None = (0, 100),
+    dots: int = 38,
 ) -> dict[str, Any]:
-    """Make a panel of accuracies over x: bold the mean over seeds, thin each seed.
+    """Make a panel of lines over x: bold the mean over seeds, thin each seed.
 
     It draws the points whose field "panel" is its title.
 
@@ -172,6 +174,8 @@ def lines(
         x: title of the axis.
         y: likewise.
         at: where an upright rule stands.
+        domain: of y; None: that of the points.
+        dots: size of the points on a line; 0: none, where there are hundreds.
     """
     across: dict[str, Any] = {
         "field": "x", "type": "quantitative", "title": x,
@@ -179,7 +183,8 @@ def lines(
         | ({} if log else {"zero": False}),
         "axis": {"grid": False, "format": ".4~g"},
     }  # fmt: skip
-    up = {"field": "y", "type": "quantitative", "title": y, "scale": {"domain": [0, 100]}}
+    up = {"field": "y", "type": "quantitative", "title": y,
+          "scale": {"domain": [*domain]} if domain else {"zero": False}}  # fmt: skip
     mean = {"x": across, "y": {**up, "aggregate": "mean"}}
     layers: list[dict[str, Any]] = [
         {"mark": {"type": "line", "strokeWidth": 0.8, "opacity": 0.45},
@@ -187,7 +192,7 @@ def lines(
                       **look(shown, "color", "strokeDash")}},
         {"mark": {"type": "line", "strokeWidth": 2},
          "encoding": {**mean, **look(shown, "color", "strokeDash")}},
-        {"mark": {"type": "point", "filled": True, "opacity": 1, "size": 38},
+        {"mark": {"type": "point", "filled": True, "opacity": 1, "size": dots},
          "encoding": {**mean, **look(shown, "color", "shape")}},
     ]  # fmt: skip
     for layer in layers:
