@@ -140,7 +140,13 @@ def picture(
     config = filled(CONFIG, paper_colours())
     ink = paper_colours()["ink"]
     config["legend"] = {k: v for k, v in config["legend"].items() if not k.startswith("symbol")}
-    config["legend"] |= {"symbolSize": 90, "symbolOpacity": 1, "columns": 6, "labelLimit": 260}
+    config["legend"] |= {
+        "symbolSize": 90,
+        "symbolOpacity": 1,
+        "columns": 6,
+        "labelLimit": 260,
+        "symbolStrokeWidth": 0,
+    }  # dashes would fray the shapes
     config["title"] = {"color": ink, "fontSize": 12, "fontWeight": "normal", "anchor": "start"}
     spec = {"config": config, "data": {"values": list(points)}, **view,
             "usermeta": {"columns": {**columns, "records": "records"}}}  # fmt: skip
@@ -173,7 +179,8 @@ def lines(
     """
     across: dict[str, Any] = {
         "field": "x", "type": "quantitative", "title": x,
-        "scale": {"type": "log"} if log else {"zero": False, "nice": False, "padding": 6},
+        "scale": {"type": "log" if log else "linear", "nice": False, "padding": 8}
+        | ({} if log else {"zero": False}),
         "axis": {"grid": False, "format": ".4~g"},
     }  # fmt: skip
     up = {"field": "y", "type": "quantitative", "title": y,
@@ -193,7 +200,8 @@ def lines(
     if at is not None:
         rule = {"type": "rule", "strokeDash": [2, 2], "color": paper_colours()["dim"]}
         layers.insert(0, {"mark": rule, "data": {"values": [{"x": at}]}, "encoding": {"x": across}})
-    return {"title": title, "width": width, "height": HEIGHT, "layer": layers}
+    named = {} if title == x else {"title": title}
+    return {**named, "width": width, "height": HEIGHT, "layer": layers}
 
 
 def look(shown: Mapping[str, Look], *channels: str) -> dict[str, Any]:
