@@ -3,7 +3,7 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from bench.runs.record import TRAIN, Config, radius
@@ -23,7 +23,7 @@ class Cell:
     y: float
     outcomes: list[str]  # of VERDICTS, by seed
     runs: list[RunRecords]
-    border: bool  # has a neighbour of another verdict
+    border: bool  # a neighbour is of another verdict
 
     @property
     def verdict(self) -> str:
@@ -69,20 +69,18 @@ def varying(configs: Sequence[Config]) -> list[str]:
 
 def cells(runs: Sequence[RunRecords], x: str, y: str) -> list[Cell]:
     """Sort runs into cells, by x and then y, and find those at the border of two verdicts."""
-    judged = [(run, found) for run in runs if (found := outcome(run))]
-    by_place: dict[tuple[float, float], list[tuple[RunRecords, str]]] = defaultdict(list)
-    for run, found in judged:
-        numbers = _numbers(run.config)
-        by_place[numbers[x], numbers[y]].append((run, found))
-    made = {
-        place: Cell(*place, [found for _, found in of], [run for run, _ in of], border=False)
-        for place, of in sorted(by_place.items())
-    }
+    made: dict[tuple[float, float], Cell] = {}
+    for run in runs:
+        numbers, found = _numbers(run.config), outcome(run)
+        if found:
+            place = numbers[x], numbers[y]
+            cell = made.setdefault(place, Cell(*place, [], [], border=False))
+            cell.outcomes.append(found)
+            cell.runs.append(run)
     return [
-        Cell(cell.x, cell.y, cell.outcomes, cell.runs,
-             border=any(other.verdict != cell.verdict for other in _beside(cell, made)))
-        for cell in made.values()
-    ]  # fmt: skip
+        replace(cell, border=any(one.verdict != cell.verdict for one in _beside(cell, made)))
+        for _, cell in sorted(made.items())
+    ]
 
 
 def outcome(run: RunRecords) -> str | None:
@@ -105,10 +103,9 @@ def midpoints(cells: Sequence[Cell], *, across: bool) -> list[float]:
     """
     places = {(cell.x, cell.y) if across else (cell.y, cell.x): cell for cell in cells}
     steps = sorted({one for one, _ in places})
-    pairs = pairwise(steps)
     return [
         float(f"{(low + high) / 2:.4g}")
-        for low, high in pairs
+        for low, high in pairwise(steps)
         if any(
             places[low, other].verdict != places[high, other].verdict
             for one, other in places
@@ -130,7 +127,7 @@ def _numbers(config: Config) -> dict[str, float]:
     """List the radius, in 1/255 of Linf, and the settings that are numbers."""
     scale = 255 if config.norm == "Linf" else 1
     settings = sources.settings(config)
-    return {EPS: scale * radius(config.eps)} | {
+    return {EPS: round(scale * radius(config.eps), 6)} | {
         name: value for name, value in settings.items() if type(value) in (int, float)
     }
 

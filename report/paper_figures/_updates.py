@@ -20,7 +20,7 @@ class Found(NamedTuple):
     entry: Entry
     found: Evaluation
     update: int  # after which the weights were
-    updates: int  # of the whole training
+    training: Training
 
     @property
     def record(self) -> str:
@@ -44,7 +44,7 @@ def measured(run: RunRecords, file: str, **settings: Any) -> list[Found]:
         same = entry.file == file and settings.items() <= entry.settings.items()
         if same and entry.weights == "last":
             update = trained.updates if entry.at is None else entry.at
-            found.append(Found(run, entry, record.measure, update, trained.updates))
+            found.append(Found(run, entry, record.measure, update, trained))
     return sorted(found, key=lambda one: one.update)
 
 
@@ -62,12 +62,10 @@ def stage_of(one: Found) -> str:
 
     An empty text of a run that did not.
     """
-    trained = training(one.run)
-    assert trained, "what is measured was trained"
-    onset = trained.verdict.onset_epoch
+    onset = one.training.verdict.onset_epoch
     if onset is None:
         return ""
-    per_epoch = one.updates / trained.epochs
+    per_epoch = one.training.updates / one.training.epochs
     if one.update <= onset * per_epoch:
         return "before the onset"
     return "at the onset" if one.update <= (onset + 1) * per_epoch else "after the onset"
