@@ -131,11 +131,19 @@ def test_a_landscape_says_where_it_stands_and_goes_with_its_record(tmp_path):
     grid = np.ones((4, 3, 3), np.float32) * np.arange(1, 4, dtype=np.float32)[None, :, None]
     stages = {"landscape-at_10": "before the onset", "landscape-at_15": "at the onset",
               "landscape": "at the onset"}  # fmt: skip
+    classes = np.zeros((4, 3, 3), np.int16)
+    classes[0, 2] = 7
     for stage in stages:
-        left(tmp_path, config, stage, {"loss": grid}, roughness=0.25)
+        left(tmp_path, config, stage, {"loss": grid, "class": classes}, roughness=0.25)
     left(tmp_path, config, "landscape-second_random", {"loss": grid}, roughness=0.25)
-    pgd, random = input_landscape.draw(read(tmp_path))
-    assert (pgd.name, random.name) == ("input_landscape-fgsm_pgd", "input_landscape-fgsm_random")
+    pgd, same, *random = input_landscape.draw(read(tmp_path))
+    assert (pgd.name, same.name) == ("input_landscape-fgsm_pgd", "input_landscape-class-fgsm_pgd")
+    assert [one.name for one in random] == [
+        "input_landscape-fgsm_random", "input_landscape-class-fgsm_random",
+    ]  # fmt: skip
+    assert {tuple(line.split(",")[i] for i in (4, 6)) for line in lines(same)[1]} == {
+        ("0.0", "100.0"), ("0.5", "100.0"), ("1.0", "75.0"),
+    }  # fmt: skip
     head, rest = lines(pgd)
     assert head == ("method,seed,update,stage,along the step of FGSM,along the move of PGD-10,"
                     "mean loss,roughness,images,records")  # fmt: skip
@@ -146,7 +154,7 @@ def test_a_landscape_says_where_it_stands_and_goes_with_its_record(tmp_path):
         assert all(f",{words}," in line for line in own)
         assert {line.split(",")[6] for line in own if line.split(",")[4] == "0.5"} == {"2.0"}
     remove(tmp_path, config, "landscape-at_15")
-    pgd, _ = input_landscape.draw(read(tmp_path))
+    pgd, *_ = input_landscape.draw(read(tmp_path))
     assert len(lines(pgd)[1]) == 2 * 9
 
 
@@ -156,7 +164,7 @@ def test_a_landscape_after_another_direction_or_without_its_file_is_left_out(tmp
     left(tmp_path, config, "landscape-first_random", grid, roughness=0.25)
     left(tmp_path, config, "landscape", grid, roughness=0.25)
     path = tmp_path / "runs" / config.folder / "landscape.safetensors"
-    assert len([*input_landscape.draw(read(tmp_path))]) == 1
+    assert len([*input_landscape.draw(read(tmp_path))]) == 2
     content = path.read_bytes()
     path.write_bytes(content[:-1] + b"\x07")
     with pytest.raises(ValueError, match=r"landscape.safetensors is damaged or of another run"):

@@ -1,6 +1,7 @@
-"""Input landscapes: the loss on planes through test images, before, at and after the onset.
+"""Input landscapes: loss and class on planes through test images, before, at and after the onset.
 
-Dark is a large loss, on one scale for all planes of a picture. Roughness is the mean absolute
+Dark is a large loss, or where the network gives few images the class that it gives them at (0, 0),
+on one scale for all planes of a picture. Roughness is the mean absolute
 second difference of the loss along FGSM's step: 0 where the loss is linear there. A network that
 has overfitted FGSM has a ridge between the image and FGSM's point.
 
@@ -22,11 +23,11 @@ MOST = 5  # planes in a row
 
 
 def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
-    """Draw a picture for each pair of directions."""
+    """Draw the losses and the classes for each pair of directions."""
     for second, title in SECOND.items():
         by_run = [(name, measured(run, "landscape", first="fgsm", second=second))
                   for name, run in named(runs)]  # fmt: skip
-        found = (
+        found = [
             square
             for name, ones in by_run
             for one in ones
@@ -34,8 +35,10 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
                 name, one, [one.entry.settings["least"], one.entry.settings["most"]],
                 number="roughness",
             )
-        )  # fmt: skip
-        yield from picture(
-            f"input_landscape-fgsm_{second}", found, x="along the step of FGSM", y=title,
-            across=min(max((len(ones) for _, ones in by_run), default=1), MOST), number="roughness",
-        )  # fmt: skip
+        ]  # fmt: skip
+        across = min(max((len(ones) for _, ones in by_run), default=1), MOST)
+        for shown, words in (("loss", "fgsm"), ("same", "class-fgsm")):
+            yield from picture(
+                f"input_landscape-{words}_{second}", found, x="along the step of FGSM", y=title,
+                across=across, number="roughness", shown=shown,
+            )  # fmt: skip
