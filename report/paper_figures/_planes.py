@@ -14,7 +14,7 @@ LIGHT_TO_DARK = ["#f3f7fb", "#b7d3ea", "#5f9fd0", "#0072B2", "#003a5c", "#000a14
 SIDE = 165  # pixels of a plane
 COLOURS = {  # of what a square shows: dark is where the network is worse
     "loss": ("mean loss", {"type": "log", "range": LIGHT_TO_DARK}),
-    "same": ("% of the class at (0, 0)", {"domain": [0, 100], "range": LIGHT_TO_DARK[::-1]}),
+    "same": ("% that keep the class of (0, 0)", {"domain": [0, 100], "range": LIGHT_TO_DARK[::-1]}),
 }
 BAR = {"gradientLength": 240, "titleLimit": 400, "titleFontWeight": "normal"}  # of a legend
 
@@ -91,7 +91,7 @@ def picture(
     }  # fmt: skip
     title, scale = COLOURS[shown]
     colour = {"field": shown, "type": "quantitative", "scale": {**scale, "interpolate": "rgb"},
-              "legend": {**BAR, "title": f"{title}, {n}", "format": ".2~g",
+              "legend": {**BAR, "title": f"{title}, {n}", "format": ".3~g",
                          "tickCount": 4}}  # fmt: skip
     yield parts.picture(name, found, columns, {
         # they overlap a little, as seams between squares would show
