@@ -1,15 +1,17 @@
 """The papers' figures: what they draw from which records, and what they say where these lack."""
 
+import dataclasses
 import re
 import shutil
 
+import made_up
 import pandas as pd
 import pytest
-from made_up import config, done, training, write
+from made_up import SMOKE, config, done, expense, training, write
 
 from bench.runs import catalogue
 from bench.runs.catalogue import FIGURES, ROOT
-from bench.runs.record import ConfigError, Evaluation, Score
+from bench.runs.record import ConfigError, Evaluation, Score, Source, Start
 from bench.runs.run import expand
 from bench.runs.suite import parse_suite, read_yaml
 from report import figures, render, suite_figures
@@ -114,6 +116,44 @@ def test_epsilon_overfitting_is_drawn_with_its_number(results):
     assert "accuracy, %, n = 500, 1 seed" in svg
 
 
+def test_totals_hold_what_a_run_begins_with_and_memory_where_there_is_any(tmp_path, monkeypatch):
+    start = Start(method="standard", settings={}, protocol=SMOKE, seed=0)
+    soar = config("soar", settings=catalogue.default_settings("soar"), start=start)
+    read = Source(run=soar.source.run_id, digest="0" * 64, epochs=1, updates=2, train_seconds=1.0)
+    runs = tmp_path / "runs"
+    for run, source, most in ((soar.source, None, 3_000_000), (soar, read, 2_000_000)):
+        done(runs, run, aa=40.0)
+        write(runs, run, "train", training=dataclasses.replace(training(), source=source))
+        measured = dataclasses.replace(expense(1.0), peak_bytes=most)  # 0.1 s, of 2 updates
+        write(runs, run, "cost", expense=measured)
+
+    def totals():
+        pictures = suite_figures.draw("cost_totals", records(tmp_path)).pictures
+        values = {p.name.rpartition("cost_totals-")[2]: p.spec["data"]["values"] for p in pictures}
+        return {name: {v["label"]: v["x"] for v in points} for name, points in values.items()}
+
+    assert totals() == {
+        "seconds": pytest.approx({"Standard": 0.2, "SOAR": 0.4}),
+        "minutes": pytest.approx({"Standard": 0.2 / 60, "SOAR": 0.2 / 60}),
+        "memory": {"Standard": 3.0, "SOAR": 3.0},
+    }
+    (runs / soar.source.folder / "cost.json").unlink()
+    assert totals() == {}  # nobody knows what its source took
+    other = dataclasses.replace(made_up.ORIGIN, device="another CPU")
+    monkeypatch.setattr(made_up, "ORIGIN", other)
+    for name in ("fgsm", "sora"):
+        done(runs, config(name), aa=40.0)
+        monkeypatch.undo()
+    assert totals()["seconds-1"].keys() | totals()["seconds-2"].keys() == {"FGSM", "SORA"}
+
+
+def test_hyperparameters_are_told_of_all_records_there_are(results):
+    suite_figures.render(suite("hyperparameters", "trade_off", methods=["fgsm"]), results)
+    (row,) = numbers(results, "hyperparameters").query("network != 'no records'").to_dict("records")
+    assert (row["data set"], row["AutoAttack, %"], row["rank"]) == ("digits", "40.00", "1= of 2")
+    assert set(numbers(results, "trade_off-pgd10")["method"]) == {"FGSM"}  # its own suite's alone
+
+
 def test_what_failed_is_named_on_the_page(results):
     (run,) = (run for run in expand(suite()) if run.method == "fgsm")
     write(results / "runs", run, "train", status="diverged", reason="the loss is not finite")
@@ -133,6 +173,9 @@ def test_pictures_on_one_page_share_no_ids(results, monkeypatch):
             "usermeta": {"columns": {"x": "x"}}}  # fmt: skip
     pictures = [figures.Picture(f"trade_off-{i}", spec) for i in range(2)]
     monkeypatch.setattr(suite_figures._module("trade_off"), "draw", lambda runs: pictures)
+    folder = results / "figures/smoke"
+    pictures[0].draw(folder)  # as another process may have, which counts from 0 again
+    shutil.copy(folder / "trade_off-0.svg", folder / "trade_off-1.svg")
     suite_figures.render(suite("trade_off"), results)
     ids = re.findall(r' id="([^"]+)"', page(results))
     assert len(ids) == len(set(ids)) > 2
