@@ -65,6 +65,8 @@ def test_readings_are_smoothed_so_that_a_short_burst_is_no_alarm():
 
 def test_a_constant_detector_never_alarms_by_rounding():
     assert alarms([0.1] * 500, rises=True) == alarms([0.1] * 500, rises=False) == []
+    assert alarms([0.1] * 300 + [0.1 + 1e-12] * 30, rises=True) == []
+    assert alarms([0.1] * 300 + [0.1 + 1e-6] * 30, rises=True) != []
 
 
 def test_the_lead_is_from_the_alarm_to_the_onset_and_a_late_alarm_has_one_below_zero():
