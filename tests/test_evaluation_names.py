@@ -88,6 +88,7 @@ def test_papers_ways_of_writing_are_read(written, name):
         (PGD | {"at": "end"}, "at is 'end' of attack pgd; it is a number of updates"),
         (PGD | {"at": 3, "weights": "best"}, "at update 3, and has weights as well; leave one out"),
         (PGD | {"at": 3, "every": 5}, "at update 3, and has every as well; leave one out"),
+        ("autoattack_best-at_3", "at update 3, and has weights best as well; leave one out"),
     ],
 )
 def test_mistakes_are_one_sentence(given, said):

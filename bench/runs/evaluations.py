@@ -250,7 +250,9 @@ def _at(kind: str, file: str, words: Mapping[str, Any]) -> int | None:
     """Read after which update the weights are taken; None if it is not said."""
     if "at" not in words:
         return None
-    if more := [key for key in ("weights", "every") if key in words]:
+    own = _weights(kind, file)
+    more = [key for key in ("weights", "every") if key in words]
+    if more := more + ([f"weights {own}"] if own != "last" else []):
         raise ValueError(
             f"{kind} {file} is to be measured at update {words['at']}, and has {more[0]} as well; "
             "leave one out"
