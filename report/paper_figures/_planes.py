@@ -1,7 +1,7 @@
 """Landscapes on planes: a small map of the loss for each network, all on one scale."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +12,9 @@ from report.paper_figures._updates import Found, stage_of
 
 LIGHT_TO_DARK = ["#f3f7fb", "#b7d3ea", "#5f9fd0", "#0072B2", "#003a5c", "#000a14"]
 SIDE = 165  # pixels of a plane
-COLOURS = {  # of what a square shows: dark is where the network is worse
+COLOURS: dict[
+    str, tuple[str, dict[str, Any]]
+] = {  # of what a square shows: dark is where the network is worse
     "loss": ("mean loss", {"type": "log", "range": LIGHT_TO_DARK}),
     "same": ("% that keep the class of (0, 0)", {"domain": [0, 100], "range": LIGHT_TO_DARK[::-1]}),
 }
@@ -60,7 +62,7 @@ def picture(
     y: str,
     across: int,
     number: str,
-    shown: Literal["loss", "same"] = "loss",
+    shown: str = "loss",
 ) -> Iterator[Picture]:
     """Draw planes as one picture; none if there are none.
 
@@ -71,7 +73,7 @@ def picture(
         y: title of the axis upwards.
         across: planes in a row.
         number: title of the number above each plane.
-        shown: what the colour of a square says.
+        shown: what the colour of a square says, of COLOURS.
     """
     found = list(found)
     if not found:
