@@ -100,6 +100,21 @@ def page(suite: Suite, results: Path) -> Path:
     return results / "figures" / f"{suite.suite}.html"
 
 
+def _content(given: str) -> dict[str, Any]:
+    """Read a suite's keys from its file, or from JSON.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    if not given.startswith("{"):
+        return read_yaml(Path(given))
+    try:
+        content: dict[str, Any] = json.loads(given)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"the suite is no JSON: {error}") from None
+    return content
+
+
 def _module(name: str) -> Any:
     return importlib.import_module(f"{catalogue.FIGURES.replace('/', '.')}.{name}")
 
@@ -136,8 +151,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, default=Path("results"))
     args = parser.parse_args(words)
     try:
-        given = args.suite
-        suite = parse_suite(json.loads(given) if given.startswith("{") else read_yaml(Path(given)))
+        suite = parse_suite(_content(args.suite))
         drawn = render(suite, args.results)
     except ConfigError as error:
         sys.exit(str(error))

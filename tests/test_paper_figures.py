@@ -206,6 +206,8 @@ def test_a_file_beside_the_records_that_is_missing_is_told(results, monkeypatch)
 def test_an_unknown_figure_is_refused_with_the_nearest():
     with pytest.raises(ConfigError, match="unknown figure 'eps_overfit': did you mean eps_o"):
         suite("eps_overfit")
+    with pytest.raises(SystemExit, match="the suite is no JSON"):
+        suite_figures.main(["--suite", "{"])
     with pytest.raises(SystemExit, match=r"names no figures; give it some of: .*trade_off"):
         suite_figures.main(["--suite", str(ROOT / "workflows/config/smoke.yaml")])
 
