@@ -5,7 +5,6 @@ detector is a series of readings and the way it is expected to move. All detecto
 are read on one grid, those too that cost nothing and have a number for every update.
 """
 
-import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -44,12 +43,18 @@ class Warned(NamedTuple):
     lead: int | None  # from the first alarm of the onset to it; below 0: late. None: no such alarm
     false_alarms: int  # before the horizon of the onset, or ever
     quiet: int  # updates in which an alarm would have been false
+    half: int | None = None  # from where a falling detector has halved to the onset; None: nowhere
 
 
-def onset(updates: Sequence[int], pgd10: Sequence[float]) -> int | None:
-    """Return the first update at which accuracy is at most half of its maximum so far, for good."""
-    accuracy = np.asarray(pgd10, float)
-    low = accuracy <= SHARE * np.maximum.accumulate(accuracy)
+def halved(
+    updates: Sequence[int] | np.ndarray, readings: Sequence[float] | np.ndarray
+) -> int | None:
+    """Return the first update from which readings stay at half of their maximum so far, or below.
+
+    Of accuracy under PGD-10 it is the onset of the collapse.
+    """
+    numbers = np.asarray(readings, float)
+    low = numbers <= SHARE * np.maximum.accumulate(numbers)
     stays = np.logical_and.accumulate(low[::-1])[::-1]
     return int(updates[int(stays.argmax())]) if stays.any() else None
 
@@ -90,23 +95,21 @@ def judge(
     near = begun[abs(begun - onset) <= rule.horizon]
     lead = onset - int(near[0]) if len(near) else None
     early = int((begun < onset - rule.horizon).sum())
-    return Warned(onset, before, True, lead, early, max(onset - rule.horizon - first, 0))
+    quiet = max(onset - rule.horizon - first, 0)
+    down = None if rises else halved(at, values)
+    return Warned(onset, before, True, lead, early, quiet, None if down is None else onset - down)
 
 
 class Summary(NamedTuple):
     """What one detector said of several runs."""
 
     leads: list[int]  # ascending
+    halves: list[int]  # likewise: how long before the onset it had halved
     missed: int  # collapses without an alarm
     unjudged: list[int]  # readings that preceded each onset of which there were too few
     held: int  # runs without a collapse that were judged
     false_alarms: int
     quiet: int  # updates of all judged runs in which an alarm would have been false
-
-    @property
-    def median(self) -> float | None:
-        """Median lead of the collapses that were not missed."""
-        return statistics.median(self.leads) if self.leads else None
 
     @property
     def per_1000(self) -> float | None:
@@ -121,6 +124,7 @@ def summary(found: Sequence[Warned]) -> Summary:
     leads = sorted(one.lead for one in fell if one.lead is not None)
     return Summary(
         leads=leads,
+        halves=sorted(one.half for one in fell if one.half is not None),
         missed=len(fell) - len(leads),
         unjudged=[one.readings for one in found if not one.judged and one.onset is not None],
         held=len(judged) - len(fell),

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from bench.runs.catalogue import unknown
 from bench.runs.typed import Count, Percent, Positive, Share, explained
 from evaluation import early_warning
-from evaluation.early_warning import EPOCHS, onset
+from evaluation.early_warning import EPOCHS, halved
 from evaluation.overfitting import judge
 from report.notes import classes
 
@@ -79,6 +79,7 @@ class Heard:
     lead: int | None
     false_alarms: Count
     quiet: Count
+    half: int | None
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def warnings(curves: Curves) -> list[Heard]:
     for run in sorted(curves):
         epochs = range(1, len(curves[run]) + 1)
         series = {name: [probe[name] for probe in curves[run]] for name in DETECTORS}
-        begun = onset(epochs, series["pgd10"]) if epochs else None
+        begun = halved(epochs, series["pgd10"]) if epochs else None
         for name, rises in DETECTORS.items() if epochs else ():
             said = early_warning.judge(epochs, series[name], begun, rises=rises, rule=EPOCHS)
             found.append(Heard(*run, name, **said._asdict()))

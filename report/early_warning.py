@@ -25,7 +25,7 @@ from bench.runs.files import write_bytes, write_json
 from bench.runs.record import TRAIN, ConfigError, Training
 from bench.runs.run import expand
 from bench.runs.suite import parse_suite, read_yaml
-from evaluation.early_warning import onset
+from evaluation.early_warning import halved
 from report.collect import RunRecords
 from report.story import runs_of
 from report.traces import Traces
@@ -107,7 +107,7 @@ def collapse(training: Training, found: Traces | None = None) -> int | None:
     if found and ROBUST in found.watched:
         seen |= {int(k): float(v) for k, v in zip(*found.watched[ROBUST], strict=True)}
     updates = sorted(seen)
-    return onset(updates, [seen[update] for update in updates])
+    return halved(updates, [seen[update] for update in updates])
 
 
 def window(begun: int, training: Training) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluation.early_warning import EPOCHS, RULE, Warned, alarms, judge, onset, summary
+from evaluation.early_warning import EPOCHS, RULE, Warned, alarms, halved, judge, summary
 
 EVERY = 5
 
@@ -18,10 +18,10 @@ UPDATES = EVERY * np.arange(400)
 
 
 def test_the_onset_is_the_first_reading_at_half_of_the_maximum_that_stays_so():
-    assert onset([0, 5, 10, 15, 20], [10, 22, 11, 10, 0]) == 10
-    assert onset([0, 5, 10, 15, 20], [10, 22, 11, 12, 0]) == 20, "it came back once"
-    assert onset([0, 5, 10], [10, 22, 11.1]) is None
-    assert onset([0, 5, 10], [5, 10, 22]) is None, "the maximum is the one so far"
+    assert halved([0, 5, 10, 15, 20], [10, 22, 11, 10, 0]) == 10
+    assert halved([0, 5, 10, 15, 20], [10, 22, 11, 12, 0]) == 20, "it came back once"
+    assert halved([0, 5, 10], [10, 22, 11.1]) is None
+    assert halved([0, 5, 10], [5, 10, 22]) is None, "the maximum is the one so far"
 
 
 def test_an_alarm_begins_with_the_third_reading_beyond_six_deviations():
@@ -81,6 +81,15 @@ def test_the_lead_is_from_the_alarm_to_the_onset_and_a_late_alarm_has_one_below_
     assert judge(UPDATES, falling(999), 1400, rises=False).lead is None
 
 
+def test_a_falling_detector_halves_before_the_onset_or_after_it():
+    # from 0.9 it comes to 0.45 after 11.25 of 20 readings
+    assert judge(UPDATES, falling(250, noise=0), 1400, rises=False).half == 1400 - 5 * 262
+    assert judge(UPDATES, falling(300, noise=0), 1400, rises=False).half == 1400 - 5 * 312
+    assert judge(UPDATES, falling(999), 1400, rises=False).half is None
+    assert judge(UPDATES, falling(250), 1400, rises=True).half is None
+    assert judge(UPDATES, falling(250), None, rises=False).half is None
+
+
 def test_an_alarm_long_before_the_onset_is_a_false_one_and_no_lead():
     updates = EVERY * np.arange(900)
     readings = falling(300, n=900)
@@ -107,14 +116,14 @@ def test_with_fewer_than_100_readings_before_the_onset_nothing_is_judged():
 
 def test_runs_are_counted_by_what_could_be_judged():
     found = summary([
-        Warned(500, 120, True, 30, 1, 400),
-        Warned(500, 120, True, -10, 0, 400),
+        Warned(500, 120, True, 30, 1, 400, 40),
+        Warned(500, 120, True, -10, 0, 400, 20),
         Warned(500, 120, True, None, 0, 0),
         Warned(200, 40, False, None, 0, 0),
         Warned(None, 400, True, None, 3, 1200),
         Warned(None, 4, False, None, 0, 0),
     ])  # fmt: skip
-    assert found.leads == [-10, 30]
+    assert (found.leads, found.halves) == ([-10, 30], [20, 40])
     assert (found.missed, found.unjudged, found.held) == (1, [40], 1)
     assert found.per_1000 == pytest.approx(2.0)
     assert summary([]).per_1000 is None

@@ -3,10 +3,12 @@
 A detector alarms when three of its smoothed readings in a row lie more than six standard deviations
 from the mean of the 200 readings before. The onset is the first reading of PGD-10 at half of its
 maximum so far, for good. The lead is from the first alarm within 1,000 updates of the onset to the
-onset, below zero where the alarm came late; other alarms are false. A collapse with fewer than 100
-readings before it is not judged. PertAlign of the batch has a number for every update and is read
-on the grid of the others all the same. Public runs have a reading an epoch, so the baseline there
-is a tenth as long (20 readings, 10 at least), and the horizon 10 epochs.
+onset, below zero where the alarm came late; other alarms are false. "Halved" is how long before the
+onset a falling detector was at half of its own maximum for good; it was added after the first run
+had been read. A collapse with fewer than 100 readings before it is not judged. PertAlign of the
+batch has a number for every update and is read on the grid of the others all the same. Public runs
+have a reading an epoch, so the baseline there is a tenth as long (20 readings, 10 at least), and
+the horizon 10 epochs.
 
 Figure: SORA (arXiv:2606.00738), its claim that PertAlign falls some 50 batches before PGD accuracy,
     and before all other detectors.
@@ -16,6 +18,7 @@ Reads: training whose detectors were read around the onset, by the suites that
 """
 
 import math
+import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -33,13 +36,16 @@ from report.paper_figures import _parts as parts
 EVERY_RECORD = True
 NAME = "early_warning"
 NONE = "none"
+KINDS = {"alarm": "circle", "halved": "triangle-down"}  # with their shapes
 PUBLIC = benchmark.FOLDER / "fastat_warnings.csv"
 OF_CURVES = {"clean": "clean accuracy", "fgsm": "accuracy under FGSM",
              "pgd10": "accuracy under PGD-10"}  # fmt: skip
 COLUMNS = {
-    "detector": ("detector", 180), "passes": ("passes", 90), "lead": ("lead, median", 90),
-    "least": ("least", 55), "most": ("most", 55), "missed": ("missed", 60), "first": ("first", 60),
-    "false": ("false alarms", 95), "quiet": ("of", 80), "rate": ("per 1,000", 75),
+    "detector": ("detector", 170), "passes": ("passes", 80),
+    "lead": ("lead, median", 90), "least": ("least", 50), "most": ("most", 50),
+    "missed": ("missed", 60), "first": ("first", 45),
+    "half": ("halved before", 95), "half_least": ("least", 50), "half_most": ("most", 50),
+    "false": ("false alarms", 90), "quiet": ("of", 65), "rate": ("per 1,000", 75),
 }  # fmt: skip
 
 
@@ -60,11 +66,12 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
     if not said:
         return
     yield _table(NAME, said, "updates")
-    if any(one.warned.lead is not None for one in said):
+    if any(one.warned.lead is not None or one.warned.half is not None for one in said):
         yield _leads(said)
     public = [
         Said(OF_CURVES[row.detector], NONE, f"{row.method}, {row.dataset}", row.seed,
-             Warned(row.onset, row.readings, row.judged, row.lead, row.false_alarms, row.quiet), "")
+             Warned(row.onset, row.readings, row.judged, row.lead, row.false_alarms, row.quiet,
+                    row.half), "")
         for row in curves.read_csv(PUBLIC, curves.Heard)
     ]  # fmt: skip
     yield _table(f"{NAME}-public", public, "epochs")
@@ -101,30 +108,44 @@ def _ranked(said: Sequence[Said]) -> list[tuple[str, list[Said], Summary]]:
     for one in said:
         by_name[one.detector].append(one)
     rows = [(name, ones, summary([one.warned for one in ones])) for name, ones in by_name.items()]
-    return sorted(rows, key=lambda row: -math.inf if row[2].median is None else row[2].median,
+    return sorted(rows, key=lambda row: [_longest(row[2].leads), _longest(row[2].halves)],
                   reverse=True)  # fmt: skip
+
+
+def _longest(leads: Sequence[int]) -> float:
+    return statistics.median(leads) if leads else -math.inf
+
+
+def _range(leads: Sequence[int]) -> tuple[float | str, int | str, int | str]:
+    """Return median, least and most."""
+    return (statistics.median(leads), leads[0], leads[-1]) if leads else (NONE, NONE, NONE)
 
 
 def _table(name: str, said: Sequence[Said], unit: str) -> Picture:
     """Make the table of some runs."""
     best, rows = _best(said), []
     for detector, ones, found in _ranked(said):
-        leads = (found.median, *(found.leads[i] if found.leads else None for i in (0, -1)))
-        lead, least, most = (NONE if number is None else number for number in leads)
+        lead, least, most = _range(found.leads)
+        half, half_least, half_most = _range(found.halves)
         rate = found.per_1000
         rows.append({
             "detector": detector, "passes": ones[0].passes,
             "lead": lead, "least": least, "most": most,
             "missed": f"{found.missed} of {found.missed + len(found.leads)}",
             "first": sum(_run(one) in best and one.warned.lead == best[_run(one)] for one in ones),
+            "half": half, "half_least": half_least, "half_most": half_most,
             "false": found.false_alarms, "quiet": found.quiet,
             "rate": NONE if rate is None else round(rate, 2),
             "records": " ".join(dict.fromkeys(one.record for one in ones)),
         })  # fmt: skip
-    heads = {field: head for field, (head, _) in COLUMNS.items()}
-    heads["lead"], heads["quiet"] = f"{heads['lead']}, {unit}", f"{unit} without collapse"
+    columns = {**COLUMNS, "quiet": (f"of {unit}", COLUMNS["quiet"][1])}
+    heads = {field: head for field, (head, _) in columns.items()} | {
+        "lead": f"lead, median, {unit}", "half": f"halved before the onset, median, {unit}",
+        "half_least": "halved, least", "half_most": "halved, most",
+        "quiet": f"{unit} without collapse",
+    }  # fmt: skip
     return parts.picture(name, rows, heads, {
-        **parts.table(rows, COLUMNS), "title": {"text": [_counted(said, unit)], "offset": 14},
+        **parts.table(rows, columns), "title": {"text": [_counted(said, unit)], "offset": 14},
     })  # fmt: skip
 
 
@@ -147,7 +168,8 @@ def _counted(said: Sequence[Said], unit: str) -> str:
     runs = {_run(one): one.warned for one in said}
     fell = [one for one in runs.values() if one.onset is not None]
     judged = [one for one in fell if one.judged]
-    text = f"Leads in {unit}; {len(runs)} runs, {len(fell)} collapsed, {len(judged)} of them judged"
+    count = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
+    text = f"Leads in {unit}; {count}, {len(fell)} collapsed, {len(judged)} of them judged"
     if few := sorted(one.readings for one in fell if not one.judged):
         span = f"{few[0]} to {few[-1]}" if few[0] < few[-1] else f"{few[0]}"
         text += f" (before the other {len(few)}: {span} readings)"
@@ -155,36 +177,40 @@ def _counted(said: Sequence[Said], unit: str) -> str:
 
 
 def _leads(said: Sequence[Said]) -> Picture:
-    """Draw the lead of each detector on each run."""
-    shown = [one for one in said if one.warned.lead is not None]
-    methods = looks(list(dict.fromkeys(one.method for one in shown)))
+    """Draw how long before the onset of each run each detector alarmed, or had halved."""
     points = [
-        {"name": one.detector, "x": one.warned.lead, "method": one.method, "seed": one.seed,
+        {"name": one.detector, "x": x, "kind": kind, "method": one.method, "seed": one.seed,
          "onset": one.warned.onset, "readings": one.warned.readings, "records": one.record}
-        for one in shown
+        for one in said
+        for kind, x in zip(KINDS, (one.warned.lead, one.warned.half), strict=True)
+        if x is not None
     ]  # fmt: skip
-    names = [name for name, _, _ in _ranked(shown)]
-    seeds = len({_run(one) for one in shown})
-    across = {"field": "x", "type": "quantitative",
-              "title": f"lead before the onset, updates, {seeds} runs; | the median"}  # fmt: skip
+    methods = looks(list(dict.fromkeys(str(point["method"]) for point in points)))
+    shown = {point["name"] for point in points}
+    names = [name for name, _, _ in _ranked(said) if name in shown]
+    seeds = len({(point["method"], point["seed"]) for point in points})
+    across = {"field": "x", "type": "quantitative", "scale": {"padding": 10, "nice": False},
+              "title": f"before the onset, updates, {seeds} runs; bars: medians"}  # fmt: skip
     down: dict[str, Any] = {"field": "name", "type": "nominal", "title": None, "sort": names,
                             "axis": {"grid": True, "labelLimit": 300}}  # fmt: skip
-    scale = {"domain": list(methods), "range": [colour for colour, _ in methods.values()]}
-    shape = {"domain": list(methods), "range": [shape for _, shape in methods.values()]}
+    colour = {"field": "method", "type": "nominal", "title": None, "scale": {
+        "domain": list(methods), "range": [colour for colour, _ in methods.values()],
+    }}  # fmt: skip
+    kind = {"field": "kind", "type": "nominal", "title": None,
+            "scale": {"domain": list(KINDS), "range": list(KINDS.values())}}  # fmt: skip
     view = {
         "width": 2 * parts.WIDTH, "height": {"step": parts.GAP},
         "layer": [
             {"mark": {"type": "rule", "strokeDash": [2, 2]},
              "data": {"values": [{"x": 0}]}, "encoding": {"x": across}},
-            {"mark": {"type": "tick", "thickness": 2, "size": 14, "color": "black"},
-             "encoding": {"x": {**across, "aggregate": "median"}, "y": down}},
-            {"mark": {"type": "point", "size": 50, "opacity": 0.8, "strokeWidth": 1.5},
-             "encoding": {
-                 "x": across, "y": down,
-                 "color": {"field": "method", "type": "nominal", "scale": scale, "title": None},
-                 "shape": {"field": "method", "type": "nominal", "scale": shape, "title": None}}},
+            {"mark": {"type": "tick", "thickness": 2, "size": 13, "color": "black"},
+             "encoding": {"x": {**across, "aggregate": "median"}, "y": down,
+                          "detail": {"field": "kind"}}},
+            {"mark": {"type": "point", "size": 55, "opacity": 1, "strokeWidth": 1.6},
+             "encoding": {"x": across, "y": down, "color": colour, "shape": kind}},
         ],
     }  # fmt: skip
-    columns = {"name": "detector", "x": "lead, updates", "method": "method", "seed": "seed",
-               "onset": "onset, update", "readings": "readings before it"}  # fmt: skip
+    columns = {"name": "detector", "kind": "what", "x": "before the onset, updates",
+               "method": "method", "seed": "seed", "onset": "onset, update",
+               "readings": "readings before it"}  # fmt: skip
     return parts.picture(f"{NAME}-leads", points, columns, view)
