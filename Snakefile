@@ -49,6 +49,7 @@ include: "workflows/rules/evaluate.smk"
 include: "workflows/rules/cost.smk"
 include: "workflows/rules/report.smk"
 include: "workflows/rules/papers.smk"
+include: "workflows/rules/figures.smk"
 
 
 rule all:

@@ -22,8 +22,11 @@ COMMANDS = {stage: f"bench.stages.{stage}" for stage in STAGES} | {
     "method": "bench.tools.method",
     "schema": "bench.tools.schema",
     "report": "report.render",
+    "early_warning": "report.early_warning",
     "story": "report.story",
     "papers": "report.papers",
+    "refine": "report.refine",
+    "figures": "report.suite_figures",
     "outside": "report.outside",
 }
 

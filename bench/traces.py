@@ -16,10 +16,23 @@ from bench.runs.files import write_bytes
 from bench.runs.record import UPDATES, WATCHED
 
 
-class Watch(NamedTuple):
-    """Diagnostics of the network in training, at set intervals."""
+class Interval(NamedTuple):
+    """After which updates a network is measured: every so many of a window, and after the last."""
 
-    every: int  # updates; and once more after the last
+    every: int
+    since: int = 0
+    until: int | None = None  # None: the last
+
+    def holds(self, before: int, update: int, updates: int) -> bool:
+        """Tell whether a step that went from one update to another ends where one is due."""
+        inside = self.since <= update <= (updates if self.until is None else self.until)
+        return update == updates or (inside and falls_due(self.every, before, update, updates))
+
+
+class Watch(NamedTuple):
+    """Numbers of the network in training, at set intervals; once where several hold."""
+
+    intervals: Sequence[Interval]
     read: Callable[[nn.Module, int], dict[str, float]]  # (net in eval mode, updates taken)
 
 
@@ -51,7 +64,7 @@ class Traces:
 
     def is_due(self, before: int, update: int, updates: int) -> bool:
         """Tell whether a step that went from one update to another calls for anything."""
-        due = any(falls_due(one.every, before, update, updates) for one in self.watches)
+        due = any(_is_due(one, before, update, updates) for one in self.watches)
         return due or any(before < k <= update for k in self.keep_at)
 
     def take(self, net: nn.Module, before: int, update: int, updates: int) -> None:
@@ -65,7 +78,7 @@ class Traces:
                 checkpoint.keep_weights(kept_weights(self.folder, k), net)
         device = next(net.parameters()).device
         for watch in self.watches:
-            if falls_due(watch.every, before, update, updates):
+            if _is_due(watch, before, update, updates):
                 with torch.random.fork_rng([device] if device.type == "cuda" else []):
                     found = watch.read(net.eval(), update)
                 for name, value in found.items():
@@ -111,6 +124,10 @@ def made_up_way(count: int, net: nn.Module) -> Way:
             yield torch.outer(k, j).cos().view(count, *weight.shape)
 
     return make
+
+
+def _is_due(watch: Watch, before: int, update: int, updates: int) -> bool:
+    return any(interval.holds(before, update, updates) for interval in watch.intervals)
 
 
 def falls_due(every: int, before: int, update: int, updates: int) -> bool:

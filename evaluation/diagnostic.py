@@ -38,7 +38,6 @@ class Diagnostic(ABC):
     def cost(self) -> Cost:
         """Images forward and backward per image, at most."""
 
-    @abstractmethod
     def measure(
         self, net: nn.Module, x: Tensor, y: Tensor, threat: Threat, draw: Draw
     ) -> dict[str, Tensor]:
@@ -48,6 +47,7 @@ class Diagnostic(ABC):
             By the names of `values`, one number for each image that counts; by those of `arrays`,
             tensors that begin with the image.
         """
+        raise NotImplementedError("a diagnostic defines measure, or evaluate if it has no batches")
 
     def evaluate(self, task: Task) -> Found:
         """Measure all images."""

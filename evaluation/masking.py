@@ -120,7 +120,7 @@ def _met(measured: Mapping[str, Evaluation]) -> Iterator[tuple[Entry, Score]]:
     for name, one in measured.items():
         entry = evaluations.read(name)
         inside = entry.kind == "attack" and entry.constant("bounded") is not False
-        if inside and entry.weights == "last" and entry.printed in one.scores:
+        if inside and entry.weights == "last" and entry.at is None and entry.printed in one.scores:
             yield entry, one.scores[entry.printed]
 
 

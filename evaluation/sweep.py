@@ -43,6 +43,6 @@ def read(scores: Mapping[str, Score]) -> Sweep:
     return Sweep(found, unit)
 
 
-def trained(eps: str, unit: str) -> float:
+def k_trained(eps: str, unit: str) -> float:
     """Return k of the radius that a run was trained at."""
     return 255 * radius(eps) if unit == UNITS["Linf"] else PARTS

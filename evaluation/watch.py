@@ -1,4 +1,4 @@
-"""Diagnostics of a network while it trains, at the intervals that a suite asks for."""
+"""Evaluations of a network while it trains, at the intervals that a suite asks for."""
 
 import functools
 from collections.abc import Callable, Iterable
@@ -11,6 +11,7 @@ from bench.runs import evaluations
 from bench.runs.evaluations import Entry
 from bench.runs.record import radius
 from bench.threat import Threat
+from bench.traces import Interval
 from evaluation import load
 from evaluation.attack import Task
 
@@ -26,7 +27,9 @@ class Images(NamedTuple):
     classes: int
 
 
-def watches(spelt: Iterable[str], images: Images, seed: int = 0) -> list[tuple[int, Read]]:
+def watches(
+    spelt: Iterable[str], images: Images, seed: int = 0
+) -> list[tuple[list[Interval], Read]]:
     """Make a callback for each evaluation of a suite that is also to be measured while training.
 
     Args:
@@ -34,15 +37,19 @@ def watches(spelt: Iterable[str], images: Images, seed: int = 0) -> list[tuple[i
         seed: of every draw, so that two readings differ by the network alone.
 
     Returns:
-        Updates between two readings, and the callback; it returns the diagnostic's numbers by
-        name, that of its settings before it where they are not the file's own; nan where there is
-        none.
+        When it is read, and the callback; it returns an attack's accuracy by the attack's name, and
+        a diagnostic's numbers by theirs, that of its settings before it where they are not the
+        file's own; nan where there is none.
     """
-    entries = [evaluations.read(one) for one in spelt]
+    entries = [entry for entry in map(evaluations.read, spelt) if entry.every]
+    when: dict[str, list[Interval]] = {}
+    for entry in entries:
+        interval = Interval(entry.every or 0, entry.since or 0, entry.until)
+        when.setdefault(entry.name, []).append(interval)
+    named = {entry.name: entry for entry in entries}
     return [
-        (entry.every, functools.partial(_read, entry, images, seed))
-        for entry in entries
-        if entry.every
+        (intervals, functools.partial(_read, named[name], images, seed))
+        for name, intervals in when.items()
     ]
 
 
@@ -56,9 +63,8 @@ def _read(entry: Entry, images: Images, seed: int, net: nn.Module, update: int) 
         classes=images.classes, seed=seed,
     )  # fmt: skip
     with torch.enable_grad():
-        found = load(entry.kind, entry.file)(**entry.settings).evaluate(task).values
-    own = "" if entry.name == entry.file else f"{entry.name}."  # two settings are two columns
-    return {
-        own + name: float("nan") if value.value is None else value.value
-        for name, value in found.items()
+        found = load(entry.kind, entry.file)(**entry.settings).evaluate(task)
+    return {name: score.accuracy for name, score in found.scores.items()} | {
+        entry.column(name): float("nan") if value.value is None else value.value
+        for name, value in found.values.items()
     }

@@ -16,10 +16,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from bench.runs.catalogue import unknown
 from bench.runs.typed import Count, Percent, Positive, Share, explained
+from evaluation import early_warning
+from evaluation.early_warning import EPOCHS, halved
 from evaluation.overfitting import judge
 from report.notes import classes
 
 FALL = 15.0  # points below its own best at which a run's last epoch is no longer what is printed
+# of early warning, with the way that each is expected to move; they cost nothing more than curves
+DETECTORS = {"clean": False, "fgsm": True, "pgd10": False}
 HELD_OUT = {"cifar10": 1000, "cifar100": 1000, "tiny_imagenet": 2000}  # images, by our data set
 
 
@@ -56,6 +60,26 @@ class Ending:
         if self.best is None or self.last is None:
             return False
         return round(self.best - self.last, 6) >= FALL
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a detector said of a run before its collapse; the fields are the columns of a CSV file.
+
+    Numbers are of epochs, from 1, as ``evaluation.early_warning`` counts updates.
+    """
+
+    dataset: str
+    method: str
+    seed: Count
+    detector: str
+    onset: Positive | None
+    readings: Count
+    judged: bool
+    lead: int | None
+    false_alarms: Count
+    quiet: Count
+    half: int | None
 
 
 @dataclass(frozen=True)
@@ -108,10 +132,23 @@ def endings(curves: Curves) -> list[Ending]:
     return [_ending(run, curves[run]) for run in sorted(curves)]
 
 
-def write_csv(rows: Iterable[Ending]) -> str:
-    """Write endings as CSV, which ``read_csv`` reads."""
+def warnings(curves: Curves) -> list[Heard]:
+    """Judge the detectors of every run that was attacked, by the rule for readings of epochs."""
+    found = []
+    for run in sorted(curves):
+        epochs = range(1, len(curves[run]) + 1)
+        series = {name: [probe[name] for probe in curves[run]] for name in DETECTORS}
+        begun = halved(epochs, series["pgd10"]) if epochs else None
+        for name, rises in DETECTORS.items() if epochs else ():
+            said = early_warning.judge(epochs, series[name], begun, rises=rises, rule=EPOCHS)
+            found.append(Heard(*run, name, **said._asdict()))
+    return found
+
+
+def write_csv(rows: Sequence[Ending] | Sequence[Heard]) -> str:
+    """Write rows of one kind as CSV, which ``read_csv`` reads."""
     text = io.StringIO()
-    names = [column.name for column in dataclasses.fields(Ending)]
+    names = [column.name for column in dataclasses.fields(rows[0])]
     lines = csv.DictWriter(text, names, lineterminator="\n")
     lines.writeheader()
     lines.writerows(dataclasses.asdict(row) for row in rows)

@@ -38,6 +38,7 @@ STATE_UNIT = "the method's own unit"
 PANELS = 24  # small pictures at once
 GAP = 15  # pixels between names
 AXES = ("time_ratio", "autoattack")  # of the picture that a page opens with, and of its file
+KINDS = (".svg", ".pdf", ".csv")
 MOST = 30  # pictures in files: each costs a fifth of a second, and the page can save any
 WIDTHS = {"scatter": 720, "curves": 960}  # pixels of a file
 
@@ -241,18 +242,21 @@ def pictures(view: dict[str, Any], details: dict[str, Any]) -> Iterator[Picture]
             yield Picture(f"{group['file']}-{name}", _curves(group["rows"], trace, details))
 
 
-def draw(drawn: Iterable[Picture], folder: Path) -> int:
-    """Write the files of the first MOST pictures into a folder, and remove those of others.
+def draw(drawn: Iterable[Picture], folder: Path, most: int | None = None) -> int:
+    """Write the files of the first pictures into a folder, and remove those of others.
+
+    Args:
+        most: files of how many; None: of all.
 
     Returns:
         How many pictures there are.
     """
     drawn, names = iter(drawn), set()
-    for picture in itertools.islice(drawn, MOST):
+    for picture in itertools.islice(drawn, most):
         picture.draw(folder)
         names.add(picture.name)
     for old in folder.glob("*.*"):
-        if old.stem not in names:
+        if old.suffix in KINDS and old.stem not in names:
             old.unlink()
     return len(names) + sum(1 for _ in drawn)
 
@@ -280,16 +284,28 @@ def _scatter(
         if not row["unfit"]  # nor has it a rank
         and isinstance(xs := row["cells"][x], list) and isinstance(ys := row["cells"][y], list)
     ]  # fmt: skip
-    if not data:
-        return None
+    x_title = f"{x_column['title']}, {x_column['unit']}"
+    y_title = f"{y_column['title']}, {y_column['unit']}"
+    return scatter(data, x_title, y_title) if data else None
+
+
+def scatter(
+    data: Sequence[dict[str, Any]], x_title: str, y_title: str, *, is_cost: bool = True
+) -> dict[str, Any]:
+    """Make a picture of points, each with its name and, dashed, those that no other beats on both.
+
+    Args:
+        data: label, x, y in percent, low and high of y's interval, colour, shape, records.
+        is_cost: whether less of x is better.
+    """
     names = min(190, 24 + 7.5 * max(len(point["label"]) for point in data))
     return filled(SCATTER, {
         **paper_colours(), "data": data, "limit": names - 18,
         "width": WIDTHS["scatter"] - names - 60, "height": max(320, GAP * len(data)),
         "top": min(102, 1.3 * max(8, *(point["y"] for point in data))),
-        "xTitle": f"{x_column['title']}, {x_column['unit']} (less is better)",
-        "yTitle": f"{y_column['title']}, {y_column['unit']}", "worse": 1, "step": "step-after",
-        "xScale": LOG if min(point["x"] for point in data) > 0 else LINEAR,
+        "xTitle": f"{x_title} (less is better)" if is_cost else x_title, "yTitle": y_title,
+        "worse": 1 if is_cost else -1, "step": "step-after" if is_cost else "linear",
+        "xScale": LOG if is_cost and min(point["x"] for point in data) > 0 else LINEAR,
     })  # fmt: skip
 
 

@@ -5,7 +5,8 @@ The program checks its files and copies them below results/outside. The page sho
 table, marked as not ours and outside the ranking. FastAT_Benchmark's rows stand there without.
 
 CURVES is FastAT_Benchmark's benchmark_data.json, or its curves as CSV. The program judges them and
-writes results/outside/fastat_runs.csv; the page shows the copy in report/reported.
+writes results/outside/fastat_runs.csv; the page shows the copy in report/reported. What detectors
+say of them is beside it, in fastat_warnings.csv, for the table of early warnings.
 """
 
 import argparse
@@ -164,9 +165,11 @@ def main(words: Sequence[str] | None = None) -> None:
     args = parser.parse_args(words)
     try:
         if args.source.suffix in FILES:
-            found = curves.endings(curves.read(args.source))
+            read_curves = curves.read(args.source)
+            found, heard = curves.endings(read_curves), curves.warnings(read_curves)
             path = args.into / "fastat_runs.csv"
             write_bytes(path, curves.write_csv(found).encode())
+            write_bytes(args.into / "fastat_warnings.csv", curves.write_csv(heard).encode())
             print(f"{curves.statement(found, args.source.name)} Run by run: {path}")
         else:
             count = copy(args.source, args.into)

@@ -15,7 +15,6 @@ from typing import Any
 from bench.runs.record import (
     AUTOATTACK,
     COST,
-    SWEEP,
     TRAIN,
     Best,
     Config,
@@ -28,9 +27,8 @@ from bench.runs.record import (
 from bench.runs.run import kept_for
 from bench.runs.stage import Stage, in_order
 from bench.runs.stage import stage as stage_of
-from evaluation import eps_overfitting, sweep
 from evaluation.sweep import Sweep
-from report import figures, latex, sources
+from report import figures, latex, sources, sweep
 from report.collect import RunRecords
 from report.columns import SHORT
 from report.groups import KEY_FACTS, TITLES, Group
@@ -172,8 +170,11 @@ def details(runs: Sequence[RunRecords], logs: Path) -> dict[str, Any]:
             if len(of_chain) == len(chain):
                 entry["passes"] = {way: _rounded(sum(one[way] or 0.0 for one in of_chain))
                                    for way in of_chain[0]}  # fmt: skip
-        if (record := run.records.get(SWEEP)) and record.measure:
-            entry |= _sweep(sweep.read(record.measure.scores), run.config)
+        if swept := sweep.of(run):
+            entry["sweep"] = _sweep(swept)
+            entry["swept"] = f"1{swept.unit}"
+            eo = sweep.judge(run)
+            entry["eo"] = eo and {name: _rounded(x) for name, x in eo._asdict().items()}
         if run.folder in tails:
             entry["logs"] = tails[run.folder]
         found[run_key(run)] = entry
@@ -390,16 +391,12 @@ def _chosen(best: Best) -> dict[str, Any]:
             "network": best.network}  # fmt: skip
 
 
-def _sweep(found: Sweep, config: Config) -> dict[str, Any]:
-    """List accuracy by attack and radius, and judge it by the radius that a run was trained at."""
-    pairs = {
-        attack: [[k, _rounded(score.accuracy)] for k, score in points.items()]
-        for attack, points in found.scores.items()
-    }
-    fgsm = {float(k): score.accuracy for k, score in found.scores.get("fgsm", {}).items()}
-    judged = eps_overfitting.judge(fgsm, sweep.trained(config.eps, found.unit))
-    eo = {name: _rounded(number) for name, number in judged._asdict().items()} if judged else None
-    return {"sweep": pairs, "swept": f"1{found.unit}", "eo": eo}
+def _sweep(swept: Sweep) -> dict[str, list[list[float | None]]]:
+    """List accuracy by attack, as pairs of radius and percent."""
+    found: dict[str, list[list[float | None]]] = {}
+    for point in sweep.points(swept):
+        found.setdefault(point.attack, []).append([point.k, _rounded(point.accuracy)])
+    return found
 
 
 def _stems(folder: Path) -> Iterator[str]:

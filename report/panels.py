@@ -6,7 +6,7 @@ from typing import Any
 import vl_convert
 from markupsafe import Markup
 
-from evaluation.sweep import trained
+from evaluation.sweep import k_trained
 from report.figures import ATTACKS, COLLAPSE
 from report.told import Point, Told
 
@@ -32,7 +32,7 @@ def by_radius(one: Told) -> Markup:
     """Draw accuracy by radius, and the trained radius."""
     unit = next((run.swept.unit for run in one.runs if run.swept), "")
     return _panel(
-        one.by_radius(), [trained(one.eps, unit)], x=f"radius, 1{unit}", y="% right", top=100,
+        one.by_radius(), [k_trained(one.eps, unit)], x=f"radius, 1{unit}", y="% right", top=100,
         size=SMALL,
     )  # fmt: skip
 

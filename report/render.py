@@ -56,7 +56,8 @@ def render(results: Path, *, columns: Sequence[str] = ()) -> Ending:
     chosen = _chosen([column["key"] for column in shown["columns"]], columns)
     faults = [*records.faults, *(f"what others report: {fault}" for fault in faults)]
     known = details(records.runs, results / "logs")
-    html = _filled(found, records.runs, shown, known, others, faults)
+    drawn = sorted(path.stem for path in (results / "figures").glob("*.html"))
+    html = _filled(found, records.runs, shown, known, others, faults, drawn)
     write_bytes(results / "leaderboard.html", html.encode())
     write_bytes(results / "leaderboard.md", markdown(found, others).encode())
     outside = pd.DataFrame(others.rows).drop(columns="badges", errors="ignore")
@@ -68,7 +69,7 @@ def render(results: Path, *, columns: Sequence[str] = ()) -> Ending:
     for group in found:
         name, wanted = group.file_name, [c for c in group.columns if c.key in chosen]
         write_bytes(results / "tables" / f"{name}.tex", latex(group, wanted, name).encode())
-    pictures = figures.draw(figures.pictures(shown, known), results / "figures")
+    pictures = figures.draw(figures.pictures(shown, known), results / "figures", figures.MOST)
     text = "\n".join([summary(results, found, pictures), *faults])
     write_bytes(results / "leaderboard.txt", text.encode())
     return ending(records.runs, results / "logs")
@@ -160,8 +161,13 @@ def _filled(
     known: dict[str, Any],
     others: Reported,
     faults: Sequence[str],
+    drawn: Sequence[str] = (),
 ) -> str:
-    """Fill in the page's template with the data of ``view`` and ``details``."""
+    """Fill in the page's template with the data of ``view`` and ``details``.
+
+    Args:
+        drawn: suites that have a page of figures.
+    """
     counted = [run.has("autoattack") for run in listed(runs)]
     script = "".join(map(_source, ("leaderboard.js", "overview.js", "latex.js", "pictures.js")))
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -173,6 +179,7 @@ def _filled(
         faults=faults,
         done=sum(counted),
         total=len(counted),
+        drawn=drawn,
         project=project,
         view=_script_safe(shown | {"project": project}),
         details=_script_safe(known),

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bench.runs.record import SWEEP, TRAIN, Training
-from evaluation import sweep
+from bench.runs.record import TRAIN, Training
 from evaluation.binomial import standard_error
-from evaluation.sweep import Sweep
+from evaluation.sweep import Sweep, k_trained
+from report import sweep
 from report.collect import RunRecords
 from report.groups import groups
 from report.notes import has_learned
@@ -105,9 +105,8 @@ class Told:
     def by_radius(self) -> Iterator[Point]:
         """Yield accuracy over the radius of the attack, as the sweep counts it, of every run."""
         for i, run in enumerate(self.runs):
-            for kind, points in run.swept.scores.items() if run.swept else ():
-                for k, score in points.items():
-                    yield Point(i, kind, k, score.accuracy)
+            for point in sweep.points(run.swept):
+                yield Point(i, point.attack, point.k, point.accuracy)
 
     def alignment(self) -> Iterator[Point]:
         """Yield PertAlign by epoch, of every run."""
@@ -126,8 +125,7 @@ def tell(runs: Iterable[RunRecords], methods: Sequence[str]) -> list[Told]:
 def _runs(row: Row) -> Iterator[Run]:
     for run in row.runs:
         if has_learned(run) and (training := run.records[TRAIN].training):
-            found = run.records[SWEEP].measure if run.has(SWEEP) else None
-            yield Run(training, sweep.read(found.scores) if found else None)
+            yield Run(training, sweep.of(run))
 
 
 def foil(told: Sequence[Told]) -> Told | None:
@@ -180,7 +178,7 @@ def radii_said(one: Told) -> str:
         for kind in ("fgsm", "pgd10")
     )
     unit = swept[0].unit if swept else ""
-    trained = round(sweep.trained(one.eps, unit))
+    trained = round(k_trained(one.eps, unit))
     smaller = [k for k in fgsm if 0 < k < trained]
     if not smaller or trained not in fgsm or fgsm.keys() != pgd10.keys():
         return f"{one.title}: its records lack accuracies at {one.eps} and at smaller radii."

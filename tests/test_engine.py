@@ -14,7 +14,7 @@ from bench.method import Method
 from bench.models import allow
 from bench.ops import all_grads, ce, featured, grad, learning, weight_grads
 from bench.optimizer import optimizer
-from bench.traces import Traces, Watch
+from bench.traces import Interval, Traces, Watch
 from methods import load, names
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -188,7 +188,9 @@ def test_every_word_of_the_contract_can_be_captured(tiny, sound, gpu, monkeypatc
 def test_diagnostics_change_no_bit_of_a_captured_run(tiny, gpu):
     given = {"device": gpu, "protocol": brief(tiny, load("sora"))}
     plain, curves = ended(tiny, "sora", "captured", **given)
-    watch = Watch(4, lambda net, update: {"sum": torch.rand(9, device=gpu).sum().item()})
+    watch = Watch(
+        [Interval(4)], lambda net, update: {"sum": torch.rand(9, device=gpu).sum().item()}
+    )
     watched, others = ended(tiny, "sora", "captured", traces=Traces([watch]), **given)
     assert torch.equal(plain, watched)
     assert curves == others
@@ -246,7 +248,7 @@ def test_every_word_of_the_contract_works_on_fixed_inputs(tiny, sound, monkeypat
 
 def test_diagnostics_change_no_bit_of_a_step_on_fixed_inputs(tiny, monkeypatch):
     def traces():
-        return Traces([Watch(4, lambda net, update: {"sum": torch.rand(1).item()})])
+        return Traces([Watch([Interval(4)], lambda net, update: {"sum": torch.rand(1).item()})])
 
     plain, fast = replayed(tiny, load("sora")(eps=tiny.eps), monkeypatch, traces=traces)
     assert plain.traces.tensors.keys() == fast.traces.tensors.keys()

@@ -36,6 +36,7 @@ PGD = {"attack": "pgd"}
             "gradient_alignment",
             "gradient alignment",
         ),
+        ({"diagnostic": "filters", "at": 63}, "filters-at_63", "filters at_63", "filters at_63"),
     ],
 )
 def test_three_forms_stand_for_each_other(mapping, name, shown, title):
@@ -83,8 +84,11 @@ def test_papers_ways_of_writing_are_read(written, name):
         (PGD | {"eps": 6}, "an Linf radius lies in (0, 1], like 6/255, and one of L2 needs"),
         (PGD | {"norm": "L1"}, "unknown norm 'L1'"),
         ({"attack": "autoattack_best", "norm": "L7"}, "unknown norm 'L7'"),
-        (PGD | {"every": 50}, "it is a number of updates, of a diagnostic"),
         (PGD | {"weights": "worst"}, "unknown weights 'worst'"),
+        (PGD | {"at": "end"}, "at is 'end' of attack pgd; it is a number of updates"),
+        (PGD | {"at": 3, "weights": "best"}, "at update 3, and has weights as well; leave one out"),
+        (PGD | {"at": 3, "every": 5}, "at update 3, and has every as well; leave one out"),
+        ("autoattack_best-at_3", "at update 3, and has weights best as well; leave one out"),
     ],
 )
 def test_mistakes_are_one_sentence(given, said):
@@ -127,6 +131,32 @@ def test_diagnostics_while_training_are_of_training_and_of_the_end():
     twice = made_up.digits_suite(evaluations=[fifty, fifty | {"every": 7}])
     with pytest.raises(ConfigError, match="gradient_alignment is to be measured at two intervals"):
         expand(twice)
+    window = fifty | {"every": 5, "since": 100, "until": 200}
+    dense = made_up.digits_suite(evaluations=[fifty, window, {"attack": "pgd", "every": 50}])
+    assert dense.watch[1] == "gradient_alignment-every_5-since_100-until_200"
+    assert read(dense.watch[1]) == read(window)
+    assert expand(dense)
+    assert [stage.name for stage in stages_for(dense)] == [
+        "train", "autoattack", "gradient_alignment", "pgd20", "cost",
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match=r"since update 99999, and protocol .* after \d+"):
+        expand(made_up.digits_suite(evaluations=[window | {"since": 99999, "until": 99999}]))
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"diagnostic": "elle", "since": 5}, "diagnostic elle has since, and no every"),
+        ({"diagnostic": "elle", "every": 5, "until": "x"}, "until is 'x' .* a number of updates"),
+        ({"diagnostic": "elle", "every": 0}, "every is 0 of diagnostic elle"),
+        ({"diagnostic": "elle", "every": 5, "since": 9, "until": 8}, "the first comes first"),
+        ({"attack": "aa", "every": 5}, "attack aa cannot be measured while training"),
+        ({"attack": "transfer", "every": 5}, "attack transfer cannot be measured while training"),
+    ],
+)
+def test_what_cannot_be_measured_while_training_is_refused(entry, said):
+    with pytest.raises(ValueError, match=said):
+        read(entry)
 
 
 def test_names_are_safe_in_files_and_read_back():

@@ -118,6 +118,13 @@ def test_a_list_of_values_is_a_run_of_each():
                      (0.02, "paper", 0.1), (0.02, "code", 0.1)]  # fmt: skip
 
 
+def test_several_mappings_are_the_runs_of_each_and_those_in_two_are_one():
+    args = {"sora": [{"tau": [0.01, 0.02]}, {"theta": [0.05, 0.1], "rule": "code"}]}
+    runs = expand(digits_suite(methods=["sora"], method_args=args))
+    found = [(run.settings["tau"], run.settings["theta"]) for run in runs]
+    assert found == [(0.01, 0.05), (0.02, 0.05), (0.02, 0.1)]
+
+
 @pytest.mark.parametrize(
     ("cores", "given", "gpus", "threads", "alone"),
     [

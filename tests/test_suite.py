@@ -73,6 +73,8 @@ def test_without_a_suite_the_default_is_meant():
         ({"method_args": {"sora": {"tau": [0.1, "x"]}}}, "sora.tau = 'x' is no float"),
         ({"method_args": {"sora": {"tau": [0.1, 0.1]}}}, "names something twice"),
         ({"method_args": {"sora": {"tau": []}}}, "sora.tau is an empty list"),
+        ({"method_args": {"sora": [{"tau": 1}, {"taw": 1}]}}, "'taw': did you mean tau?"),
+        ({"method_args": {"sora": []}}, "sora has an empty list; give a mapping, or leave it out"),
         ({"method_args": {"sora": {"tau": math.inf}}}, "sora.tau = inf is no float"),
         ({"method_args": {"pgd10": {"steps": -1}}}, "pgd10.steps = -1 is no int"),
     ],

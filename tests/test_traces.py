@@ -12,13 +12,15 @@ from made_up_methods import Learns
 from safetensors.torch import load_file
 
 from bench import data, meter
+from bench.runs import evaluations
 from bench.runs.catalogue import ROOT
-from bench.runs.record import TRACES, ConfigError, Record
+from bench.runs.record import TRACES, ConfigError, Evaluation, Record
 from bench.runs.run import expand, parse_run
 from bench.runs.stage import TrainOptions, as_flags, as_stored, stage
 from bench.stages import running, setup, train
 from bench.stages.job import Job
-from bench.traces import Traces, Watch, kept_weights
+from bench.traces import Interval, Traces, Watch, kept_weights
+from report.early_warning import DETECTORS
 from report.traces import read
 
 MEGABYTES = 5  # of all traces in git
@@ -36,7 +38,8 @@ def reading(net, update):
 
 def traced(tiny, name, into, *, every=2, keep_at=(), **rest):
     method = name if isinstance(name, str) else name(eps=tiny.eps)
-    traces = Traces([Watch(every, reading)] if every else [], keep_at, into)
+    intervals = [Interval(every)] if isinstance(every, int) else every
+    traces = Traces([Watch(intervals, reading)] if every else [], keep_at, into)
     return tiny.trainer(method, traces=traces, **rest)
 
 
@@ -87,6 +90,21 @@ def test_diagnostics_are_read_at_set_intervals_and_at_the_end(tiny):
     assert len(rows["watch.loss"]) == len(rows["watch.slope"]) == 3
 
 
+@pytest.mark.parametrize("name", ["fgsm", "free_at"])
+def test_a_window_is_read_beside_the_rest_once_where_both_are_due_and_changes_no_bit(tiny, name):
+    plain, runs = traced(tiny, name, None, every=0), []
+    plain.fit()
+    for intervals in ([Interval(4)], [Interval(4), Interval(1, 3, 5)], [Interval(2, 2, 3)]):
+        runs.append(traced(tiny, name, None, every=intervals))
+        runs[-1].fit()
+        assert torch.equal(tiny.weights(plain.net), tiny.weights(runs[-1].net))
+    if name == "fgsm":  # a batch of free_at is eight updates, of which none but the last is seen
+        seen = [run.traces.tensors["watch.loss.update"].tolist() for run in runs]
+        assert seen == [[0, 4, 6], [0, 3, 4, 5, 6], [2, 6]]
+        first, second = (run.traces.tensors["watch.loss"].tolist() for run in runs[:2])
+        assert first == [second[i] for i in (0, 2, 4)]
+
+
 def test_seconds_of_diagnostics_are_not_training_seconds(tiny, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(meter.time, "perf_counter", lambda: now[0])
@@ -95,7 +113,7 @@ def test_seconds_of_diagnostics_are_not_training_seconds(tiny, monkeypatch):
         now[0] += 10.0
         return {}
 
-    outcome = tiny.trainer("fgsm", traces=Traces([Watch(2, slow)])).fit()
+    outcome = tiny.trainer("fgsm", traces=Traces([Watch([Interval(2)], slow)])).fit()
     assert (outcome.probe_seconds, outcome.train_seconds) == (40.0, 0.0)  # at 0, 2, 4, 6
 
 
@@ -246,11 +264,28 @@ def test_what_a_suite_watches_is_measured_on_the_way_and_outlives_a_kill(prepare
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+def test_probing_with_all_detectors_changes_no_bit(prepared, tmp_path):
+    names = [evaluations.read(one.entry).name for one in DETECTORS if one.entry]
+    probed = ",".join(f"{name}-every_1-since_2-until_4" for name in names)
+    plain, dense = (
+        do(prepared, tmp_path / name, *words).training
+        for name, words in (("plain", ()), ("dense", ("--watch", probed)))
+    )
+    assert plain.weights == dense.weights
+    assert plain.curves == dense.curves
+    one, two = read(tmp_path / "plain", plain), read(tmp_path / "dense", dense)
+    assert one.watched == {}
+    assert {len(seen.updates) for seen in two.watched.values()} == {4}
+    assert two.watched.keys() == {one.column for one in DETECTORS if one.entry}
+    assert all(np.array_equal(one.columns[k], v, equal_nan=True) for k, v in two.columns.items())
+
+
 def test_a_run_by_hand_says_what_is_wrong_with_what_it_is_to_watch(prepared, tmp_path):
     for text, said in (
         ("gradient_alignment", "does not say when; write gradient_alignment-every_50"),
         ("gradient_alignmen-every_5", "did you mean gradient_alignment"),
-        ("pgd20-every_5", "it is a number of updates, of a diagnostic"),
+        ("pgd20-every_x", "every is 'x' of attack pgd; it is a number of updates"),
+        ("pgd20-every_5-since_9999", "to be measured since update 9999, .* ends on digits after"),
     ):
         with pytest.raises(SystemExit, match=said):
             do(prepared, tmp_path, "--watch", text)
@@ -277,6 +312,63 @@ def test_what_is_watched_is_of_the_options_and_of_a_checkpoints_identity(prepare
     loaded, _ = setup.data(job)
     asked = [job._replace(options=TrainOptions(watch=watch)) for watch in (None, one, WATCH)]
     assert len({train._identity(one, loaded) for one in asked}) == 3, "goes on without the first"
+
+
+# Weights that were kept, measured afterwards
+
+
+def measure(prepared, folder, name):
+    words = ["--config", json.dumps(RUN), "--out", str(folder), "--data-dir", str(prepared)]
+    running.main("evaluate", [*words, "--device", "cpu", "--evaluation", name])
+    return Record.read(folder / f"{name}.json").measure
+
+
+def test_an_evaluation_may_be_of_kept_weights(prepared, tmp_path):
+    training = do(prepared, tmp_path, "--keep-at", "0,3").training
+    for update in (0, 3):
+        name = f"filters-at_{update}"
+        found = measure(prepared, tmp_path, name)
+        (file,) = found.arrays
+        kept = load_file(kept_weights(tmp_path, update))
+        assert torch.equal(load_file(tmp_path / file)["filter"], kept["body.0.weight"])
+        assert found.digest in training.kept[str(update)].values()
+    with pytest.raises(
+        SystemExit, match=r"kept no weights of update 1, only of 0, 3; train it .* 1"
+    ):
+        measure(prepared, tmp_path, "filters-at_1")
+    path = kept_weights(tmp_path, 0)
+    path.write_bytes(kept_weights(tmp_path, 3).read_bytes())
+    (tmp_path / "filters-at_0.json").unlink()
+    with pytest.raises(SystemExit, match=r"weights-0.safetensors holds other weights than"):
+        measure(prepared, tmp_path, "filters-at_0")
+
+
+def test_weights_that_an_evaluation_names_are_kept_without_more_words():
+    suite = made_up.digits_suite(methods=["fgsm"], keep_at=[7, 3], evaluations=["filters-at_5"])
+    assert as_flags(stage("train").options_for(suite))["--keep-at"] == "7,3,5"
+    beyond = made_up.digits_suite(methods=["fgsm"], evaluations=["filters-at_99999"])
+    with pytest.raises(ConfigError, match="keep_at asks for the weights after update 99999"):
+        expand(beyond)
+
+
+@pytest.mark.parametrize(
+    ("kept", "state"),
+    [
+        ({"5": {"full": "d"}}, "done"),
+        ({"5": {"full": "e"}}, "stale weights"),
+        ({}, "stale weights"),
+    ],
+)
+def test_a_record_is_of_the_weights_kept_now(kept, state):
+    config = made_up.config()
+    training = dataclasses.replace(made_up.training(), kept=kept, weights={"last": {"full": "d"}})
+    head = {"config": config, "status": "done", "origin": made_up.ORIGIN, "data": made_up.DATA}
+    trained = Record(stage="train", run=config.run_id, training=training, **head)
+    found = Evaluation(settings={}, scores={}, measure_seconds=1, digest="d", images=50)
+    record = Record(stage="filters-at_5", run=config.run_id, measure=found, **head)
+    measured = stage("filters-at_5")
+    wanted = dataclasses.replace(measured.defaults, images=50)
+    assert measured.state(record, wanted, "m", trainings=[trained]) == state
 
 
 # Reading

@@ -254,6 +254,15 @@ def test_a_failure_is_retried_when_asked(failed, tmp_path):
     assert planned(project, *attacked) == {}
 
 
+def test_figures_are_drawn_after_the_runs_and_the_page_is_named(project):
+    said = snakemake(project, "figures", *FULL, "figures=[eps_overfitting,trade_off]").splitlines()
+    pages = "results/leaderboard.html, results/figures/smoke.html"
+    assert said[-1] == f"done: 10 of 10 stages of suite smoke; the page: {pages}"
+    drawn = {path.name for path in (project / "results/figures/smoke").glob("*.svg")}
+    assert drawn == {"eps_overfitting.svg", "trade_off-pgd10.svg", "trade_off-autoattack.svg"}
+    assert "figures/smoke.html" in (project / "results/leaderboard.html").read_text()
+
+
 def test_one_failing_data_set_still_renders_the_page(project):
     words = ("--configfile", "workflows/config/smoke.yaml", "--config", "datasets=[cifar10,digits]")
     text = snakemake(project, *words, "data_dir=empty", ok=False)

@@ -244,6 +244,12 @@ class Plan:
     # For the rules of Snakemake, in terms of its wildcards.
 
     @property
+    def figures(self) -> str:
+        """The command that draws the suite's figures, with what lies over its file."""
+        suite = self.suite.model_dump(mode="json", exclude_unset=True)
+        return f"{self.python} -m bench figures --suite {shlex.quote(json.dumps(suite))}"
+
+    @property
     def records(self) -> list[str]:
         """The paths of all records of the suite."""
         return [str(self.file(work)) for work in self.work]

@@ -54,7 +54,8 @@ def _tell(plan: Plan, workflow: Any, began: float, folder: Path) -> None:
 
 def _page(plan: Plan, began: float) -> str:
     """Name the pages that were made since Snakemake began; the leaderboard if none were."""
-    pages = [plan.results / f"{name}.html" for name in ("leaderboard", "paper_report")]
+    names = ("leaderboard", "paper_report", f"figures/{plan.suite.suite}")
+    pages = [plan.results / f"{name}.html" for name in names]
     made = [page for page in pages if _is_newer(page, began)]
     records = [path.stat().st_mtime for path in map(plan.file, plan.work) if path.is_file()]
     if not made and not _is_newer(pages[0], max(records, default=0.0)):

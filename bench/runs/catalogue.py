@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 METHODS = "methods"
 # by how a method attacks in training; "regularised" adds a term to the loss at one attacked image
 FAMILIES = ("standard", "single-step", "multi-step", "regularised")
+FIGURES = "report/paper_figures"
 EVALUATIONS = {"attack": "evaluation/attacks", "diagnostic": "evaluation/diagnostics"}
 
 
@@ -117,7 +118,12 @@ def title(name: str, kind: str = METHODS) -> str:
 
 def caution(dataset: str) -> str:
     """Read what a data set's file warns of, behind "Caution"; an empty text if of nothing."""
-    return _behind("Caution", _docstring(f"bench/data/{dataset}.py"))
+    return said(f"bench/data/{dataset}.py", "Caution")
+
+
+def said(path: str, word: str) -> str:
+    """Read what a module's docstring says behind a word; an empty text if nothing."""
+    return _behind(word, _docstring(path))
 
 
 def constant(path: str, name: str) -> Any:

@@ -8,6 +8,7 @@ stand for each other, and `read` takes any of them.
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,7 +22,9 @@ from bench.runs.record import Config, Norm, Weights, radius
 from bench.runs.settings import check_settings, published_settings
 
 Kind = Literal["attack", "diagnostic"]
-WORDS = ("norm", "eps", "weights", "every")  # of an entry, beside its file and the file's settings
+WINDOW = ("since", "until")
+# of an entry, beside its file and the file's settings
+WORDS = ("norm", "eps", "weights", "at", "every", *WINDOW)
 DISTANCES = {"fooling_rate": "% fooled", "mean_l2": "L2 distance"}  # of attacks without bounds
 SOURCE = "source"  # setting of an attack that is made on another run's network
 NETWORKS = "bench/models"
@@ -39,7 +42,10 @@ class Entry:
     norm: Norm | None = None  # None: the run's
     eps: str | None = None  # radius, as "6/255" or, in pixel units, "1.74"; None: the run's
     weights: Weights = "last"
+    at: int | None = None  # update whose kept weights are measured; None: those of `weights`
     every: int | None = None  # updates between two measurements while training; None: at the end
+    since: int | None = None  # first update of those; None: the initial weights
+    until: int | None = None  # last one; None: that of training
 
     @property
     def name(self) -> str:
@@ -50,12 +56,16 @@ class Entry:
         said += (
             [f"weights_{self.weights}"] if self.weights != _weights(self.kind, self.file) else []
         )
+        said += [f"at_{self.at}"] if self.at is not None else []
         return "-".join([self._filled(self._stem), *said])
 
     @property
     def spelt(self) -> str:
-        """The name and, behind it, how often it is measured while training: a suite's form."""
-        return self.name + (f"-every_{self.every}" if self.every else "")
+        """The name and, behind it, when it is measured while training: a suite's form."""
+        said = [(key, getattr(self, key)) for key in ("every", *WINDOW)]
+        return "-".join(
+            [self.name, *(f"{key}_{value}" for key, value in said if value is not None)]
+        )
 
     @property
     def printed(self) -> str:
@@ -84,6 +94,10 @@ class Entry:
     def constant(self, name: str) -> Any:
         """Read a constant of the file's class; None if it has none of this name."""
         return catalogue.class_constant(self.file, name, EVALUATIONS[self.kind])
+
+    def column(self, number: str) -> str:
+        """Name one of its numbers where those of several evaluations stand side by side."""
+        return number if self.name == self.file else f"{self.name}.{number}"
 
     @property
     def _stem(self) -> str:
@@ -227,20 +241,58 @@ def _entry(kind: Any, file: str, given: Mapping[str, Any]) -> Entry:
     weights = words.get("weights", _weights(kind, file))
     if weights not in get_args(Weights):
         raise ValueError(catalogue.unknown("weights", str(weights), get_args(Weights)))
-    every = words.get("every")
-    if every is not None:
-        if kind != "diagnostic" or not str(every).isdecimal() or int(every) < 1:
-            raise ValueError(
-                f"every is {every!r} of {kind} {file}; it is a number of updates, of a diagnostic"
-            )
-        every = int(every)
+    at, when = _at(kind, file, words), _when(kind, file, words)
+    if when and (
+        SOURCE in checked or catalogue.class_constant(file, "autoattack", EVALUATIONS[kind])
+    ):
+        raise ValueError(
+            f"{kind} {file} cannot be measured while training; leave out every, or take another"
+        )
     eps = _radius(words["eps"], norm) if "eps" in words else None
     entry = Entry(
-        kind=kind, file=file, settings=checked, norm=norm, eps=eps, weights=weights, every=every
+        kind=kind, file=file, settings=checked, norm=norm, eps=eps, weights=weights, at=at, **when
     )
     if SOURCE in checked:
         _check_source(entry)
     return entry
+
+
+def _at(kind: str, file: str, words: Mapping[str, Any]) -> int | None:
+    """Read after which update the weights are taken; None if it is not said."""
+    if "at" not in words:
+        return None
+    own = _weights(kind, file)
+    more = [key for key in ("weights", "every") if key in words]
+    if more := more + ([f"weights {own}"] if own != "last" else []):
+        raise ValueError(
+            f"{kind} {file} is to be measured at update {words['at']}, and has {more[0]} as well; "
+            "leave one out"
+        )
+    return _update("at", words["at"], kind, file)
+
+
+def _update(key: str, value: Any, kind: str, file: str, least: int = 0) -> int:
+    """Read a number of updates."""
+    if not str(value).isdecimal() or int(value) < least:
+        raise ValueError(f"{key} is {value!r} of {kind} {file}; it is a number of updates")
+    return int(value)
+
+
+def _when(kind: str, file: str, words: Mapping[str, Any]) -> dict[str, int]:
+    """Read when something is measured while training: every so many updates, in a window."""
+    when = {
+        key: _update(key, words[key], kind, file, least=key == "every")
+        for key in ("every", *WINDOW)
+        if key in words
+    }
+    if when and "every" not in when:
+        raise ValueError(f"{kind} {file} has {' and '.join(when)}, and no every to go with it")
+    if when.get("since", 0) > when.get("until", math.inf):
+        raise ValueError(
+            f"{kind} {file} is to be measured since update {when['since']} until {when['until']}; "
+            "the first comes first"
+        )
+    return when
 
 
 def _check_source(entry: Entry) -> None:

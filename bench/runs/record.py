@@ -317,12 +317,17 @@ class Training:
     watched: list[str] = field(default_factory=list)
     source: Source | None = None  # that it began with; its cost comes on top. None: initial weights
 
-    def left(self, name: Weights, digest: str) -> bool:
+    def left(self, name: Weights, digest: str, at: int | None = None) -> bool:
         """Tell whether training left these weights, or their copy in half precision.
 
         Records from before weights were tied to them name none, and any will do.
+
+        Args:
+            name: which of those that it ended with.
+            digest: SHA-256 of their file.
+            at: the update after which they were kept, if they are not of the end.
         """
-        known = self.weights.get(name)
+        known = self.weights.get(name) if at is None else self.kept.get(str(at), {})
         return known is None or digest in known.values()
 
     def contradictions(self) -> Iterator[str]:

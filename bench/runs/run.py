@@ -14,7 +14,7 @@ from bench.runs import catalogue, evaluations
 from bench.runs.evaluations import Entry
 from bench.runs.protocol import PROTOCOLS, Protocol
 from bench.runs.record import Config, ConfigError, Norm, Start
-from bench.runs.settings import check_settings, kept_settings, published_settings
+from bench.runs.settings import as_list, check_settings, kept_settings, published_settings
 from bench.runs.suite import StartFor, Suite, at_least_half_a_level, read_yaml
 from bench.runs.typed import build
 
@@ -37,7 +37,8 @@ def expand(suite: Suite) -> list[Config]:
     settings = {
         (method, dataset): [
             kept_settings(method, published_settings(method, dataset) | changed)
-            for changed in _product(suite.method_args.get(method, {}))
+            for variants in as_list(suite.method_args.get(method, {}))
+            for changed in _product(variants)
         ]
         for method in suite.methods
         for dataset in suite.datasets
@@ -53,11 +54,12 @@ def expand(suite: Suite) -> list[Config]:
     mistakes += filter(None, itertools.starmap(evaluations.lacking, pairs))
     if mistakes:
         raise ConfigError("\n".join(mistakes))
-    runs = [
+    cells = [
         _config(suite, settings=variant, **cell)
         for cell in _product(axes)
         for variant in settings[cell["method"], cell["dataset"]]
     ]
+    runs = [*{run.folder: run for run in cells}.values()]  # variants may meet in one
     pairs_of = itertools.product(entries, runs)
     attacked_from = [*filter(None, itertools.starmap(evaluations.source, pairs_of))]
     read = {run.folder: run for run in (*attacked_from, *sources([*runs, *attacked_from]))}
@@ -65,7 +67,7 @@ def expand(suite: Suite) -> list[Config]:
         _check_kept_weights(run)
         _check_last_batch(run)
         _check_smoothing(run)
-        check_kept(run, suite.keep_at)
+        check_kept(run, suite.kept)
         check_watched(run, map(evaluations.read, suite.watch))
     return runs
 
@@ -267,7 +269,7 @@ def _check_name(protocol: Protocol) -> None:
 
 def check_kept(config: Config, updates: Iterable[int]) -> None:
     """Raise ConfigError if weights are to be kept after an update that a run does not reach."""
-    last = config.protocol["epochs"] * -(-_images(config) // config.protocol["batch"])
+    last = _updates(config)
     if beyond := [str(update) for update in updates if update > last]:
         raise ConfigError(
             f"keep_at asks for the weights after update {', '.join(beyond)}, and protocol "
@@ -292,20 +294,31 @@ def _check_kept_weights(config: Config) -> None:
 
 def check_watched(config: Config, entries: Iterable[Entry]) -> None:
     """Raise ConfigError if something cannot be measured while a run trains."""
-    names: set[str] = set()
+    taken: set[tuple[str, int | None, int | None]] = set()
     for entry in entries:
         if entry.every is None:
             raise ConfigError(
                 f"{entry.name} is to be measured while training, and does not say when; write "
                 f"{entry.name}-every_50 for every 50 updates"
             )
-        if entry.name in names:
+        if (same := (entry.name, entry.since, entry.until)) in taken:
             raise ConfigError(
-                f"{entry.name} is to be measured at two intervals while training; leave one out"
+                f"{entry.name} is to be measured at two intervals while training; leave one out, "
+                "or give it a window, since and until"
             )
-        names.add(entry.name)
+        taken.add(same)
+        if (entry.since or 0) > (last := _updates(config)):
+            raise ConfigError(
+                f"{entry.name} is to be measured since update {entry.since}, and protocol "
+                f"{config.protocol['name']} ends on {config.dataset} after {last}"
+            )
         if lacks := evaluations.lacking(entry, config.norm):
             raise ConfigError(lacks)
+
+
+def _updates(config: Config) -> int:
+    """Count the updates of a run, but for those by which replays of its batches round them up."""
+    return int(config.protocol["epochs"] * -(-_images(config) // config.protocol["batch"]))
 
 
 def _images(config: Config) -> int:

@@ -127,6 +127,7 @@ class Stage:
     options_for: Callable[[Suite], Options]  # the options that a suite asks for
     options_of: Callable[[Record], Options]  # the options that a finished record was made with
     per_seed: bool = True  # False: once for all seeds of a suite
+    at: int | None = None  # update whose kept weights it reads; None: those that its options name
     reads: Callable[[Config], list[tuple[Config, str]]] = lambda config: []  # runs and stages
 
     @property
@@ -175,13 +176,14 @@ class Stage:
         if read is None or read.training is None or record.body is None:
             return True  # it has to run, or has no weights, or is no result of any
         epoch: Weights = "last"
+        at = None
         if read.run == record.run:
-            epoch = getattr(self.options_of(record), "weights", epoch)
+            at, epoch = self.at, getattr(self.options_of(record), "weights", epoch)
             digest = getattr(record.body, "digest", None)
         else:
             source = getattr(record.body, "source", None)
             digest = source and source.digest
-        return digest is None or read.training.left(epoch, digest)
+        return digest is None or read.training.left(epoch, digest, at)
 
     def _fits(self, record: Record, wanted: Options) -> bool:
         """Say whether a record was made with the options that are wanted."""
@@ -358,7 +360,7 @@ _FIXED = (
         options_for=lambda suite: TrainOptions(
             test_images=suite.test_images,
             probe_images=suite.probe_images,
-            keep_at=",".join(map(str, suite.keep_at)) or None,
+            keep_at=",".join(map(str, suite.kept)) or None,
             watch=",".join(suite.watch) or None,
         ),
         options_of=_train_options,
@@ -412,6 +414,7 @@ def _evaluation(name: str) -> Stage:
         defaults=EvaluateOptions(weights=entry.weights, **_of_attack(entry, AttackOptions())),
         options_for=options_for,
         options_of=_evaluate_options,
+        at=entry.at,
         reads=reads,
     )
 

@@ -69,6 +69,17 @@ def within_reach(eps: float) -> float:
     return eps
 
 
+def _checked_variants(given: dict[str, Any]) -> dict[str, Any]:
+    """Check the hyperparameters of every method, each in a mapping or in several."""
+    for name, variants in given.items():
+        if variants == []:
+            raise ValueError(f"{name} has an empty list; give a mapping, or leave it out")
+    return {
+        name: [check_variants(name, one) for one in as_list(variants)]
+        for name, variants in given.items()
+    }
+
+
 MethodName = Annotated[str, _known("method", lambda: catalogue.names("methods"))]
 DataName = Annotated[str, _known("data set", lambda: catalogue.names("bench/data"))]
 ArchitectureName = Annotated[str, _known("architecture", lambda: catalogue.names("bench/models"))]
@@ -80,6 +91,7 @@ EvaluationName = Annotated[
 Radius = Annotated[float, Field(gt=0, lt=255), AfterValidator(at_least_half_a_level)]
 # of all pixels together
 L2Radius = Annotated[float, Field(gt=0), AfterValidator(within_reach)]
+FigureName = Annotated[str, _known("figure", lambda: catalogue.names(catalogue.FIGURES))]
 SweptRadius = Annotated[int, Field(ge=0, lt=255)]  # 0: without attack
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 _List = [BeforeValidator(_one_or_more), AfterValidator(distinct), Field(min_length=1)]
@@ -154,7 +166,8 @@ class Suite(BaseModel):
     ] = Field(
         default_factory=list,
         description="Updates after which weights are kept, in weights-UPDATE.safetensors; 0: the "
-        "initial ones. Where a batch is several updates (Free-AT), at its end.",
+        "initial ones. Where a batch is several updates (Free-AT), at its end. Those that an "
+        "evaluation names as `at` are kept anyway.",
     )
     attack_images: PositiveInt | None = Field(
         description="First test images for AutoAttack; null: all."
@@ -180,11 +193,17 @@ class Suite(BaseModel):
         description="fast: attacked in bf16, judged in fp32; recorded.",
     )
     method_args: Annotated[
-        dict[MethodName, dict[str, Any]],
-        AfterValidator(lambda given: {name: check_variants(name, given[name]) for name in given}),
+        dict[MethodName, dict[str, Any] | list[dict[str, Any]]], AfterValidator(_checked_variants)
     ] = Field(
         default_factory=dict,
-        description="Hyperparameters other than published, by method; a list means a run of each.",
+        description="Hyperparameters other than published, by method; a list of values means a run "
+        "of each, a list of mappings the runs of each.",
+    )
+    figures: Annotated[
+        list[FigureName], BeforeValidator(_one_or_more), AfterValidator(distinct)
+    ] = Field(
+        default_factory=list,
+        description="Files of report/paper_figures/, which `snakemake figures` draws of its runs.",
     )
     data_dir: Annotated[
         str | None, AfterValidator(lambda given: catalogue.home(given or catalogue.data_folder()))
@@ -209,6 +228,12 @@ class Suite(BaseModel):
     def watch(self) -> list[str]:
         """Those of the evaluations that are measured while training, too."""
         return [given for given in self.evaluations if evaluations.read(given).every]
+
+    @functools.cached_property
+    def kept(self) -> list[int]:
+        """Updates after which weights are kept: those that are asked for, and those measured."""
+        measured = (evaluations.read(given).at for given in self.evaluations)
+        return list(dict.fromkeys([*self.keep_at, *(at for at in measured if at is not None)]))
 
     @property
     def data_folder(self) -> str:

@@ -136,7 +136,7 @@ def trained(job: Job) -> Trained:
         Refused: weights are asked for that the protocol does not make.
         ValueError: a file is missing or damaged; the message says what to do.
     """
-    return _trained(job, weights(job, job.options.weights))
+    return _trained(job, weights(job, job.options.weights, job.stage.at))
 
 
 def trained_source(job: Job, config: Config) -> Trained:
@@ -207,8 +207,12 @@ def _command(job: Job, kept: Sequence[int]) -> str:
     return f"python -m bench {shlex.join(words)}"
 
 
-def weights(job: Job, name: Weights) -> TrainedWeights:
+def weights(job: Job, name: Weights, at: int | None = None) -> TrainedWeights:
     """Read the weights that the run's training left, and check them by their sum.
+
+    Args:
+        name: which of those that it ended with.
+        at: the update whose kept weights are meant instead.
 
     Raises:
         Skipped: training is not done.
@@ -218,6 +222,8 @@ def weights(job: Job, name: Weights) -> TrainedWeights:
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
+
+    from bench.traces import kept_weights
 
     trained = job.folder / f"{TRAIN}.json"
     if not trained.is_file():
@@ -229,7 +235,14 @@ def weights(job: Job, name: Weights) -> TrainedWeights:
         raise Skipped(f"training {record.status}: {record.reason}")
     assert record.training, "a training that is done has numbers"
     path = job.folder / WEIGHTS[name]
-    if name in LACKING and not path.is_file():
+    if at is not None:
+        path = kept_weights(job.folder, at)
+        if str(at) not in record.training.kept:
+            raise ValueError(
+                f"the training of {job.folder} kept no weights of update {at}, only of "
+                f"{', '.join(record.training.kept) or 'none'}; train it again with --keep-at {at}"
+            )
+    elif name in LACKING and not path.is_file():
         raise Refused(f"protocol {job.config.protocol['name']} {LACKING[name]}")
     try:
         content = path.read_bytes()
@@ -237,7 +250,7 @@ def weights(job: Job, name: Weights) -> TrainedWeights:
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from None
     digest = hashlib.sha256(content).hexdigest()
-    if not record.training.left(name, digest):
+    if not record.training.left(name, digest, at):
         raise ValueError(
             f"{path} holds other weights than {TRAIN}.json names (SHA-256 {digest[:12]}); put the "
             f"trained ones back, or remove {job.folder} and train the run again"

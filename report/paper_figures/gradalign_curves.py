@@ -1,0 +1,62 @@
+"""Training by update: accuracies, gradient alignment, and the cosine of FGSM's and PGD's moves.
+
+Accuracies are taken after every epoch, cosines at the updates that the suite names, both on the
+first test images. After catastrophic overfitting FGSM accuracy is high, and the rest near 0.
+
+Figure: GradAlign (arXiv:2007.02617), Figure 4.
+
+Reads: trained runs, with gradient_alignment and cos_fgsm_pgd measured while training, and their
+    curves.safetensors.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from bench.runs.record import TRACES, TRAIN
+from report.collect import RunRecords
+from report.figures import Picture
+from report.paper_figures import _parts as parts
+from report.paper_figures._updates import training, watched
+
+ACCURACIES = {"clean": "clean", "fgsm": "FGSM", "pgd10": "PGD-10"}
+COSINES = {"gradient_alignment": "gradient alignment", "cos_fgsm_pgd": "cos(FGSM, PGD-10)"}
+COLUMNS = {"panel": "what", "line": "method", "seed": "seed", "x": "update", "y": "% or cosine",
+           "n": "images"}  # fmt: skip
+
+
+def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
+    """Draw a picture a table, of the runs of which cosines were measured."""
+    for name, group in parts.tables("gradalign_curves", runs):
+        rows = sorted(group.rows, key=lambda row: row.label)
+        points = [{"line": row.title, **point}
+                  for row in rows for run in row.runs for point in _points(run)]  # fmt: skip
+        if not points:
+            continue
+        looks = parts.of_methods(row.method for row in rows)
+        shown = {row.title: looks[row.method] for row in rows
+                 if any(point["line"] == row.title for point in points)}  # fmt: skip
+        n, x = parts.counted(points), f"update, at {group.facts.eps}"
+        accuracies = [parts.lines(title, shown, x=x, y=f"accuracy, %, {n}")
+                      for title in ACCURACIES.values()]  # fmt: skip
+        cosines = [parts.lines(title, shown, x=x, y=f"cosine, {n}", domain=(-0.1, 1))
+                   for title in COSINES.values()]  # fmt: skip
+        view = {"vconcat": [{"hconcat": accuracies}, {"hconcat": cosines}]}
+        yield parts.picture(name, points, COLUMNS, view)
+
+
+def _points(run: RunRecords) -> Iterator[dict[str, Any]]:
+    """Yield what is known of a run by update; nothing if no cosine is."""
+    trained, found = training(run), watched(run)
+    if trained is None or not COSINES.keys() & found.keys():
+        return
+    common = {"seed": run.config.seed, "n": trained.probe_images}
+    for epoch in trained.curves:
+        update = (epoch.epoch + 1) * trained.updates // trained.epochs
+        for kind, title in ACCURACIES.items():
+            yield {"panel": title, "x": update, "y": epoch.probe[kind], **common,
+                   "records": parts.record(run, TRAIN)}  # fmt: skip
+    for kind, title in COSINES.items():
+        if kind in found:
+            for update, value in zip(*found[kind], strict=True):
+                yield {"panel": title, "x": int(update), "y": round(float(value), 4), **common,
+                       "records": f"{parts.record(run, TRAIN)} {run.folder}/{TRACES}"}  # fmt: skip

@@ -1,0 +1,283 @@
+"""The papers' figures: what they draw from which records, and what they say where these lack."""
+
+import dataclasses
+import re
+import shutil
+
+import made_up
+import pandas as pd
+import pytest
+from made_up import SMOKE, config, done, expense, training, write
+
+from bench.runs import catalogue
+from bench.runs.catalogue import FIGURES, ROOT
+from bench.runs.record import ConfigError, Evaluation, Score, Source, Start
+from bench.runs.run import expand
+from bench.runs.suite import parse_suite, read_yaml
+from report import figures, render, suite_figures
+from report.collect import collect
+
+RADII = (0, 25, 51, 64)
+SOUND, TRAPPED = (95, 80, 60, 40), (95, 50, 75, 70)  # FGSM accuracy, by radius
+
+
+def suite(*names, base="smoke", **changes):
+    given = read_yaml(ROOT / f"workflows/config/{base}.yaml")
+    return parse_suite(given | {"figures": [*names]} | changes)
+
+
+def numbers(results, name, of="smoke"):
+    return pd.read_csv(results / f"figures/{of}/{name}.csv")
+
+
+def page(results, of="smoke"):
+    return (results / f"figures/{of}.html").read_text()
+
+
+def swept(fgsm, n=500):
+    scores = {
+        f"{attack} {k}/255": Score(accuracy=float(y), n=n)
+        for attack in ("fgsm", "pgd10")
+        for k, y in zip(RADII, fgsm, strict=True)
+    }
+    return Evaluation(settings={}, scores=scores, measure_seconds=1.0)
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Runs of the suite smoke, whose FGSM has learnt its step."""
+    for run in expand(suite()):
+        done(tmp_path / "runs", run, aa=40.0, ratio=1.0)
+        measure = swept(TRAPPED if run.method == "fgsm" else SOUND)
+        write(tmp_path / "runs", run, "eps_sweep", measure=measure)
+    return tmp_path
+
+
+def where(results, method, stage):
+    (run,) = (run for run in expand(suite()) if run.method == method)
+    return f"{run.folder}/{stage}.json", results / "runs" / run.folder / f"{stage}.json"
+
+
+@pytest.mark.parametrize("name", catalogue.names(FIGURES))
+def test_a_figure_says_what_it_shows_and_reads_and_draws_nothing_from_nothing(name):
+    figure = suite_figures.draw(name, [])
+    title, _ = figure.said
+    assert title
+    assert catalogue.said(f"{FIGURES}/{name}.py", "Figure")
+    reads = catalogue.said(f"{FIGURES}/{name}.py", "Reads")
+    assert reads == "nothing." or (reads and reads in figure.lacking)
+
+
+def test_figures_are_drawn_from_published_records_without_training(tmp_path):
+    source = ROOT / "results/published/mnist_5k"
+    shutil.copytree(source, tmp_path / "published")
+    names = ("cost_totals", "trade_off", "hyperparameters")
+    whole = suite(*names, base="default", seeds=[0, 1, 2])
+    assert all(figure.pictures for figure in suite_figures.render(whole, tmp_path))
+    drawn = {path.name for path in (tmp_path / "figures/default").iterdir()}
+    assert {f"trade_off-pgd10.{kind}" for kind in ("svg", "pdf", "csv")} < drawn
+    shown = numbers(tmp_path, "trade_off-pgd10", "default").set_index("method")
+    x, y = (column for column in shown if "accuracy" in column)
+    assert (x, y) == tuple(f"{name} accuracy, %, n = 1000, 3 seeds" for name in ("clean", "PGD-10"))
+    found = collect(published=source).runs
+    fgsm = [run.records["train"].training for run in found if run.config.method == "fgsm"]
+    assert shown.loc["FGSM", y] == pytest.approx(sum(t.pgd10.accuracy for t in fgsm) / 3)
+    seconds = numbers(tmp_path, "cost_totals-seconds", "default").set_index("method")
+    (run,) = (r for r in found if r.config.method == "fgsm" and "cost" in r.records)
+    pace = run.records["cost"].expense.update_seconds
+    total = next(column for column in seconds if column.startswith("seconds of a run"))
+    assert seconds.loc["FGSM", total] == pytest.approx(pace * 320)
+    assert "not measured, as there is none to measure without a GPU" in page(tmp_path, "default")
+
+
+def test_a_point_goes_with_its_record(results):
+    record, path = where(results, "fgsm", "eps_sweep")
+    suite_figures.render(suite("eps_overfitting"), results)
+    before = numbers(results, "eps_overfitting")
+    assert set(before["method"]) == {"FGSM", "SORA"}
+    assert set(before[before["method"] == "FGSM"]["records"]) == {record}
+    assert record in page(results)
+    path.unlink()
+    suite_figures.render(suite("eps_overfitting"), results)
+    assert set(numbers(results, "eps_overfitting")["method"]) == {"SORA"}
+    assert record not in page(results)
+    where(results, "sora", "eps_sweep")[1].unlink()
+    suite_figures.render(suite("eps_overfitting"), results)
+    assert not list((results / "figures/smoke").iterdir())
+    assert "needs trained runs and their evaluation eps_sweep." in page(results)
+
+
+def test_epsilon_overfitting_is_drawn_with_its_number(results):
+    suite_figures.render(suite("eps_overfitting"), results)
+    shown = numbers(results, "eps_overfitting")
+    number = shown[shown["attack"] == "EO"].set_index("method")["radius, 1/255; of EO: points"]
+    assert dict(number) == {"FGSM": 25.0, "SORA": -15.0}
+    svg = (results / "figures/smoke/eps_overfitting.svg").read_text()
+    assert "accuracy, %, n = 500, 1 seed" in svg
+
+
+def test_totals_hold_what_a_run_begins_with_and_memory_where_there_is_any(tmp_path, monkeypatch):
+    start = Start(method="standard", settings={}, protocol=SMOKE, seed=0)
+    soar = config("soar", settings=catalogue.default_settings("soar"), start=start)
+    read = Source(run=soar.source.run_id, digest="0" * 64, epochs=1, updates=2, train_seconds=1.0)
+    runs = tmp_path / "runs"
+    for run, source, most in ((soar.source, None, 3_000_000), (soar, read, 2_000_000)):
+        done(runs, run, aa=40.0)
+        write(runs, run, "train", training=dataclasses.replace(training(), source=source))
+        measured = dataclasses.replace(expense(1.0), peak_bytes=most)  # 0.1 s, of 2 updates
+        write(runs, run, "cost", expense=measured)
+
+    def totals():
+        pictures = suite_figures.draw("cost_totals", records(tmp_path)).pictures
+        values = {p.name.rpartition("cost_totals-")[2]: p.spec["data"]["values"] for p in pictures}
+        return {name: {v["label"]: v["x"] for v in points} for name, points in values.items()}
+
+    assert totals() == {
+        "seconds": pytest.approx({"Standard": 0.2, "SOAR": 0.4}),
+        "minutes": pytest.approx({"Standard": 0.2 / 60, "SOAR": 0.2 / 60}),
+        "memory": {"Standard": 3.0, "SOAR": 3.0},
+    }
+    (runs / soar.source.folder / "cost.json").unlink()
+    assert totals() == {}  # nobody knows what its source took
+    other = dataclasses.replace(made_up.ORIGIN, device="another CPU")
+    monkeypatch.setattr(made_up, "ORIGIN", other)
+    for name in ("fgsm", "sora"):
+        done(runs, config(name), aa=40.0)
+        monkeypatch.undo()
+    assert totals()["seconds-1"].keys() | totals()["seconds-2"].keys() == {"FGSM", "SORA"}
+
+
+def test_hyperparameters_are_told_of_all_records_there_are(results):
+    suite_figures.render(suite("hyperparameters", "trade_off", methods=["fgsm"]), results)
+    (row,) = numbers(results, "hyperparameters").query("network != 'no records'").to_dict("records")
+    assert (row["data set"], row["AutoAttack, %"], row["rank"]) == ("digits", "40.00", "1= of 2")
+    assert set(numbers(results, "trade_off-pgd10")["method"]) == {"FGSM"}  # its own suite's alone
+
+
+def test_what_failed_is_named_on_the_page(results):
+    (run,) = (run for run in expand(suite()) if run.method == "fgsm")
+    write(results / "runs", run, "train", status="diverged", reason="the loss is not finite")
+    path = where(results, "sora", "autoattack")[1]
+    path.write_text("{")
+    suite_figures.render(suite("trade_off", methods=["fgsm", "sora", "pgd2"]), results)
+    said = page(results)
+    assert "fgsm seed 0, digits, train: diverged: the loss is not finite" in said
+    assert "sora seed 0, digits, autoattack: unreadable" in said
+    assert "1 of the suite&#39;s 3 runs, which have no records" in said
+
+
+def test_pictures_on_one_page_share_no_ids(results, monkeypatch):
+    values = [{"x": x, "records": ""} for x in (0, 1)]
+    spec = {"data": {"values": values}, "mark": {"type": "point", "clip": True},
+            "encoding": {"color": {"field": "x", "type": "quantitative"}},
+            "usermeta": {"columns": {"x": "x"}}}  # fmt: skip
+    pictures = [figures.Picture(f"trade_off-{i}", spec) for i in range(2)]
+    monkeypatch.setattr(suite_figures._module("trade_off"), "draw", lambda runs: pictures)
+    folder = results / "figures/smoke"
+    pictures[0].draw(folder)  # as another process may have, which counts from 0 again
+    shutil.copy(folder / "trade_off-0.svg", folder / "trade_off-1.svg")
+    suite_figures.render(suite("trade_off"), results)
+    ids = re.findall(r' id="([^"]+)"', page(results))
+    assert len(ids) == len(set(ids)) > 2
+    used = {*re.findall(r"url\(#([^)]+)\)", page(results))}
+    assert used
+    assert used <= {*ids}
+
+
+def test_the_leaderboard_links_to_the_page_and_leaves_it_alone(results):
+    suite_figures.render(suite("trade_off"), results)
+    before = {path: path.read_bytes() for path in (results / "figures").rglob("*.*")}
+    render.render(results)
+    assert '<a href="figures/smoke.html">' in (results / "leaderboard.html").read_text()
+    assert {path: path.read_bytes() for path in before} == before
+    assert '<a href="../leaderboard.html">' in page(results)
+
+
+def test_a_file_beside_the_records_that_is_missing_is_told(results, monkeypatch):
+    def draw(runs):
+        raise ValueError("curves.safetensors is missing; copy it")
+        yield
+
+    monkeypatch.setattr(suite_figures._module("trade_off"), "draw", draw)
+    suite_figures.render(suite("trade_off"), results)
+    assert "curves.safetensors is missing; copy it" in page(results)
+
+
+def test_an_unknown_figure_is_refused_with_the_nearest():
+    with pytest.raises(ConfigError, match="unknown figure 'eps_overfit': did you mean eps_o"):
+        suite("eps_overfit")
+    with pytest.raises(SystemExit, match="the suite is no JSON"):
+        suite_figures.main(["--suite", "{"])
+    with pytest.raises(SystemExit, match=r"names no figures; give it some of: .*trade_off"):
+        suite_figures.main(["--suite", str(ROOT / "workflows/config/smoke.yaml")])
+
+
+def test_a_method_looks_the_same_in_every_picture(results):
+    runs = collect(published=results / "published", runs=results / "runs").runs
+    (picture,) = suite_figures.draw("eps_overfitting", runs).pictures
+    lines = picture.spec["vconcat"][0]["hconcat"][0]["layer"][-1]["encoding"]
+    colours = dict(zip(lines["color"]["scale"]["domain"], lines["color"]["scale"]["range"],
+                       strict=True))  # fmt: skip
+    shapes = dict(zip(lines["shape"]["scale"]["domain"], lines["shape"]["scale"]["range"],
+                      strict=True))  # fmt: skip
+    looks = figures.looks(["fgsm", "sora"])
+    assert {name: (colours[name], shapes[name]) for name in colours} == {
+        "FGSM": looks["fgsm"], "SORA": looks["sora"],
+    }  # fmt: skip
+
+
+def trained(results, scores, method="sora", **settings):
+    settings = catalogue.default_settings(method) | settings
+    kept = {k: v for k, v in settings.items() if catalogue.added_settings(method).get(k) != v}
+    write(results / "runs", config(method, settings=kept), "train", training=training(*scores))
+
+
+def records(results):
+    return collect(published=results / "published", runs=results / "runs").runs
+
+
+def test_each_printed_ablation_stands_below_the_nearest_reading(tmp_path):
+    trained(tmp_path, (84, 57, 45))
+    trained(tmp_path, (85, 58, 45), draw="none")  # the paper's row: +0.98, +1.38, -0.21
+    trained(tmp_path, (86, 51, 33), adapt=False)  # +2.13, -5.49, -11.48
+    trained(tmp_path, (89, 28, 17), adapt=False, draw="none")  # +5.24, -29.21, -28.33
+    (picture,) = suite_figures.draw("sora_ablation", records(tmp_path)).pictures
+    order = picture.spec["layer"][0]["encoding"]["y"]["sort"]
+    below = dict(zip(order[1:], order, strict=False))
+    assert below["printed: without random sampling"] == "code: u = 1"
+    assert below["printed: clamping step-size"] == "code: step fixed at 2 eps"
+    assert below["printed: without optimal step-size"] == "code: u = 1, step fixed at 2 eps"
+    values = {(p["name"], p["line"]): p for p in picture.spec["data"]["values"]}
+    assert values["code: u = 1", "FGSM"]["y"] == pytest.approx(1)
+    assert values["printed: clamping step-size", "PGD-10"]["y"] == pytest.approx(34.08 - 45.56)
+
+
+def test_the_suite_of_ablations_has_all_17_readings():
+    runs = expand(parse_suite(read_yaml(ROOT / "workflows/config/sora_ablation.yaml")))
+    read = suite_figures._module("sora_ablation").reading
+    names = [read(run) for run in runs if run.seed == 0]
+    assert len(names) == len(set(names)) == 17
+    assert None not in names
+
+
+def test_a_sweep_holds_what_differs_in_its_setting_alone(tmp_path):
+    for tau in (0.02, 0.1):
+        trained(tmp_path, (90, 60, 50), tau=tau)
+    trained(tmp_path, (90, 60, 10), tau=0.5, theta=0.5)
+    (picture,) = suite_figures.draw("sora_sweep", records(tmp_path)).pictures
+    assert {point["x"] for point in picture.spec["data"]["values"]} == {0.02, 0.1}
+    assert len(picture.spec["hconcat"]) == 1  # theta and alpha_max have one value
+
+
+def test_networks_of_several_radii_are_shown_at_one(tmp_path):
+    for eps in ("51/255", "77/255"):
+        run = config("fgsm", eps=eps)
+        write(tmp_path / "runs", run, "train", training=training(90, 60, 50))
+        measure = Evaluation(settings={}, scores={"pgd50 51/255": Score(accuracy=30.0, n=360)},
+                             measure_seconds=1.0)  # fmt: skip
+        write(tmp_path / "runs", run, "pgd50-51_255", measure=measure)
+    (picture,) = suite_figures.draw("seat_radius", records(tmp_path)).pictures
+    points = picture.spec["data"]["values"]
+    assert {(p["x"], p["y"]) for p in points if p["panel"] != "no attack"} == {(51, 30), (77, 30)}
+    rule = picture.spec["hconcat"][1]["layer"][0]["data"]["values"]
+    assert rule == [{"x": 51}]
