@@ -214,7 +214,7 @@ def test_radii_are_of_fgsm_with_its_own_step(tmp_path):
     (picture,) = gradalign_radii.draw(read(tmp_path))
     _, rest = lines(picture)
     assert len(rest) == 2 * 4
-    assert sum(line.startswith("PGD-10,trained at 77/255,0,51.0,10.0,40,") for line in rest) == 1
+    assert sum(line.startswith("PGD-10,trained at 77/255,0,51,10.0,40,") for line in rest) == 1
 
 
 def test_curves_have_accuracies_by_epoch_and_cosines_by_update(tmp_path):
