@@ -1,6 +1,7 @@
 """Early warning: the grids of made-up runs, and the suites that probe around their onsets."""
 
 import dataclasses
+import json
 
 import made_up
 import numpy as np
@@ -10,11 +11,13 @@ import torch
 import yaml
 
 from bench.runs import evaluations
+from bench.runs.catalogue import ROOT
 from bench.runs.record import TRACES, TRAIN
 from bench.runs.run import expand
 from bench.runs.suite import parse_suite, read_yaml
 from bench.traces import Traces
 from report import early_warning, suite_figures
+from report.collect import collect
 from report.early_warning import DETECTORS, Detector, collapse, grid, readings
 from report.traces import read
 
@@ -184,6 +187,19 @@ def test_a_collapse_with_few_readings_before_it_is_told_as_not_judged(project, m
     assert title == (
         "Leads in updates; 3 runs, 2 collapsed, 1 of them judged (before the other 1: 97 readings)"
     )
+
+
+def test_published_second_passes_ended_in_the_weights_of_the_first():
+    folder = ROOT / "results/published/early_warning"
+    first = json.loads((folder / "first.json").read_bytes())
+    probed = 0
+    for run in collect(published=folder).runs:
+        training = run.records[TRAIN].training
+        assert training.weights["last"]["full"] == first[run.folder], run.folder
+        if grid(training) is not None:
+            assert read(run.place, training).watched
+            probed += 1
+    assert probed, "none was probed"
 
 
 def test_a_grid_is_one_that_all_detectors_share():

@@ -44,7 +44,8 @@ COLUMNS = {
     "detector": ("detector", 170), "passes": ("passes", 80),
     "lead": ("lead, median", 90), "least": ("least", 50), "most": ("most", 50),
     "missed": ("missed", 60), "first": ("first", 45),
-    "half": ("halved before", 95), "half_least": ("least", 50), "half_most": ("most", 50),
+    "halved": ("halved", 60), "half": ("before, median", 100), "half_least": ("least", 50),
+    "half_most": ("most", 50),
     "false": ("false alarms", 90), "quiet": ("of", 65), "rate": ("per 1,000", 75),
 }  # fmt: skip
 
@@ -133,6 +134,7 @@ def _table(name: str, said: Sequence[Said], unit: str) -> Picture:
             "lead": lead, "least": least, "most": most,
             "missed": f"{found.missed} of {found.missed + len(found.leads)}",
             "first": sum(_run(one) in best and one.warned.lead == best[_run(one)] for one in ones),
+            "halved": f"{len(found.halves)} of {found.missed + len(found.leads)}",
             "half": half, "half_least": half_least, "half_most": half_most,
             "false": found.false_alarms, "quiet": found.quiet,
             "rate": NONE if rate is None else round(rate, 2),
@@ -189,7 +191,8 @@ def _leads(said: Sequence[Said]) -> Picture:
     shown = {point["name"] for point in points}
     names = [name for name, _, _ in _ranked(said) if name in shown]
     seeds = len({(point["method"], point["seed"]) for point in points})
-    across = {"field": "x", "type": "quantitative", "scale": {"padding": 10, "nice": False},
+    across = {"field": "x", "type": "quantitative", "axis": {"tickCount": 8},
+              "scale": {"padding": 10, "nice": False},
               "title": f"before the onset, updates, {seeds} runs; bars: medians"}  # fmt: skip
     down: dict[str, Any] = {"field": "name", "type": "nominal", "title": None, "sort": names,
                             "axis": {"grid": True, "labelLimit": 300}}  # fmt: skip
