@@ -217,10 +217,9 @@ def numbers(text: str | None) -> list[int]:
     Raises:
         ValueError: the text holds something else.
     """
-    try:
-        return [*map(int, _parts(text))]
-    except ValueError:
-        raise ValueError(f"{text!r} is no list of whole numbers; write them as 0,3775") from None
+    if not all(part.isdecimal() for part in _parts(text)):
+        raise ValueError(f"{text!r} is no list of whole numbers; write them as 0,3775")
+    return [*map(int, _parts(text))]
 
 
 def watched(text: str | None) -> list[evaluations.Entry]:

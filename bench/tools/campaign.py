@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, get_args
 
-from bench.runs.catalogue import ROOT, folder
+from bench.runs.catalogue import ROOT, folder, unknown
 from bench.runs.ending import together
 from bench.runs.files import CannotWriteError, write_bytes
 from bench.runs.record import AUTOATTACK, TRAIN, WEIGHTS, ConfigError, Engine
@@ -31,11 +31,12 @@ from bench.runs.stage import CostOptions, TrainOptions
 from bench.runs.suite import parse_suite, read_yaml
 from bench.stages.faults import MachineError, MethodError
 from bench.stages.machine import DeviceKind
-from bench.stages.running import Place, Task, execute, positive, summary
+from bench.stages.running import Place, Task, execute, number, positive, summary
 from bench.tools import estimate
 from bench.tools.cautions import cautions
 from workflows.plan import Plan, Work
 
+SUITES = ROOT / "workflows/config"
 PART_BYTES = 15 * 2**20  # of one part of an archive
 WEIGHTS_BYTES = 45 * 2**20  # of all weights in one archive, at most
 
@@ -223,7 +224,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--suite", type=Path, nargs="+", required=True, help="names or files of suites"
     )
-    parser.add_argument("--minutes", type=float, required=True, help="that there are")
+    parser.add_argument("--minutes", type=number(0, float), required=True, help="that there are")
     parser.add_argument(
         "--data-dir", type=folder, help="where official files are; the suite's, or .data"
     )
@@ -239,8 +240,10 @@ def main(words: Sequence[str] | None = None) -> None:
         help="pack records here after every stage, and at the end weights still to be attacked",
     )  # fmt: skip
     args = parser.parse_args(words)
-    if args.minutes <= 0:
+    if not args.minutes:
         parser.error("--minutes must be more than 0")
+    if args.archive and args.archive.is_dir():
+        parser.error(f"--archive {args.archive} is a folder; name a file, as records.tgz")
     try:
         plans = [
             _plan(suite, args.retry_failed, args.data_dir, args.results) for suite in args.suite
@@ -271,7 +274,10 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def _plan(suite: Path, retry: bool, data_dir: Path | None, results: Path) -> Plan:
-    path = suite if suite.suffix else ROOT / f"workflows/config/{suite}.yaml"
+    path = suite if suite.suffix else SUITES / f"{suite}.yaml"
+    if not suite.suffix and not path.is_file():
+        names = sorted({path.stem for path in SUITES.glob("*.yaml")} - {"schema"})
+        raise ConfigError(unknown("suite", str(suite), names))
     checked = parse_suite(read_yaml(path) | {"retry_failed": retry})
     chosen = str(data_dir or checked.data_folder)
     return Plan(checked, expand(checked), data_dir=chosen, results=results)

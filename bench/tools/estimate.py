@@ -12,6 +12,7 @@ from bench.runs.record import AUTOATTACK, TRAIN, Config, Record
 from bench.runs.run import sources
 from bench.runs.suite import Suite
 from bench.stages.faults import MethodError, described, place_in
+from bench.tools.counts import kept
 from workflows.plan import Plan, Work
 
 if TYPE_CHECKING:
@@ -237,8 +238,8 @@ def _forward_hours(run: Config) -> float:
     return _operations(run.dataset, run.architecture, run.width) / RATE / 3600
 
 
-@functools.cache
-def _operations(dataset: str, architecture: str, width: int) -> float:
+@kept
+def _operations(dataset: str, architecture: str, width: int) -> int:
     """Count the operations of one image forward."""
     import torch
 

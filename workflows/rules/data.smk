@@ -1,6 +1,6 @@
 rule data:
     output:
-        f"{plan.data_dir}/prepared/{{data}}.safetensors",
+        plan.prepared_as("{data}"),
     log:
         "results/logs/data/{data}.log",
     resources:
