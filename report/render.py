@@ -273,7 +273,7 @@ def main(words: Sequence[str] | None = None) -> None:
         return
     try:
         said = render(args.results, columns=args.columns.split(",") if args.columns else ())
-    except ConfigError as error:
+    except (ConfigError, OSError) as error:
         sys.exit(str(error))
     print((args.results / "leaderboard.txt").read_text(encoding="utf-8"))
     page = args.results / "leaderboard.html"

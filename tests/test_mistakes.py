@@ -5,6 +5,7 @@ import math
 import re
 
 import pytest
+import torch
 from projects import SMOKE, bench, copy, left, snakemake
 
 from bench.runs import catalogue
@@ -121,7 +122,7 @@ def test_a_radius_by_hand_counts_in_levels_however_it_is_written(eps, text):
         (".", "there is no file ."),
         ({"eps": 10**400}, "eps is too large"),
         ({"eps": 0.031}, "eps counts in 1/255, and 0.031 is less than half of that; meant 7.9?"),
-        ({"eps": "1/4"}, "eps is '1/4'; a radius in Linf is a text"),
+        ({"eps": "1/4"}, "eps counts in 1/255, and '1/4' does not; write 8 or 8/255"),
         ({"eps": True}, "run.eps: Input should be a valid string, given True"),
         ({"seed": True}, "run.seed: Input should be a valid integer, given True"),
         (
@@ -163,7 +164,7 @@ NO_NAME = "no method can be named"
         (campaign, "--suite smoke --minutes 0", "--minutes must be more than 0"),
         (campaign, "--suite smokes --minutes 1", "unknown suite 'smokes': did you mean smoke?"),
         (campaign, "--suite no.yaml --minutes 1", "there is no file no.yaml"),
-        (campaign, "--suite smoke --minutes 1 --archive .", "--archive . is a folder"),
+        (campaign, "--suite smoke --minutes 1 --archive .", "--archive: . is a folder"),
         (planner, "--config seeds", "--config seeds has no value; write seeds=VALUE"),
         (planner, "--config seeds=[", "--config seeds, line 1: this is no YAML"),
         (planner, "--configfile no.yaml", "there is no file no.yaml"),
@@ -177,7 +178,7 @@ NO_NAME = "no method can be named"
         (benchmark, "--out x.json --dataset cifar", "benchmark: unknown dataset 'cifar': did you"),
         (benchmark, "--out x.json --engines fast", "benchmark: unknown engine 'fast': choose from"),
         (benchmark, "--out x.json --precisions fp8", "benchmark: run.precision: Input should be"),
-        (benchmark, "--out .", "--out . is a folder"),
+        (benchmark, "--out .", "--out: . is a folder"),
         (method, "new none", f"{NO_NAME} 'none', because None is a word of Python"),
         (method, "new class", f"{NO_NAME} 'class', because class is a word of Python"),
         (method, "new method", f"{NO_NAME} 'method', because Method is a word of Python"),
@@ -185,7 +186,10 @@ NO_NAME = "no method can be named"
         (method, "new " + "x" * 300, "; use lower snake case, 40 characters at most"),
         (method, "new true --kind attack", "no attack can be named 'true', because True is"),
         (method, "new import --kind diagnostic", "no diagnostic can be named 'import', because"),
-        (method, "docs .", "cannot write to"),
+        (method, "docs plain.md/docs", "cannot write to plain.md"),
+        (campaign, "--suite smoke --minutes 1 --device cuda", "but torch finds no GPU; use --dev"),
+        (render, "--results plain.md", "cannot write to plain.md"),
+        (planner, "--config width=2147483647", "small_cnn of width 2147483647 cannot be made here"),
     ],
 )  # fmt: skip
 def test_a_wrong_call_of_a_program_is_told_in_a_sentence(
@@ -194,6 +198,7 @@ def test_a_wrong_call_of_a_program_is_told_in_a_sentence(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "plain.md").write_text("no marks")
     monkeypatch.setattr(planner, "readme", lambda *_: pytest.fail("counted for nothing"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SystemExit) as caught:
         program.main(words.split())
     told = f"{capsys.readouterr().err}{caught.value.code}"

@@ -207,14 +207,16 @@ def _completed(given: dict[str, Any]) -> dict[str, Any]:
     whole, eps = _with_protocol(whole), whole.get("eps")
     if eps is None and "dataset" in whole and whole["norm"] == "Linf":
         eps = catalogue.usual_eps(whole["dataset"])
-    eps = level(eps) if whole["norm"] == "Linf" else eps
-    if isinstance(eps, int | float) and not isinstance(eps, bool):
-        try:
+    try:
+        eps = level(eps) if whole["norm"] == "Linf" else eps
+        if isinstance(eps, int | float) and not isinstance(eps, bool):
             if whole["norm"] == "Linf" and eps > 0:
                 at_least_half_a_level(eps)
             whole["eps"] = _text_of(whole["norm"], eps)
-        except (ValueError, OverflowError) as error:
-            raise ConfigError(f"eps {error}") from None
+    except ValueError as error:
+        raise ConfigError(f"eps {error}") from None
+    except OverflowError:
+        raise ConfigError("eps is too large") from None
     if "width" not in whole and "architecture" in whole:
         whole["width"] = catalogue.published_width(whole["architecture"])
     return whole

@@ -59,7 +59,7 @@ def level(eps: Any) -> Any:
         if found := LEVEL.fullmatch(eps):
             return _rounded(float(found[1]))
         if "/" in eps:
-            raise ValueError(f"{eps} is no radius, which is a number of 1/255; write 8 or 8/255")
+            raise ValueError(f"counts in 1/255, and {eps!r} does not; write 8 or 8/255")
     return _rounded(eps)
 
 

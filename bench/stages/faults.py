@@ -44,6 +44,14 @@ def of_machine(error: BaseException) -> bool:
     return False
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """Say whether memory ran out, of the device or of the machine."""
+    import torch
+
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or "can't allocate memory" in described(error)  # of the CPU, without a class
+
+
 def described(error: BaseException) -> str:
     """Name a failure in text that can be written anywhere, whatever its author put into it."""
     try:

@@ -240,6 +240,13 @@ def number(least: float, kind: type = int) -> Callable[[str], Any]:
 positive = number(1)
 
 
+def new_file(text: str) -> Path:
+    """Convert the name of a file that is to be written, as a type for argparse."""
+    if Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder; name a file")
+    return Path(text)
+
+
 def _type(flag: Flag) -> Callable[[str], Any]:
     return str if flag.kind is str else number(flag.least, flag.kind)
 
@@ -253,8 +260,6 @@ def _do(
 ) -> Record:
     """Prepare and work; return a record of what was found, or of why nothing was."""
     device = machine.device(place.device, place.threads)
-    import torch
-
     job = Job(task.stage, task.config, task.options, task.folder, place.data_dir, device, say)
     bf16 = machine.uses_bf16(job.stage, job.config, job.options)
     if device.type == "cpu" and bf16 and not machine.has_bf16_units():
@@ -269,7 +274,9 @@ def _do(
             status, reason = "refused", str(error)
         except Skipped as error:
             status, reason = "skipped", str(error)
-        except (MethodError, MemoryError, torch.OutOfMemoryError) as error:
+        except (MethodError, RuntimeError, MemoryError) as error:
+            if not isinstance(error, MethodError) and not faults.lacks_memory(error):
+                raise
             status, reason = _failure(error.__cause__ or error, job)
         except KeyboardInterrupt:
             if interrupted():
@@ -313,17 +320,15 @@ def _failure(error: BaseException, job: Job) -> tuple[Status, str]:
     Raises:
         MachineError: the machine failed, so that the run has no result yet.
     """
-    import torch
-
     from bench.steplog import Diverged
 
     if isinstance(error, Diverged):
         return "diverged", str(error)
     job.say("".join(traceback.format_exception(error)))
-    if isinstance(error, torch.OutOfMemoryError):
-        return "oom", str(error).partition("\n")[0]
     if isinstance(error, MemoryError):
         return "oom", "the machine's memory is full"
+    if faults.lacks_memory(error):
+        return "oom", str(error).partition("\n")[0]
     described = faults.described(error)
     if faults.of_machine(error):
         raise MachineError(f"{described}; this is the machine's failure, not a result: {AGAIN}")

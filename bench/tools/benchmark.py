@@ -24,7 +24,7 @@ from bench.runs.git import commit
 from bench.runs.stage import AttackOptions
 from bench.stages import machine
 from bench.stages.job import Skipped
-from bench.stages.running import positive
+from bench.stages.running import new_file, positive
 from bench.tools.attack_speed import attack_times, load_trained
 from bench.tools.training_speed import (
     BenchmarkConfig,
@@ -41,10 +41,7 @@ IMPORTS = (
 
 def main(words: Sequence[str] | None = None) -> None:
     """Time training steps and attacks; print a line for each figure and write the record."""
-    parser = _parser()
-    args = parser.parse_args(words)
-    if args.out.is_dir():
-        parser.error(f"--out {args.out} is a folder; name a file, as record.json")
+    args = _parser().parse_args(words)
     config = BenchmarkConfig(
         methods=args.methods, architectures=args.architectures, engines=args.engines,
         precisions=args.precisions, dataset=args.dataset, width=args.width, steps=args.steps,
@@ -145,5 +142,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--attack-batch", type=positive, default=256)
     parser.add_argument("--attack-repetitions", type=positive, default=1)
     parser.add_argument("--data-dir", type=catalogue.folder, default=catalogue.data_folder())
-    parser.add_argument("--out", type=Path, required=True, help="file for the record, .json")
+    parser.add_argument("--out", type=new_file, required=True, help="file for the record, .json")
     return parser

@@ -30,8 +30,8 @@ from bench.runs.run import expand
 from bench.runs.stage import CostOptions, TrainOptions
 from bench.runs.suite import parse_suite, read_yaml
 from bench.stages.faults import MachineError, MethodError
-from bench.stages.machine import DeviceKind
-from bench.stages.running import Place, Task, execute, number, positive, summary
+from bench.stages.machine import DeviceKind, chosen
+from bench.stages.running import Place, Task, execute, new_file, number, positive, summary
 from bench.tools import estimate
 from bench.tools.cautions import cautions
 from workflows.plan import Plan, Work
@@ -236,15 +236,14 @@ def main(words: Sequence[str] | None = None) -> None:
         "--retry-failed", action="store_true", help="try again what failed or ran out of memory"
     )
     parser.add_argument(
-        "--archive", type=Path,
+        "--archive", type=new_file,
         help="pack records here after every stage, and at the end weights still to be attacked",
     )  # fmt: skip
     args = parser.parse_args(words)
     if not args.minutes:
         parser.error("--minutes must be more than 0")
-    if args.archive and args.archive.is_dir():
-        parser.error(f"--archive {args.archive} is a folder; name a file, as records.tgz")
     try:
+        chosen(args.device)
         plans = [
             _plan(suite, args.retry_failed, args.data_dir, args.results) for suite in args.suite
         ]
@@ -253,20 +252,25 @@ def main(words: Sequence[str] | None = None) -> None:
             for sentence in cautions(plan):
                 print(sentence, file=sys.stderr)
             _prepare(plan)
+        if args.archive:  # or say now that it cannot be written
+            archive(plans, args.archive)
     except (ConfigError, ValueError, OSError, MethodError) as error:
         sys.exit(str(error))
     run = runner(Place(Path(), args.device, args.threads), args.engine, start + 60 * args.minutes)
     remain = start + 60 * args.minutes - time.monotonic()
-    for piece in campaign(pieces, run, seconds=remain, clock=time.monotonic):
-        spent = (time.monotonic() - start) / 60
-        print(f"{spent:.1f} min: {piece.work.config.folder}, {piece.stage}", flush=True)
-        if args.archive:  # in case this process does not see the end
+    try:
+        for piece in campaign(pieces, run, seconds=remain, clock=time.monotonic):
+            spent = (time.monotonic() - start) / 60
+            print(f"{spent:.1f} min: {piece.work.config.folder}, {piece.stage}", flush=True)
+            if args.archive:  # in case this process does not see the end
+                archive(plans, args.archive)
+        if args.archive:
             archive(plans, args.archive)
-    if args.archive:
-        archive(plans, args.archive)
-        print(f"packed; to unpack: tar xzf {args.archive} -C results")
-        if archive_weights(plans, args.archive):
-            print(f"and weights: cat {args.archive}.* | tar xz -C results")
+            print(f"packed; to unpack: tar xzf {args.archive} -C results")
+            if archive_weights(plans, args.archive):
+                print(f"and weights: cat {args.archive}.* | tar xz -C results")
+    except CannotWriteError as error:
+        sys.exit(str(error))
     print(together(plan.ending() for plan in plans).line(
         page=f"the page: python -m bench report --results {args.results}",
         retry="the same command with --retry-failed",

@@ -254,11 +254,20 @@ def _operations(dataset: str, architecture: str, width: int) -> int:
 
 @functools.cache
 def network(dataset: str, architecture: str, width: int) -> "Net":
-    """Make a network on the meta device, which computes nothing."""
+    """Make a network on the meta device, which computes nothing.
+
+    Raises:
+        ValueError: this machine cannot hold its weights, which it has for a moment.
+    """
     from bench.data import info
     from bench.models import build
 
     known = info(dataset)
-    net = build(architecture, shape=known.shape, classes=known.classes, width=width,
-                mean=known.mean, std=known.std)  # fmt: skip
+    try:
+        net = build(architecture, shape=known.shape, classes=known.classes, width=width,
+                    mean=known.mean, std=known.std)  # fmt: skip
+    except RuntimeError as error:
+        raise ValueError(
+            f"{architecture} of width {width} cannot be made here: {described(error)}"
+        ) from None
     return net.to("meta")
