@@ -239,11 +239,6 @@ class Plan:
         """Return the path of a run's prepared data."""
         return f"{self.data_dir}/prepared/{self.runs[wildcards.run].dataset}.safetensors"
 
-    def prepared_as(self, wildcard: str) -> str:
-        """Return the path of prepared data as a pattern; the folder's own braces are no part."""
-        folder = self.data_dir.replace("{", "{{").replace("}", "}}")
-        return f"{folder}/prepared/{wildcard}.safetensors"
-
     def others(self, name: str | None = None) -> Callable[[Any], list[str]]:
         """Return an input function that names the records of other runs that a stage reads."""
 

@@ -98,8 +98,11 @@ def within_reach(eps: float) -> float:
 
 def _data_folder(given: str | None) -> str:
     folder = given or catalogue.data_folder()
-    if not {"\0", "\n"}.isdisjoint(folder):
-        raise ValueError(f"{folder!r} has a character that no folder's name may have here")
+    if taken := sorted({*folder} & {"\0", "\n", "{", "}"}):
+        raise ValueError(
+            f"{folder!r} has {', '.join(map(repr, taken))}, which Snakemake takes for its own; "
+            "choose another folder, or a link to it"
+        )
     return catalogue.home(folder)
 
 

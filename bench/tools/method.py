@@ -207,9 +207,9 @@ def new(name: str, kind: str = "method") -> Path:
             f"my_{kind}"
         )
     title = "".join(part.capitalize() for part in name.split("_"))
-    if taken := {name, title} & {*keyword.kwlist, kind.capitalize()}:
+    if words := {name, title} & {*keyword.kwlist, kind.capitalize()}:
         raise ValueError(
-            f"no {kind} can be named {name!r}, because {taken.pop()} is a word of Python or of the "
+            f"no {kind} can be named {name!r}, because {words.pop()} is a word of Python or of the "
             f"contract; choose another, as my_{kind}"
         )
     # an attack and a diagnostic of one name would be one evaluation

@@ -1,6 +1,6 @@
 rule data:
     output:
-        plan.prepared_as("{data}"),
+        f"{plan.data_dir}/prepared/{{data}}.safetensors",
     log:
         "results/logs/data/{data}.log",
     resources:
