@@ -271,13 +271,16 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--readme", type=Path, help="write the published tables into this file")
     args = parser.parse_args(words)
     if args.readme:
-        published = collect(published=args.results / "published")
-        text = readme(published.runs, args.readme.read_text(encoding="utf-8"))
-        write_bytes(args.readme, text.encode())
+        try:
+            text = args.readme.read_text(encoding="utf-8")
+            published = collect(published=args.results / "published")
+            write_bytes(args.readme, readme(published.runs, text).encode())
+        except (OSError, ValueError) as error:
+            sys.exit(str(error))
         return
     try:
         said = render(args.results, columns=args.columns.split(",") if args.columns else ())
-    except ConfigError as error:
+    except (ConfigError, OSError) as error:
         sys.exit(str(error))
     print((args.results / "leaderboard.txt").read_text(encoding="utf-8"))
     page = args.results / "leaderboard.html"

@@ -17,6 +17,7 @@ from bench.models import Net
 from bench.runs import catalogue
 from bench.runs.locks import run_lock
 from bench.runs.protocol import Protocol
+from bench.tools import counts
 from bench.traces import made_up_way
 from bench.trainer import Trainer
 from bench.view import Augment, Moved
@@ -139,6 +140,14 @@ def tiny():
 @pytest.fixture(autouse=True)
 def _fixed_seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _counts(tmp_path_factory):
+    """Counts kept in the project would be written by tests, and hide what they try."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(counts, "FILE", str(tmp_path_factory.getbasetemp() / "counts.json"))
+        yield
 
 
 @pytest.fixture(scope="session")

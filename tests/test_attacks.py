@@ -276,7 +276,8 @@ def test_draws_of_a_batch_do_not_depend_on_what_is_attacked():
 
 
 def test_verdicts_are_kept_beside_the_run_until_they_are_a_record(tmp_path):
-    job = SimpleNamespace(folder=tmp_path, stage=SimpleNamespace(name="pgd20"))
+    said = []
+    job = SimpleNamespace(folder=tmp_path, stage=SimpleNamespace(name="pgd20"), say=said.append)
     path = tmp_path / "state/pgd20.json"
     now = Progress(standing="f0", batches=1, seconds=2.0, values={"moved": [0.5]})
 
@@ -296,9 +297,13 @@ def test_verdicts_are_kept_beside_the_run_until_they_are_a_record(tmp_path):
     with pytest.raises(Killed) as other:
         killed(["a", 2])
     assert other.value.args[1] is None, "verdicts on other weights or settings were read"
-    path.write_text("{")
-    with pytest.raises(ValueError, match=r"is damaged .*; remove it"):
-        killed(["a", 1])
+    ours = '{"key": ["a", 1]'
+    for damage in ("{", "[" * 100_000, "[]", ours + "}", ours + ', "progress": {"batches": "1"}}'):
+        path.write_text(damage)
+        with pytest.raises(Killed) as afresh:
+            killed(["a", 1])
+        assert afresh.value.args[1] is None
+        assert f"{path} is damaged, so the attack begins anew: " in said.pop()
 
 
 class Killed(Exception):

@@ -90,6 +90,15 @@ def test_an_interrupt_is_told_from_one_that_a_method_raises():
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.parametrize("holding", [held, faults.interrupts])
+def test_a_handler_that_is_not_pythons_is_left_alone(monkeypatch, holding):
+    """A program that Python is part of may have set it; Python cannot put it back."""
+    monkeypatch.setattr(signal, "getsignal", lambda number: None)
+    monkeypatch.setattr(signal, "signal", lambda *args: pytest.fail("replaced"))
+    with holding() as arrived:
+        assert not arrived()
+
+
 def test_a_signal_is_held_back_until_the_block_ends_and_a_second_one_is_not():
     passed = []
 

@@ -1,15 +1,21 @@
 """Mistakes, as a user meets them: one paragraph each, and no traceback."""
 
 import json
+import math
 import re
 
 import pytest
+import torch
 from projects import SMOKE, bench, copy, left, snakemake
 
 from bench.runs import catalogue
-from bench.runs.run import expand
+from bench.runs.record import ConfigError
+from bench.runs.run import expand, parse_run
 from bench.runs.suite import parse_suite, read_yaml
 from bench.stages import running
+from bench.tools import benchmark, campaign, method, verify
+from bench.tools import plan as planner
+from report import render
 
 RUN = expand(parse_suite(read_yaml(catalogue.ROOT / SMOKE[1]) | {"methods": ["fgsm"]}))[0]
 
@@ -22,7 +28,7 @@ def test_mistakes_on_the_command_line_are_one_paragraph(project):
         "unknown data set 'cifar': did you mean cifar10 or cifar100?",
         "unknown architecture 'small': did you mean small_cnn?",
         "unknown key 'epz': did you mean eps?",
-        "eps.0: Input should be greater than 0, given '0'",
+        "eps.0: Input should be greater than 0, given 0",
     ):
         assert said in text
     assert "Traceback" not in text
@@ -95,3 +101,107 @@ def test_a_radius_of_nonsense_by_hand_is_refused(told, eps):
     said = told("train", "--out", "x", eps=eps)
     assert "eps" in said
     assert "8/255" in said
+
+
+@pytest.mark.parametrize(
+    ("eps", "text"),
+    [(8, "8/255"), ("8", "8/255"), ("8/255", "8/255"), ("8.0/255", "8/255"), (7.65, "7.65/255")],
+)
+def test_a_radius_by_hand_counts_in_levels_however_it_is_written(eps, text):
+    assert parse_run(json.dumps(RUN.as_dict() | {"eps": eps})).eps == text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"a": [1}', "the configuration is no JSON: Expecting"),
+        ('{"a": ' + "[" * 100_000, "the configuration is nested too deep to be read"),
+        (f'{{"a": {"1" * 5000}}}', "the configuration is no JSON: Exceeds the limit"),
+        ("nowhere.yaml", "there is no file nowhere.yaml"),
+        ("x" * 300, "cannot be read: File name too long"),
+        (".", "there is no file ."),
+        ({"eps": 10**400}, "eps is too large"),
+        ({"eps": 0.031}, "eps counts in 1/255, and 0.031 is less than half of that; meant 7.9?"),
+        ({"eps": "1/4"}, "eps counts in 1/255, and '1/4' does not; write 8 or 8/255"),
+        ({"eps": True}, "run.eps: Input should be a valid string, given True"),
+        ({"seed": True}, "run.seed: Input should be a valid integer, given True"),
+        (
+            {"protocol": RUN.protocol | {"momentum_start": 2}},
+            "momentum_start: Input should be less",
+        ),
+        (
+            {"protocol": RUN.protocol | {"momentum_peak": -1}},
+            "momentum_peak: Input should be great",
+        ),
+        ({"protocol": RUN.protocol | {"epochs": 0}}, "protocol.epochs: Input should be greater"),
+        ({"protocol": RUN.protocol | {"lr_peak": math.inf}}, "protocol.lr_peak: "),
+        ({"protocol": RUN.protocol | {"weight_decay": -1}}, "protocol.weight_decay: Input should"),
+        ({"protocol": RUN.protocol | {"ema": 2}}, "protocol.ema: Input should be less than or"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_run_by_hand_that_cannot_be_is_refused_in_a_sentence(text, said):
+    text = text if isinstance(text, str) else json.dumps(RUN.as_dict() | text)
+    with pytest.raises(ConfigError) as caught:
+        parse_run(text)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+NO_MARKS = "the text lacks the lines"
+NO_NAME = "no method can be named"
+
+
+@pytest.mark.parametrize(
+    ("program", "words", "said"),
+    [
+        (verify, "run --batch 0", "0 is not 1 or more"),
+        (verify, "run --images -3", "-3 is not 1 or more"),
+        (verify, "run --seed -1", "-1 is not 0 or more"),
+        (verify, f"run --seed {10**30}", "is not below 2,147,483,648"),
+        (campaign, "--suite smoke --minutes nan", "nan is not 0 or more"),
+        (campaign, "--suite smoke --minutes inf", "inf is not below 2,147,483,648"),
+        (campaign, "--suite smoke --minutes 0", "--minutes must be more than 0"),
+        (campaign, "--suite smokes --minutes 1", "unknown suite 'smokes': did you mean smoke?"),
+        (campaign, "--suite no.yaml --minutes 1", "there is no file no.yaml"),
+        (campaign, "--suite smoke --minutes 1 --archive .", "--archive: . is a folder"),
+        (planner, "--config seeds", "--config seeds has no value; write seeds=VALUE"),
+        (planner, "--config seeds=[", "--config seeds, line 1: this is no YAML"),
+        (planner, "--configfile no.yaml", "there is no file no.yaml"),
+        (planner, "--readme no.md", "No such file or directory: 'no.md'"),
+        (planner, "--readme plain.md", NO_MARKS),
+        (render, "--readme no.md", "No such file or directory: 'no.md'"),
+        (render, "--readme plain.md", NO_MARKS),
+        (benchmark, "--out x.json --steps 0", "0 is not 1 or more"),
+        (benchmark, "--out x.json --threads 0", "0 is not 1 or more"),
+        (benchmark, "--out x.json --width 0", "0 is not 1 or more"),
+        (benchmark, "--out x.json --dataset cifar", "benchmark: unknown dataset 'cifar': did you"),
+        (benchmark, "--out x.json --engines fast", "benchmark: unknown engine 'fast': choose from"),
+        (benchmark, "--out x.json --precisions fp8", "benchmark: run.precision: Input should be"),
+        (benchmark, "--out .", "--out: . is a folder"),
+        (method, "new none", f"{NO_NAME} 'none', because None is a word of Python"),
+        (method, "new class", f"{NO_NAME} 'class', because class is a word of Python"),
+        (method, "new method", f"{NO_NAME} 'method', because Method is a word of Python"),
+        (method, "new Mine", f"{NO_NAME} 'Mine'; use lower snake case"),
+        (method, "new " + "x" * 300, "; use lower snake case, 40 characters at most"),
+        (method, "new true --kind attack", "no attack can be named 'true', because True is"),
+        (method, "new import --kind diagnostic", "no diagnostic can be named 'import', because"),
+        (method, "docs plain.md/docs", "cannot write to plain.md"),
+        (campaign, "--suite smoke --minutes 1 --device cuda", "but torch finds no GPU; use --dev"),
+        (render, "--results plain.md", "cannot write to plain.md"),
+        (planner, "--config width=2147483647", "small_cnn of width 2147483647 cannot be made here"),
+    ],
+)  # fmt: skip
+def test_a_wrong_call_of_a_program_is_told_in_a_sentence(
+    tmp_path, monkeypatch, capsys, program, words, said
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plain.md").write_text("no marks")
+    monkeypatch.setattr(planner, "readme", lambda *_: pytest.fail("counted for nothing"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit) as caught:
+        program.main(words.split())
+    told = f"{capsys.readouterr().err}{caught.value.code}"
+    assert said in told
+    assert caught.value.code
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plain.md"]

@@ -82,6 +82,20 @@ def published(made, tmp_path):
     return tmp_path / "published"
 
 
+def test_what_lies_in_a_records_place_and_is_none_cannot_be_judged(published, again):
+    path = published / "autoattack.json"
+    path.unlink()
+    path.mkdir()
+    code, said = again()
+    assert code == 2
+    assert "Is a directory" in said
+    path.rmdir()
+    path.symlink_to("nowhere")
+    code, said = again()
+    assert code == 2
+    assert "No such file" in said
+
+
 @pytest.fixture
 def temporary(tmp_path, monkeypatch):
     """Where temporary folders are made."""

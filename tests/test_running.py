@@ -82,6 +82,11 @@ def raising(error):
         (Diverged("loss is nan in epoch 3 of 9"), "diverged", "loss is nan in epoch 3 of 9"),
         (torch.OutOfMemoryError("CUDA out of memory.\nmore"), "oom", "CUDA out of memory."),
         (MemoryError(), "oom", "the machine's memory is full"),
+        (
+            RuntimeError("can't allocate memory: 8 bytes\nmore"),
+            "oom",
+            "can't allocate memory: 8 bytes",
+        ),
         (Refused("ATAS keeps no canvas of these"), "refused", "ATAS keeps no canvas of these"),
         (KeyError("d"), "failed", "KeyError: 'd'"),
         (ValueError("a method's own"), "failed", "ValueError: a method's own"),

@@ -34,6 +34,20 @@ def test_one_name_is_a_list_of_one():
     assert suite(methods="sora").methods == ["sora"]
 
 
+def test_commas_make_a_list():
+    given = suite(seeds="0,1, 2", methods="sora,fgsm", keep_at="0,3")
+    assert (given.seeds, given.methods, given.keep_at) == ([0, 1, 2], ["sora", "fgsm"], [0, 3])
+
+
+@pytest.mark.parametrize("given", [8, 8.0, "8", "8/255", "8.0 / 255", ["8/255"], [8]])
+def test_a_radius_counts_in_levels_however_it_is_written(given):
+    assert suite(eps=given).eps == [8]
+
+
+def test_radii_over_255_are_a_list_as_others_are():
+    assert suite(eps=["8/255", "16/255"]).eps == suite(eps="8/255,16").eps == [8, 16]
+
+
 def test_without_a_suite_the_default_is_meant():
     assert parse_suite({"methods": ["sora"]}).suite == "default"
     assert parse_suite({}).datasets == ["mnist_5k"]
@@ -77,6 +91,34 @@ def test_without_a_suite_the_default_is_meant():
         ({"method_args": {"sora": []}}, "sora has an empty list; give a mapping, or leave it out"),
         ({"method_args": {"sora": {"tau": math.inf}}}, "sora.tau = inf is no float"),
         ({"method_args": {"pgd10": {"steps": -1}}}, "pgd10.steps = -1 is no int"),
+        ({"method_args": {"pgd10": {"steps": True}}}, "pgd10.steps = True is no int"),
+        ({"method_args": {"sora": {"tau": True}}}, "sora.tau = True is no float"),
+        ({"seeds": [True]}, "seeds.0: true is no number"),
+        ({"eps": True}, "eps.0: true is no number"),
+        ({"eps_l2": [True]}, "eps_l2.0: true is no number"),
+        ({"width": True}, "width: true is no number"),
+        ({"probe_images": True}, "probe_images: true is no number"),
+        ({"keep_at": [False]}, "keep_at.0: false is no number"),
+        ({"sweep_radii": [0, True]}, "sweep_radii.1: true is no number"),
+        ({"gpu_memory_gb": True}, "gpu_memory_gb: true is no number"),
+        ({"eps": ["8/256"]}, "eps.0: counts in 1/255, and '8/256' does not; write 8 or 8/255"),
+        ({"eps": ["-8/255"]}, "eps.0: counts in 1/255, and '-8/255' does not"),
+        ({"width": 2**31}, "width: Input should be less than 2147483648"),
+        ({"method_args": {"pgd10": {"steps": 2**31}}}, "is no int: Input should be less than 2"),
+        ({"method_args": {"pgd10": {"alpha": 10**400}}}, "000 ... is no float: Input should be a"),
+        ({"evaluations": [1]}, "evaluations.0: Input should be a valid string, given 1"),
+        ({"data_dir": "a\nb"}, "data_dir: 'a\\nb' has '\\n', which Snakemake takes for its own"),
+        ({"data_dir": "/a/{x}"}, "data_dir: '/a/{x}' has '{', '}', which Snakemake takes for its"),
+        ({"eps": "0.031"}, "counts in 1/255, and 0.031 is less than half of that; meant 7.9?"),
+        ({"eps": "0/255"}, "eps.0: Input should be greater than 0, given 0"),
+        ({"eps": ["255/255"]}, "eps.0: Input should be less than 255"),
+        ({"eps": [254.99999999]}, "eps.0: Input should be less than 255"),
+        ({"eps": [10**400]}, "eps.0: "),
+        ({"eps": [51, 51.0000001]}, "[51.0, 51.0] names something twice"),
+        ({"eps": ["8/255", 8]}, "[8.0, 8.0] names something twice"),
+        ({"eps_l2": [0.5, 0.50000001]}, "[0.5, 0.5] names something twice"),
+        ({"seeds": "0,1,1"}, "[0, 1, 1] names something twice"),
+        ({"seeds": "0,,1"}, "seeds.1: Input should be a valid integer"),
     ],
 )
 def test_a_mistake_is_told_with_its_remedy(change, message):
@@ -96,6 +138,54 @@ def test_all_mistakes_are_told_at_once():
 def test_a_missing_key_of_a_suite_is_named():
     with pytest.raises(ConfigError, match="key 'eps' is missing"):
         parse_suite({key: value for key, value in DEFAULT.items() if key != "eps"})
+
+
+LEVELS = "\n".join(f"k{i}: &k{i} [{', '.join([f'*k{i - 1}'] * 9)}]" for i in range(1, 12))
+MERGED = "\n".join(f"m{i}: &m{i} {{<<: [{', '.join([f'*m{i - 1}'] * 9)}]}}" for i in range(1, 12))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no mapping of keys to values"),
+        ("[1, 2]", "holds no mapping of keys to values"),
+        ("a: [1", "line 1: this is no YAML: while parsing a flow sequence, expected ',' or ']'"),
+        ("a: 1\n\tb: 2", "line 2: this is no YAML: while scanning for the next token, found"),
+        ("a: 1\n---\nb: 2", "line 2: this is no YAML: expected a single document in the stream"),
+        ("a: *b", "line 1: this is no YAML: found undefined alias 'b'"),
+        ("a: !!python/object:os.system {}", "could not determine a constructor for the tag"),
+        ("a: \x01", "this is no YAML: unacceptable character #x0001"),
+        ("a: 2020-13-45", "this is no YAML: month must be in 1..12"),
+        (f"a: {'1' * 5000}", "this is no YAML: Exceeds the limit"),
+        ("? [a]\n: b", "this is no YAML: while constructing a mapping, found unhashable key"),
+        ("a: " + "[" * 40_000, "is nested too deep to be read"),
+        ("a: " + "x" * 200_000, "has more than 100,000 characters, which nobody writes by hand"),
+        ("a: " + "[" * 60 + "]" * 60, "is nested too deep to be read"),
+        ("a: &a [*a]", "is nested too deep to be read"),
+        (f"k0: &k0 [1]\n{LEVELS}", "holds more than 100,000 values, which nobody writes by hand"),
+        (f"m0: &m0 {{a: 1}}\n{MERGED}", "line 2: this is no YAML: << is not read; write its keys"),
+        ("a: \xff".encode("latin-1"), "is no text in UTF-8"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_file_that_is_no_persons_is_refused_in_a_sentence(tmp_path, text, message):
+    path = tmp_path / "suite.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ConfigError) as caught:
+        read_yaml(path)
+    said = str(caught.value)
+    assert said.startswith(str(path))
+    assert message in said
+    assert "\n" not in said
+    assert len(said) < 400
+
+
+def test_a_suite_of_snakemakes_own_reading_is_bounded_as_well():
+    seeds = [0]
+    for _ in range(12):
+        seeds = [seeds] * 9
+    with pytest.raises(ConfigError, match="the suite holds more than 100,000 values"):
+        suite(seeds=seeds)
 
 
 def test_schema_files_are_those_of_the_types():

@@ -310,6 +310,12 @@ def test_the_program_attacks_again_gives_reasons_and_exits_accordingly(
     assert "beside it stands 99.0" in done.stdout
 
 
+def test_a_gpu_that_is_not_there_is_not_replaced_by_the_cpu(submitted, data_dir, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="--device cuda, but torch finds no GPU"):
+        verify.verify(submitted, data_dir=data_dir, device="cuda")
+
+
 @pytest.mark.parametrize("lost", ["train.json", "autoattack.json", "model.safetensors"])
 def test_a_run_without_a_file_cannot_be_judged(tmp_path, lost):
     for other in {"train.json", "autoattack.json", "model.safetensors"} - {lost}:

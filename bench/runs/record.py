@@ -21,7 +21,7 @@ from pydantic import Field
 
 from bench.runs.files import write_json
 from bench.runs.protocol import Protocol, Rule
-from bench.runs.typed import Amount, Count, Percent, Positive, Real, Share, build, parse
+from bench.runs.typed import LIMIT, Amount, Count, Percent, Positive, Real, Share, build, parse
 
 SCHEMA = 1
 TRAIN, AUTOATTACK, COST, SWEEP = "train", "autoattack", "cost", "eps_sweep"
@@ -44,9 +44,12 @@ WEIGHTS: dict[Kept, str] = {  # their files
 Network = Literal["raw", "average"]  # as trained, or averaged over the updates
 MOST_L2 = 16  # as far as an L2 radius may be; papers stay below 6, and 128 was meant in 1/255
 RADII: dict[Norm, str] = {
-    "Linf": "a radius in Linf is a text in (0, 1), like '8/255'",
+    "Linf": "a radius in Linf is a text of a number in (0, 255), over 255, like '8/255'",
     "L2": f"a radius in L2 is a text of a number in (0, {MOST_L2}), like '0.5'",
 }
+
+
+Given = Annotated[Positive, Field(lt=LIMIT)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,15 +75,15 @@ class Config:
 
     dataset: str
     architecture: str
-    width: Positive  # channels of the first layer
+    width: Given  # channels of the first layer
     method: str
     settings: dict[str, Any]  # every hyperparameter of the method
     norm: Norm = "Linf"
     eps: str  # on the [0, 1] scale: "8/255" in Linf, "0.5" in L2
-    seed: Count
+    seed: Annotated[Count, Field(lt=LIMIT)]
     protocol: dict[str, Any]  # a bench.runs.protocol.Protocol
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
-    train_images: Positive | None = None  # a fixed random subset; None: all
+    train_images: Given | None = None  # a fixed random subset; None: all
     # Fields below came later. Records leave them out where they are unset, so that earlier runs
     # keep their ids.
     start: Start | None = None  # whose weights it begins with; None: initial ones
@@ -158,7 +161,7 @@ def is_radius(eps: str, norm: Norm) -> bool:
     except (ValueError, ZeroDivisionError):
         return False
     if norm == "Linf":
-        return "/" in eps and 0 < size < 1
+        return 0 < size < 1 and eps == f"{255 * size:g}/255"
     return 0 < size < MOST_L2 and eps == f"{size:g}"
 
 

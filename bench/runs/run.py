@@ -5,7 +5,6 @@ A run by hand is checked here; a suite's values were checked when the suite was 
 
 import dataclasses
 import itertools
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from bench.runs.evaluations import Entry
 from bench.runs.protocol import PROTOCOLS, Protocol
 from bench.runs.record import Config, ConfigError, Norm, Start
 from bench.runs.settings import as_list, check_settings, kept_settings, published_settings
-from bench.runs.suite import StartFor, Suite, at_least_half_a_level, read_yaml
-from bench.runs.typed import build
+from bench.runs.suite import StartFor, Suite, at_least_half_a_level, level, read_yaml
+from bench.runs.typed import build, from_json
 
 
 def expand(suite: Suite) -> list[Config]:
@@ -100,12 +99,11 @@ def parse_run(text: str) -> Config:
         ConfigError: says what is wrong with it.
     """
     try:
-        given = json.loads(text) if text.lstrip().startswith("{") else read_yaml(Path(text))
+        by_text = text.lstrip().startswith("{")
+        given = from_json(text, "the configuration") if by_text else read_yaml(Path(text))
         config: Config = build(Config, _completed(given), "run")
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"the configuration is no JSON: {error}") from None
     except ValueError as error:
-        raise ConfigError(f"the configuration is not one: {error}") from None
+        raise ConfigError(str(error)) from None
     if mistakes := [*config.contradictions()]:
         raise ConfigError("; ".join(mistakes))
     whole = _checked(config)
@@ -225,13 +223,16 @@ def _completed(given: dict[str, Any]) -> dict[str, Any]:
     whole, eps = _with_protocol(whole), whole.get("eps")
     if eps is None and "dataset" in whole and whole["norm"] == "Linf":
         eps = catalogue.usual_eps(whole["dataset"])
-    if isinstance(eps, int | float) and not isinstance(eps, bool):
-        try:
-            if whole["norm"] == "Linf":
+    try:
+        eps = level(eps) if whole["norm"] == "Linf" else eps
+        if isinstance(eps, int | float) and not isinstance(eps, bool):
+            if whole["norm"] == "Linf" and eps > 0:
                 at_least_half_a_level(eps)
             whole["eps"] = _text_of(whole["norm"], eps)
-        except ValueError as error:
-            raise ConfigError(f"eps {error}") from None
+    except ValueError as error:
+        raise ConfigError(f"eps {error}") from None
+    except OverflowError:
+        raise ConfigError("eps is too large") from None
     if "width" not in whole and "architecture" in whole:
         whole["width"] = catalogue.published_width(whole["architecture"])
     return whole

@@ -2,13 +2,14 @@
 
 import ast
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import FiniteFloat, NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import Field, FiniteFloat, NonNegativeInt, TypeAdapter, ValidationError
 
 from bench.runs import catalogue
 from bench.runs.definitions import check_names
 from bench.runs.record import ConfigError
+from bench.runs.typed import LIMIT, NUMBER, short
 
 
 def published_settings(method: str, dataset: str, kind: str = catalogue.METHODS) -> dict[str, Any]:
@@ -62,8 +63,8 @@ def check_settings(
             # not strict: Snakemake's command line hands over every number as text
             checked[name] = TypeAdapter(_type(annotation)).validate_python(value)
         except ValidationError as error:
-            message = error.errors()[0]["msg"]
-            mistakes.append(f"{method}.{name} = {value!r} is no {annotation}: {message}")
+            message = error.errors()[0]["msg"].removeprefix("Value error, ")
+            mistakes.append(f"{method}.{name} = {short(value)} is no {annotation}: {message}")
         except ValueError as error:
             mistakes.append(f"{method}.{name}: {error}")
     if mistakes:
@@ -118,7 +119,12 @@ def _type(annotation: str) -> Any:
         return _type(annotation.removesuffix(" | None")) | None
     if annotation.startswith("Literal["):
         return Literal[ast.literal_eval(f"({annotation[8:-1]},)")]
-    known = {"float": FiniteFloat, "int": NonNegativeInt, "bool": bool, "str": str}
+    known = {
+        "float": Annotated[FiniteFloat, NUMBER],
+        "int": Annotated[NonNegativeInt, Field(lt=LIMIT), NUMBER],
+        "bool": bool,
+        "str": str,
+    }
     if annotation not in known:
         raise ValueError(
             f"{annotation} is no type of a setting: {', '.join(known)}, Literal[...], | None"

@@ -221,10 +221,9 @@ def numbers(text: str | None) -> list[int]:
     Raises:
         ValueError: the text holds something else.
     """
-    try:
-        return [*map(int, _parts(text))]
-    except ValueError:
-        raise ValueError(f"{text!r} is no list of whole numbers; write them as 0,3775") from None
+    if not all(part.isdecimal() for part in _parts(text)):
+        raise ValueError(f"{text!r} is no list of whole numbers; write them as 0,3775")
+    return [*map(int, _parts(text))]
 
 
 def with_kept(options: TrainOptions, updates: Iterable[int]) -> TrainOptions:

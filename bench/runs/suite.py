@@ -5,11 +5,11 @@ nearest name.
 """
 
 import functools
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -28,11 +28,15 @@ from bench.runs import catalogue, evaluations
 from bench.runs.protocol import PROTOCOLS
 from bench.runs.record import MOST_L2, ConfigError, Mode, Norm
 from bench.runs.settings import as_list, check_settings, check_variants, distinct
-from bench.runs.typed import explained
+from bench.runs.typed import LIMIT, MOST, NUMBER, check_size, explained, from_yaml, short
+
+LEVEL = re.compile(rf"\s*({evaluations.NUMBER})\s*(?:/\s*255\s*)?")
 
 
 def _one_or_more(value: Any) -> Any:
-    """Let ``--config methods=sora`` mean a list of one; pydantic would refuse a text."""
+    """Let ``--config methods=sora`` mean a list of one, and ``seeds=0,1,2`` a list of three."""
+    if isinstance(value, str) and "," in value:
+        return [part.strip() for part in value.split(",")]
     return None if value is None else as_list(value)
 
 
@@ -45,6 +49,29 @@ def _known(kind: str, names: Callable[[], Iterable[str]]) -> AfterValidator:
     return AfterValidator(check)
 
 
+def level(eps: Any) -> Any:
+    """Read a radius in 1/255, which 8, "8" and "8/255" give alike; return what is none as it is.
+
+    Raises:
+        ValueError: it is another fraction.
+    """
+    if isinstance(eps, str):
+        if found := LEVEL.fullmatch(eps):
+            return _rounded(float(found[1]))
+        if "/" in eps:
+            raise ValueError(f"counts in 1/255, and {eps!r} does not; write 8 or 8/255")
+    return _rounded(eps)
+
+
+def _rounded(eps: Any) -> Any:
+    """Round a number to the six digits that a run's configuration has of its radius."""
+    try:
+        rounded = float(f"{float(eps):g}")
+        return eps if rounded == float(eps) else rounded
+    except (TypeError, ValueError, OverflowError):
+        return eps  # whoever asked for a number says so
+
+
 def at_least_half_a_level(eps: float) -> float:
     """Return a radius in 1/255.
 
@@ -53,7 +80,7 @@ def at_least_half_a_level(eps: float) -> float:
     """
     if eps < 0.5:
         near = f"{255 * eps:.2g}"
-        raise ValueError(f"counts in 1/255, and {eps} is less than half of that; meant {near}?")
+        raise ValueError(f"counts in 1/255, and {eps:g} is less than half of that; meant {near}?")
     return eps
 
 
@@ -80,21 +107,44 @@ def _checked_variants(given: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _data_folder(given: str | None) -> str:
+    folder = given or catalogue.data_folder()
+    if taken := sorted({*folder} & {"\0", "\n", "{", "}"}):
+        raise ValueError(
+            f"{folder!r} has {', '.join(map(repr, taken))}, which Snakemake takes for its own; "
+            "choose another folder, or a link to it"
+        )
+    return catalogue.home(folder)
+
+
 MethodName = Annotated[str, _known("method", lambda: catalogue.names("methods"))]
 DataName = Annotated[str, _known("data set", lambda: catalogue.names("bench/data"))]
 ArchitectureName = Annotated[str, _known("architecture", lambda: catalogue.names("bench/models"))]
 ProtocolName = Annotated[str, _known("protocol", lambda: PROTOCOLS)]
 EvaluationName = Annotated[
-    str, BeforeValidator(lambda given: evaluations.read(given).spelt if given else given)
+    str,
+    BeforeValidator(
+        lambda given: evaluations.read(given).spelt if isinstance(given, str | dict) else given
+    ),
 ]
 # 1/255 is the unit; a radius of 255 covers every image
-Radius = Annotated[float, Field(gt=0, lt=255), AfterValidator(at_least_half_a_level)]
+Radius = Annotated[
+    float,
+    Field(gt=0, lt=255),
+    AfterValidator(at_least_half_a_level),
+    NUMBER,
+    BeforeValidator(level),
+]
 # of all pixels together
-L2Radius = Annotated[float, Field(gt=0), AfterValidator(within_reach)]
+L2Radius = Annotated[
+    float, Field(gt=0), AfterValidator(within_reach), NUMBER, BeforeValidator(_rounded)
+]
 FigureName = Annotated[str, _known("figure", lambda: catalogue.names(catalogue.FIGURES))]
-SweptRadius = Annotated[int, Field(ge=0, lt=255)]  # 0: without attack
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
-_List = [BeforeValidator(_one_or_more), AfterValidator(distinct), Field(min_length=1)]
+SweptRadius = Annotated[int, Field(ge=0, lt=255), NUMBER]  # 0: without attack
+Count = Annotated[NonNegativeInt, Field(lt=LIMIT), NUMBER]
+Positive = Annotated[PositiveInt, Field(lt=LIMIT), NUMBER]
+_Several = [BeforeValidator(_one_or_more), AfterValidator(distinct)]
+_List = [*_Several, Field(min_length=1)]
 
 
 class StartFor(BaseModel):
@@ -140,7 +190,7 @@ class Suite(BaseModel):
     eps_l2: Annotated[list[L2Radius], *_List] = Field(
         default=[0.5], description="L2 radii, where the range of a pixel is 1."
     )
-    seeds: Annotated[list[Seed], *_List] = Field(description="One run each.")
+    seeds: Annotated[list[Count], *_List] = Field(description="One run each.")
     protocol: ProtocolName = Field(
         description="How all runs train, by name: bench/runs/protocol.py."
     )
@@ -155,31 +205,27 @@ class Suite(BaseModel):
         "trained first.",
     )
     precision: Literal["fp32", "tf32", "bf16"] = Field(description="Of the network in training.")
-    width: PositiveInt | None = Field(description="Channels of the first layer; null: published.")
-    train_images: PositiveInt | None = Field(description="Fixed random subset; null: all.")
-    test_images: PositiveInt | None = Field(
+    width: Positive | None = Field(description="Channels of the first layer; null: published.")
+    train_images: Positive | None = Field(description="Fixed random subset; null: all.")
+    test_images: Positive | None = Field(
         description="First test images for clean, FGSM and PGD-10; null: all."
     )
-    probe_images: PositiveInt = Field(description="First test images attacked after every epoch.")
-    keep_at: Annotated[
-        list[NonNegativeInt], BeforeValidator(_one_or_more), AfterValidator(distinct)
-    ] = Field(
+    probe_images: Positive = Field(description="First test images attacked after every epoch.")
+    keep_at: Annotated[list[Count], *_Several] = Field(
         default_factory=list,
         description="Updates after which weights are kept, in weights-UPDATE.safetensors; 0: the "
         "initial ones. Where a batch is several updates (Free-AT), at its end. Those that an "
         "evaluation names as `at` are kept anyway.",
     )
-    attack_images: PositiveInt | None = Field(
+    attack_images: Positive | None = Field(
         description="First test images for AutoAttack; null: all."
     )
-    evaluations: Annotated[
-        list[EvaluationName], BeforeValidator(_one_or_more), AfterValidator(distinct)
-    ] = Field(
+    evaluations: Annotated[list[EvaluationName], *_Several] = Field(
         default_factory=list,
         description="Optional ones, as {attack: pgd, steps: 20, eps: 6/255} or {diagnostic: NAME}, "
         "files of evaluation/attacks/ and evaluation/diagnostics/; or by name, as pgd20-6_255.",
     )
-    evaluation_images: PositiveInt | None = Field(
+    evaluation_images: Positive | None = Field(
         default=None, description="First test images for these; null: those of AutoAttack."
     )
     sweep_radii: Annotated[list[SweptRadius], *_List] | None = Field(
@@ -187,7 +233,7 @@ class Suite(BaseModel):
         description="Of eps_sweep, in 1/255; null: 0 to 32, in fours to 1.25 eps. In L2, in 1/32 "
         "of eps; null: 0 to 40.",
     )
-    attack_batch: PositiveInt = Field(description="Images AutoAttack takes at once; recorded.")
+    attack_batch: Positive = Field(description="Images AutoAttack takes at once; recorded.")
     attack_mode: Mode = Field(
         default="exact",
         description="fast: attacked in bf16, judged in fp32; recorded.",
@@ -199,27 +245,23 @@ class Suite(BaseModel):
         description="Hyperparameters other than published, by method; a list of values means a run "
         "of each, a list of mappings the runs of each.",
     )
-    figures: Annotated[
-        list[FigureName], BeforeValidator(_one_or_more), AfterValidator(distinct)
-    ] = Field(
+    figures: Annotated[list[FigureName], *_Several] = Field(
         default_factory=list,
         description="Files of report/paper_figures/, which `snakemake figures` draws of its runs.",
     )
-    data_dir: Annotated[
-        str | None, AfterValidator(lambda given: catalogue.home(given or catalogue.data_folder()))
-    ] = Field(
+    data_dir: Annotated[str | None, AfterValidator(_data_folder)] = Field(
         default=None,
         validate_default=True,
         description="Where official files are; null: $ONESTEP_DATA or .data.",
     )
-    threads: PositiveInt | None = Field(
+    threads: Positive | None = Field(
         default=None, description="CPU threads of a job; null: Snakemake's cores shared out."
     )
-    gpu_memory_gb: Annotated[float, Field(gt=0)] | None = Field(
+    gpu_memory_gb: Annotated[float, Field(gt=0), NUMBER] | None = Field(
         default=None,
         description="Of a job's GPU; `make plan` names runs that need more. null: any.",
     )
-    gpus: PositiveInt = Field(default=1, description="GPUs of a job, where there are any; 1.")
+    gpus: Positive = Field(default=1, description="GPUs of a job, where there are any; 1.")
     strict: bool = Field(default=False, description="A run that fails is an error.")
     retry_failed: bool = Field(default=False, description="Run again what failed before.")
     again: bool = Field(default=False, description="Run again all that is done.")
@@ -277,12 +319,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file is missing, or holds something else.
     """
-    if not path.is_file():
-        raise ConfigError(f"there is no file {path}")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is no YAML: {error}") from None
+        if not path.is_file():
+            raise ConfigError(f"there is no file {path}")
+        with path.open(encoding="utf-8") as file:
+            content = from_yaml(file.read(MOST + 1), str(path))
+    except OSError as error:
+        raise ConfigError(f"{short(str(path))} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is no text in UTF-8") from None
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds no mapping of keys to values")
     return content
@@ -299,6 +346,10 @@ def parse_suite(given: Mapping[str, Any]) -> Suite:
     """
     if "suite" not in given:
         given = read_yaml(catalogue.ROOT / "workflows/config/default.yaml") | dict(given)
+    try:
+        check_size(given, "the suite")
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     try:
         return Suite.model_validate(dict(given))
     except ValidationError as error:

@@ -1,10 +1,11 @@
-"""Values from JSON or YAML, checked against types by pydantic, and its errors in our words."""
+"""Values from JSON or YAML: read, checked against types by pydantic, its errors in our words."""
 
 import functools
 import json
 from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter, ValidationError
+import yaml
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -14,6 +15,97 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 SHOWN = 4  # mistakes of one value that a message names
+MOST = 100_000  # values, or characters of YAML, that are taken for a person's
+DEEPEST = 50  # lists and mappings inside each other, likewise
+LIMIT = 2**31  # whole numbers that people give lie below it
+
+
+def _no_truth(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"{str(value).lower()} is no number")
+    return value
+
+
+NUMBER = BeforeValidator(_no_truth)  # Python, and so pydantic, takes True for 1
+
+
+def short(value: Any) -> str:
+    """Write a value as Python does, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of more digits than Python writes
+        return "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:76]} ..."
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads YAML without ``<<``, which a few lines can make of any size."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                raise yaml.MarkedYAMLError(problem="<< is not read; write its keys out",
+                                           problem_mark=key.start_mark)  # fmt: skip
+
+
+def from_yaml(text: str, where: str) -> Any:
+    """Read YAML.
+
+    Args:
+        where: name of the text in messages.
+
+    Raises:
+        ValueError: it is none, or is nested or larger than what people write; says where.
+    """
+    if len(text) > MOST:
+        raise ValueError(f"{where} has more than {MOST:,} characters, which nobody writes by hand")
+    try:
+        value = yaml.load(text, _Loader)  # noqa: S506  # it is a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        told = ", ".join(part for part in (error.context, error.problem) if part)
+        raise ValueError(f"{where}{line}: this is no YAML: {told}") from None
+    except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
+        told = " ".join(str(error).split())
+        raise ValueError(f"{where}: this is no YAML: {told}") from None
+    except RecursionError:
+        raise ValueError(f"{where} is nested too deep to be read") from None
+    check_size(value, where)
+    return value
+
+
+def from_json(text: str, where: str) -> Any:
+    """Read JSON.
+
+    Raises:
+        ValueError: it is none, or nested too deep.
+    """
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{where} is no JSON: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{where} is nested too deep to be read") from None
+
+
+def check_size(value: Any, where: str) -> None:
+    """Refuse lists and mappings that hold each other, or themselves, again and again.
+
+    Raises:
+        ValueError: there are more values than a person writes, or they are nested too deep.
+    """
+    waiting, count = [(value, 0)], 1
+    while waiting:
+        one, depth = waiting.pop()
+        inside = one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+        count += len(inside)
+        if depth > DEEPEST:
+            raise ValueError(f"{where} is nested too deep to be read")
+        if count > MOST:
+            raise ValueError(
+                f"{where} holds more than {MOST:,} values, which nobody writes by hand"
+            )
+        waiting += ((part, depth + 1) for part in inside)
 
 
 def parse(kind: Any, text: str | bytes, where: str) -> Any:
@@ -52,16 +144,8 @@ def explained(mistake: Any, where: str = "") -> str:
     if mistake["type"] == "missing":
         return f"{key} is missing"
     text = mistake["msg"].removeprefix("Value error, ")
-    shown = "" if mistake["type"] == "value_error" else f", given {_short(mistake['input'])}"
+    shown = "" if mistake["type"] == "value_error" else f", given {short(mistake['input'])}"
     return f"{key}: {text}{shown}" if key else f"{text}{shown}"
-
-
-def _short(value: Any) -> str:
-    try:
-        text = repr(value)
-    except ValueError:  # a whole number of more digits than Python writes
-        return "a number of thousands of digits"
-    return text if len(text) <= 80 else f"{text[:76]} ..."
 
 
 @functools.cache

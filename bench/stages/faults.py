@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.runs.files import CannotWriteError
+from bench.signals import replaceable
 
 # no room, no quota, a disk that does not answer, a file server that forgot the file, read only
 MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS}
@@ -43,6 +44,14 @@ def of_machine(error: BaseException) -> bool:
     return False
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """Say whether memory ran out, of the device or of the machine."""
+    import torch
+
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or "can't allocate memory" in described(error)  # of the CPU, without a class
+
+
 def described(error: BaseException) -> str:
     """Name a failure in text that can be written anywhere, whatever its author put into it."""
     try:
@@ -72,15 +81,16 @@ def interrupts() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: True  # signals are not ours to see; so none is taken for the method's
         return
-    before = signal.getsignal(signal.SIGINT)
+    before = replaceable(signal.SIGINT)
 
     def note(number: int, frame: object) -> None:
         arrived.append(number)
         raise KeyboardInterrupt
 
-    if before is not signal.SIG_IGN:
+    if before is not None:
         signal.signal(signal.SIGINT, note)
     try:
         yield lambda: bool(arrived)
     finally:
-        signal.signal(signal.SIGINT, before)
+        if before is not None:
+            signal.signal(signal.SIGINT, before)

@@ -1,13 +1,13 @@
 """Verdicts that an attack keeps on disk, so that it goes on after a kill."""
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.runs.files import write_json
+from bench.runs.typed import build, parse
 from bench.stages.job import Job
 
 if TYPE_CHECKING:
@@ -25,13 +25,10 @@ def kept(
 
     Yields:
         What a killed job with the same key left, and a function that keeps more.
-
-    Raises:
-        ValueError: the file is damaged.
     """
     path = job.folder / "state" / f"{job.stage.name}.json"
     yield (
-        _read(path, key),
+        _read(path, key, job.say),
         lambda now: write_json(path, {"key": key, "progress": dataclasses.asdict(now)}),
     )
     path.unlink(missing_ok=True)
@@ -39,13 +36,17 @@ def kept(
         path.parent.rmdir()
 
 
-def _read(path: Path, key: list[Any]) -> "Progress | None":
+def _read(path: Path, key: list[Any], say: Callable[[str], None]) -> "Progress | None":
     from evaluation.progress import Progress
 
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse(dict[str, Any], path.read_bytes(), path.name)
+        if found.get("key") != key:
+            return None
+        progress: Progress = build(Progress, found.get("progress"), "progress")
     except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}); remove it to attack afresh") from None
-    return Progress(**found["progress"]) if found.get("key") == key else None
+        say(f"{path} is damaged, so the attack begins anew: {error}")
+        return None
+    return progress

@@ -32,17 +32,28 @@ def device(kind: DeviceKind, threads: int) -> "torch.device":
     A job imports torch here first, because torch reads the number of threads when it loads.
 
     Raises:
-        ValueError: kind is "cuda" and torch finds no GPU.
+        ValueError: as ``chosen``.
     """
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read by torch's libraries when they load
     keep_freed()
     import torch
 
     torch.set_num_threads(threads)
+    torch.backends.cudnn.deterministic = True
+    return chosen(kind)
+
+
+def chosen(kind: DeviceKind) -> "torch.device":
+    """Choose the device.
+
+    Raises:
+        ValueError: kind is "cuda" and torch finds no GPU.
+    """
+    import torch
+
     has_gpu = torch.cuda.is_available()
     if kind == "cuda" and not has_gpu:
         raise ValueError("--device cuda, but torch finds no GPU; use --device auto or cpu")
-    torch.backends.cudnn.deterministic = True
     return torch.device("cuda" if has_gpu and kind != "cpu" else "cpu")
 
 

@@ -30,6 +30,7 @@ from bench.runs.locks import lease, run_lock
 from bench.runs.record import TRAIN, Config, NewerRecordError, Record, Status
 from bench.runs.run import parse_run
 from bench.runs.stage import Flag, Options, Stage, as_stored, flags_of, stage, stages
+from bench.runs.typed import LIMIT
 from bench.stages import faults, machine
 from bench.stages.faults import MachineError, MethodError
 from bench.stages.job import Job, Refused, Skipped, folder_of
@@ -191,7 +192,7 @@ def make_parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--device", choices=get_args(machine.DeviceKind), default="auto")
     parser.add_argument("--threads", type=positive, default=1, help="CPU threads")
     parser.add_argument("--log", type=Path, help="file for progress; a terminal shows it too")
-    parser.add_argument("--attempt", type=int, default=1, help="number of this attempt; 1")
+    parser.add_argument("--attempt", type=positive, default=1, help="number of this attempt; 1")
     parser.add_argument("--code", help="the method's fingerprint when the run was planned")
     parser.add_argument("--strict", action="store_true", help="exit 1 if the run fails")
     parser.add_argument("--again", action="store_true", help="do it even if it is done")
@@ -221,23 +222,33 @@ def _evaluation(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def positive(text: str) -> int:
-    """Convert text to a whole number of at least 1, as a type for argparse."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return value
+def number(least: float, kind: type = int) -> Callable[[str], Any]:
+    """Make a type for argparse: a number from some least one on, in 32 bits."""
+
+    def read(text: str) -> Any:
+        value = kind(text)
+        if not value >= least:
+            raise argparse.ArgumentTypeError(f"{text} is not {least} or more")
+        if value >= LIMIT:
+            raise argparse.ArgumentTypeError(f"{text} is not below {LIMIT:,}")
+        return value
+
+    read.__name__ = kind.__name__  # argparse names it where a text is no number
+    return read
+
+
+positive = number(1)
+
+
+def new_file(text: str) -> Path:
+    """Convert the name of a file that is to be written, as a type for argparse."""
+    if Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder; name a file")
+    return Path(text)
 
 
 def _type(flag: Flag) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        value = flag.kind(text)
-        if flag.kind is not str and not value >= flag.least:
-            raise argparse.ArgumentTypeError(f"{text} is not {flag.least} or more")
-        return value
-
-    read.__name__ = flag.kind.__name__  # argparse names it where a text is no number
-    return read
+    return str if flag.kind is str else number(flag.least, flag.kind)
 
 
 def _help(flag: Flag) -> str:
@@ -249,8 +260,6 @@ def _do(
 ) -> Record:
     """Prepare and work; return a record of what was found, or of why nothing was."""
     device = machine.device(place.device, place.threads)
-    import torch
-
     job = Job(task.stage, task.config, task.options, task.folder, place.data_dir, device, say)
     bf16 = machine.uses_bf16(job.stage, job.config, job.options)
     if device.type == "cpu" and bf16 and not machine.has_bf16_units():
@@ -265,7 +274,9 @@ def _do(
             status, reason = "refused", str(error)
         except Skipped as error:
             status, reason = "skipped", str(error)
-        except (MethodError, MemoryError, torch.OutOfMemoryError) as error:
+        except (MethodError, RuntimeError, MemoryError) as error:
+            if not isinstance(error, MethodError) and not faults.lacks_memory(error):
+                raise
             status, reason = _failure(error.__cause__ or error, job)
         except KeyboardInterrupt:
             if interrupted():
@@ -309,17 +320,15 @@ def _failure(error: BaseException, job: Job) -> tuple[Status, str]:
     Raises:
         MachineError: the machine failed, so that the run has no result yet.
     """
-    import torch
-
     from bench.steplog import Diverged
 
     if isinstance(error, Diverged):
         return "diverged", str(error)
     job.say("".join(traceback.format_exception(error)))
-    if isinstance(error, torch.OutOfMemoryError):
-        return "oom", str(error).partition("\n")[0]
     if isinstance(error, MemoryError):
         return "oom", "the machine's memory is full"
+    if faults.lacks_memory(error):
+        return "oom", str(error).partition("\n")[0]
     described = faults.described(error)
     if faults.of_machine(error):
         raise MachineError(f"{described}; this is the machine's failure, not a result: {AGAIN}")

@@ -24,8 +24,15 @@ from bench.runs.git import commit
 from bench.runs.stage import AttackOptions
 from bench.stages import machine
 from bench.stages.job import Skipped
+from bench.stages.running import new_file, positive
 from bench.tools.attack_speed import attack_times, load_trained
-from bench.tools.training_speed import BenchmarkConfig, TrainingSpeed, ceiling, training_speeds
+from bench.tools.training_speed import (
+    BenchmarkConfig,
+    TrainingSpeed,
+    ceiling,
+    check,
+    training_speeds,
+)
 
 IMPORTS = (
     "import torch, bench.stages.train, bench.trainer, bench.batches, bench.data, evaluation.pgd"
@@ -35,7 +42,13 @@ IMPORTS = (
 def main(words: Sequence[str] | None = None) -> None:
     """Time training steps and attacks; print a line for each figure and write the record."""
     args = _parser().parse_args(words)
+    config = BenchmarkConfig(
+        methods=args.methods, architectures=args.architectures, engines=args.engines,
+        precisions=args.precisions, dataset=args.dataset, width=args.width, steps=args.steps,
+        repetitions=args.repetitions, product=args.product,
+    )  # fmt: skip
     try:
+        check(config)
         device = machine.device(args.device, args.threads)
         options = AttackOptions(images=args.attack_images, batch=args.attack_batch)
         trained = (
@@ -57,17 +70,12 @@ def main(words: Sequence[str] | None = None) -> None:
             "speeds": [],
             "attacks": [],
         }
-        config = BenchmarkConfig(
-            methods=args.methods, architectures=args.architectures, engines=args.engines,
-            precisions=args.precisions, dataset=args.dataset, width=args.width, steps=args.steps,
-            repetitions=args.repetitions, product=args.product,
-        )  # fmt: skip
         for speed in training_speeds(config, device):
             record["speeds"].append(dataclasses.asdict(speed))
             record["ceilings"][speed.precision] = ceiling(speed.precision, device, args.product)
             print(speed_line(speed), flush=True)
             write_json(args.out, record)
-    except (ValueError, Skipped) as error:
+    except (ValueError, OSError, Skipped) as error:
         sys.exit(f"benchmark: {error}")
     for attack in attack_times(*trained, args.attack_repetitions) if trained else ():
         record["attacks"].append(attack)
@@ -119,18 +127,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--precisions", default="fp32,bf16", **listed)  # type: ignore[arg-type]
     parser.add_argument("--engines", default="eager,compiled,captured", **listed)  # type: ignore[arg-type]
     parser.add_argument("--dataset", default="cifar10", help="whose shapes; pictures are made up")
-    parser.add_argument("--width", type=int, help="channels of the first layer; published")
-    parser.add_argument("--steps", type=int, default=5, help="of a repetition")
-    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--width", type=positive, help="channels of the first layer; published")
+    parser.add_argument("--steps", type=positive, default=5, help="of a repetition")
+    parser.add_argument("--repetitions", type=positive, default=5)
     parser.add_argument(
-        "--product", type=int, help="rows of the matrices whose product is the ceiling; 8192, 2048"
+        "--product",
+        type=positive,
+        help="rows of the matrices whose product is the ceiling; 8192, 2048",
     )
     parser.add_argument("--device", choices=get_args(machine.DeviceKind), default="auto")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--threads", type=positive, default=1, help="CPU threads")
     parser.add_argument("--attack-run", type=Path, help="trained run to time AutoAttack on")
-    parser.add_argument("--attack-images", type=int, default=100)
-    parser.add_argument("--attack-batch", type=int, default=256)
-    parser.add_argument("--attack-repetitions", type=int, default=1)
+    parser.add_argument("--attack-images", type=positive, default=100)
+    parser.add_argument("--attack-batch", type=positive, default=256)
+    parser.add_argument("--attack-repetitions", type=positive, default=1)
     parser.add_argument("--data-dir", type=catalogue.folder, default=catalogue.data_folder())
-    parser.add_argument("--out", type=Path, required=True, help="file for the record, .json")
+    parser.add_argument("--out", type=new_file, required=True, help="file for the record, .json")
     return parser

@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, get_args
 
-from bench.runs.catalogue import ROOT, folder
+from bench.runs.catalogue import ROOT, folder, unknown
 from bench.runs.ending import together
 from bench.runs.files import CannotWriteError, write_bytes
 from bench.runs.record import AUTOATTACK, TRAIN, WEIGHTS, ConfigError, Engine
@@ -30,12 +30,13 @@ from bench.runs.run import expand
 from bench.runs.stage import CostOptions, TrainOptions
 from bench.runs.suite import parse_suite, read_yaml
 from bench.stages.faults import MachineError, MethodError
-from bench.stages.machine import DeviceKind
-from bench.stages.running import Place, Task, execute, positive, summary
+from bench.stages.machine import DeviceKind, chosen
+from bench.stages.running import Place, Task, execute, new_file, number, positive, summary
 from bench.tools import estimate
 from bench.tools.cautions import cautions
 from workflows.plan import Plan, Work
 
+SUITES = ROOT / "workflows/config"
 PART_BYTES = 15 * 2**20  # of one part of an archive
 WEIGHTS_BYTES = 45 * 2**20  # of all weights in one archive, at most
 
@@ -223,7 +224,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--suite", type=Path, nargs="+", required=True, help="names or files of suites"
     )
-    parser.add_argument("--minutes", type=float, required=True, help="that there are")
+    parser.add_argument("--minutes", type=number(0, float), required=True, help="that there are")
     parser.add_argument(
         "--data-dir", type=folder, help="where official files are; the suite's, or .data"
     )
@@ -235,13 +236,14 @@ def main(words: Sequence[str] | None = None) -> None:
         "--retry-failed", action="store_true", help="try again what failed or ran out of memory"
     )
     parser.add_argument(
-        "--archive", type=Path,
+        "--archive", type=new_file,
         help="pack records here after every stage, and at the end weights still to be attacked",
     )  # fmt: skip
     args = parser.parse_args(words)
-    if args.minutes <= 0:
+    if not args.minutes:
         parser.error("--minutes must be more than 0")
     try:
+        chosen(args.device)
         plans = [
             _plan(suite, args.retry_failed, args.data_dir, args.results) for suite in args.suite
         ]
@@ -250,20 +252,25 @@ def main(words: Sequence[str] | None = None) -> None:
             for sentence in cautions(plan):
                 print(sentence, file=sys.stderr)
             _prepare(plan)
+        if args.archive:  # or say now that it cannot be written
+            archive(plans, args.archive)
     except (ConfigError, ValueError, OSError, MethodError) as error:
         sys.exit(str(error))
     run = runner(Place(Path(), args.device, args.threads), args.engine, start + 60 * args.minutes)
     remain = start + 60 * args.minutes - time.monotonic()
-    for piece in campaign(pieces, run, seconds=remain, clock=time.monotonic):
-        spent = (time.monotonic() - start) / 60
-        print(f"{spent:.1f} min: {piece.work.config.folder}, {piece.stage}", flush=True)
-        if args.archive:  # in case this process does not see the end
+    try:
+        for piece in campaign(pieces, run, seconds=remain, clock=time.monotonic):
+            spent = (time.monotonic() - start) / 60
+            print(f"{spent:.1f} min: {piece.work.config.folder}, {piece.stage}", flush=True)
+            if args.archive:  # in case this process does not see the end
+                archive(plans, args.archive)
+        if args.archive:
             archive(plans, args.archive)
-    if args.archive:
-        archive(plans, args.archive)
-        print(f"packed; to unpack: tar xzf {args.archive} -C results")
-        if archive_weights(plans, args.archive):
-            print(f"and weights: cat {args.archive}.* | tar xz -C results")
+            print(f"packed; to unpack: tar xzf {args.archive} -C results")
+            if archive_weights(plans, args.archive):
+                print(f"and weights: cat {args.archive}.* | tar xz -C results")
+    except CannotWriteError as error:
+        sys.exit(str(error))
     print(together(plan.ending() for plan in plans).line(
         page=f"the page: python -m bench report --results {args.results}",
         retry="the same command with --retry-failed",
@@ -271,7 +278,10 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def _plan(suite: Path, retry: bool, data_dir: Path | None, results: Path) -> Plan:
-    path = suite if suite.suffix else ROOT / f"workflows/config/{suite}.yaml"
+    path = suite if suite.suffix else SUITES / f"{suite}.yaml"
+    if not suite.suffix and not path.is_file():
+        names = sorted({path.stem for path in SUITES.glob("*.yaml")} - {"schema"})
+        raise ConfigError(unknown("suite", str(suite), names))
     checked = parse_suite(read_yaml(path) | {"retry_failed": retry})
     chosen = str(data_dir or checked.data_folder)
     return Plan(checked, expand(checked), data_dir=chosen, results=results)

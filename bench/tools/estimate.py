@@ -12,6 +12,7 @@ from bench.runs.record import AUTOATTACK, TRAIN, Config, Record
 from bench.runs.run import kept_for, sources
 from bench.runs.suite import Suite
 from bench.stages.faults import MethodError, described, place_in
+from bench.tools.counts import kept
 from workflows.plan import Plan, Work
 
 if TYPE_CHECKING:
@@ -242,8 +243,8 @@ def _forward_hours(run: Config) -> float:
     return _operations(run.dataset, run.architecture, run.width) / RATE / 3600
 
 
-@functools.cache
-def _operations(dataset: str, architecture: str, width: int) -> float:
+@kept
+def _operations(dataset: str, architecture: str, width: int) -> int:
     """Count the operations of one image forward."""
     import torch
 
@@ -258,11 +259,20 @@ def _operations(dataset: str, architecture: str, width: int) -> float:
 
 @functools.cache
 def network(dataset: str, architecture: str, width: int) -> "Net":
-    """Make a network on the meta device, which computes nothing."""
+    """Make a network on the meta device, which computes nothing.
+
+    Raises:
+        ValueError: this machine cannot hold its weights, which it has for a moment.
+    """
     from bench.data import info
     from bench.models import build
 
     known = info(dataset)
-    net = build(architecture, shape=known.shape, classes=known.classes, width=width,
-                mean=known.mean, std=known.std)  # fmt: skip
+    try:
+        net = build(architecture, shape=known.shape, classes=known.classes, width=width,
+                    mean=known.mean, std=known.std)  # fmt: skip
+    except RuntimeError as error:
+        raise ValueError(
+            f"{architecture} of width {width} cannot be made here: {described(error)}"
+        ) from None
     return net.to("meta")

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench.runs import catalogue
 from bench.runs.catalogue import pictures, published_width
+from bench.runs.fingerprints import method_fingerprint
 from bench.runs.protocol import PROTOCOLS, Protocol
 from bench.runs.record import Config
 from bench.runs.run import kept_for
+from bench.runs.typed import parse
+from bench.tools.counts import kept
 from bench.tools.estimate import blamed, method, network, refused
 
 if TYPE_CHECKING:
@@ -38,10 +41,8 @@ def gpu_bytes(run: Config) -> int:
     Evaluations take no more than there is (``evaluation.parts``), and pictures are on the device
     only where they leave room. bf16 is counted as fp32.
     """
-    if method(run).twice:  # a gradient of a gradient keeps more of some networks than of others
-        return _update(run)[1]
-    kept = sum(tensor.nbytes for tensor in _kept(_trainer(run)))
-    return kept + passes(run) * pass_bytes(run)
+    text = json.dumps(run.with_seed(0).as_dict(), sort_keys=True)
+    return _gpu_bytes(text, _code(run.method))
 
 
 def pass_bytes(run: Config) -> int:
@@ -51,7 +52,7 @@ def pass_bytes(run: Config) -> int:
 
 def passes(run: Config) -> int:
     """Count the passes of a batch that an update keeps at once: 1 unless a loss has several."""
-    return _passes(run.method, json.dumps(run.settings, sort_keys=True))
+    return _passes(run.method, json.dumps(run.settings, sort_keys=True), _code(run.method))
 
 
 def weights_bytes(runs: Iterable[Config]) -> int:
@@ -90,13 +91,27 @@ def _files(run: Config) -> int:
     return 1 + protocol.selects + averages + len(kept_for(run))  # these are its source's
 
 
+@kept
+def _gpu_bytes(config: str, code: str) -> int:
+    run: Config = parse(Config, config, "run")
+    if method(run).twice:  # a gradient of a gradient keeps more of some networks than of others
+        return _update(run)[1]
+    stays = sum(tensor.nbytes for tensor in _kept(_trainer(run)))
+    return stays + passes(run) * pass_bytes(run)
+
+
 @functools.cache
+def _code(method: str) -> str:
+    return method_fingerprint(method)
+
+
+@kept
 def _state_bytes(dataset: str, architecture: str, width: int) -> int:
     state = network(dataset, architecture, width).state_dict()
     return sum(tensor.nbytes for tensor in state.values())
 
 
-@functools.cache
+@kept
 def _bytes_of_one(dataset: str, architecture: str, width: int) -> int:
     import torch
 
@@ -107,8 +122,8 @@ def _bytes_of_one(dataset: str, architecture: str, width: int) -> int:
     return bytes_of_one(network(dataset, architecture, width).train(), x)
 
 
-@functools.cache
-def _passes(method: str, settings: str) -> int:
+@kept
+def _passes(method: str, settings: str, code: str) -> int:
     """Count on one pair of data set and network: an update takes seconds to count on large ones."""
     architecture = "preact_resnet18"
     run = Config(

@@ -1,6 +1,7 @@
 """Start, check and document methods, attacks, diagnostics: python -m bench method new|check NAME"""
 
 import argparse
+import keyword
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 from bench.runs import catalogue
 from bench.runs.catalogue import EVALUATIONS, FAMILIES, ROOT, default_settings, described, unknown
+from bench.runs.files import write_bytes
 from bench.runs.settings import published_settings
 from bench.stages.faults import place_in
 from methods import load, names
@@ -195,18 +197,26 @@ def new(name: str, kind: str = "method") -> Path:
     """Write a stub that passes all laws, for its author to change; of attacks with a test.
 
     Raises:
-        ValueError: the name is taken, or is not in lower snake case.
+        ValueError: the name is taken, is not in lower snake case, or is a word of Python.
     """
     room = ROOMS[kind]
     path = ROOT / f"{room.folder}/{name}.py"
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise ValueError(f"{name!r} cannot be a {kind}'s name; use lower snake case: my_{kind}")
+    if not re.fullmatch(r"[a-z][a-z0-9_]{,39}", name):
+        raise ValueError(
+            f"no {kind} can be named {name!r}; use lower snake case, 40 characters at most, as "
+            f"my_{kind}"
+        )
+    title = "".join(part.capitalize() for part in name.split("_"))
+    if words := {name, title} & {*keyword.kwlist, kind.capitalize()}:
+        raise ValueError(
+            f"no {kind} can be named {name!r}, because {words.pop()} is a word of Python or of the "
+            f"contract; choose another, as my_{kind}"
+        )
     # an attack and a diagnostic of one name would be one evaluation
     beside = EVALUATIONS.values() if kind in EVALUATIONS else ()
     for taken in (path, *(ROOT / f"{folder}/{name}.py" for folder in beside)):
         if taken.exists():
             raise ValueError(f"{taken} exists; choose another name")
-    title = "".join(part.capitalize() for part in name.split("_"))
     path.write_text(room.stub.format(title=title, name=name), encoding="utf-8")
     if kind in CALLS:
         call = CALLS[kind].format(title=title, name=name).replace("'", '"')
@@ -393,15 +403,16 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--kind", choices=ROOMS, default="method")
     args = parser.parse_args(words)
     if not args.name:
-        sys.exit(f"which one? give NAME=my_{args.kind}")
+        sys.exit("which file? give its name" if args.what == "docs" else
+                 f"which one? give NAME=my_{args.kind}")  # fmt: skip
     try:
         if args.what == "check":
             sys.exit(check(args.name, args.kind))
         if args.what == "docs":
-            Path(args.name).write_text(docs(), encoding="utf-8")
+            write_bytes(Path(args.name), docs().encode())
             return
         box, then = ROOMS[args.kind].box, f"make check-{args.kind} NAME={args.name}"
         also = f" and tests/test_{args.kind}_{args.name}.py" if args.kind in CALLS else ""
         print(f"{new(args.name, args.kind)}: write {box}{also}, then {then}")
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(str(error))

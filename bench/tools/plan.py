@@ -11,14 +11,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from bench.runs import catalogue
 from bench.runs.files import between_marks, write_bytes
 from bench.runs.record import Config, radius
 from bench.runs.run import expand
 from bench.runs.suite import Suite, parse_suite, read_yaml
+from bench.runs.typed import from_yaml
 from bench.stages import machine
 from bench.stages.faults import MethodError
 from bench.tools import memory
@@ -244,13 +244,20 @@ def add_suite(parser: argparse.ArgumentParser) -> None:
 
 def planned(args: argparse.Namespace) -> Plan:
     """Make the plan of the suite that the flags name; exit with its mistakes if it has any."""
-    given = (pair.partition("=") for pair in args.config)
     try:
-        changes = {key: yaml.safe_load(value) for key, _, value in given}
+        changes = dict(map(_change, args.config))
         suite = parse_suite((read_yaml(args.configfile) if args.configfile else {}) | changes)
         return Plan(suite, expand(suite), data_dir=suite.data_folder, results=args.results)
-    except (ValueError, yaml.YAMLError) as error:
+    except ValueError as error:
         sys.exit(str(error))
+
+
+def _change(given: str) -> tuple[str, Any]:
+    """Read a key and its value from KEY=VALUE."""
+    key, found, value = given.partition("=")
+    if not found:
+        raise ValueError(f"--config {given} has no value; write {given}=VALUE")
+    return key, from_yaml(value, f"--config {key}")
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -266,9 +273,9 @@ def main(words: Sequence[str] | None = None) -> None:
     suite, runs = plan.suite, list(plan.listed.values())
     try:
         if args.readme:
-            body = readme(suite, runs)
-            text = between_marks(args.readme.read_text(encoding="utf-8"), MARK, body)
-            write_bytes(args.readme, text.encode())
+            text = args.readme.read_text(encoding="utf-8")
+            between_marks(text, MARK, "")  # before what takes a while
+            write_bytes(args.readme, between_marks(text, MARK, readme(suite, runs)).encode())
         elif args.table:
             print(table(suite, estimates(suite, runs)))
         else:
@@ -284,7 +291,7 @@ def main(words: Sequence[str] | None = None) -> None:
                 retry=f"snakemake{chosen}{' --config' * (not args.config)} retry_failed=true",
                 go_on=f"to do it: snakemake{chosen}",
             ))  # fmt: skip
-    except MethodError as error:
+    except (MethodError, OSError, ValueError) as error:
         sys.exit(str(error))
 
 

@@ -65,7 +65,8 @@ def read_records(run: Path) -> list[Record]:
     paths = [run / f"{stage}.json" for stage in STAGES]
     if not paths[0].is_file():
         raise ValueError(f"there is no {paths[0]}; name a run's folder, which has its records")
-    records = [Record.read(path) for path in paths if path.is_file()]
+    # whatever lies there, even what is no file, counts as a record that has to be read
+    records = [Record.read(path) for path in paths if os.path.lexists(path)]
     config, origin = records[0].config, records[0].origin
     for record in records:
         if record.status != "done":

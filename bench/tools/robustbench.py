@@ -220,5 +220,5 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         name = export(args.run, args.into, name=args.name)
     except (ValueError, OSError) as error:
-        sys.exit(f"bench.tools.robustbench: {error}")
+        sys.exit(f"export: {error}")
     print(f"{name} in {args.into}/model_info and {args.into}/models")

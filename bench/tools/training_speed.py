@@ -3,14 +3,16 @@
 import dataclasses
 import functools
 import gc
+import itertools
 import json
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from bench.runs.record import TRAIN
+from bench.runs.catalogue import unknown
+from bench.runs.record import TRAIN, Config, Engine
 from bench.runs.run import parse_run
 from bench.runs.stage import stage
 from bench.stages.job import Job
@@ -73,6 +75,20 @@ class _WarmedUp(NamedTuple):
     job: Job
     steps: Callable[[int], None]  # takes so many training steps
     peak_bytes: int | None  # of device memory that it needs; None without a GPU
+
+
+def check(config: BenchmarkConfig) -> None:
+    """Check the names of all that is to be timed.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    for engine in config.engines:
+        if engine not in get_args(Engine):
+            raise ValueError(unknown("engine", engine, get_args(Engine)))
+    named = itertools.product(config.methods, config.architectures, config.precisions)
+    for method, architecture, precision in named:
+        _run(method, architecture, precision, config)
 
 
 def training_speeds(config: BenchmarkConfig, device: "torch.device") -> Iterator[TrainingSpeed]:
@@ -180,15 +196,18 @@ def _job(
     config: BenchmarkConfig,
     device: "torch.device",
 ) -> Job:
+    training, run = stage(TRAIN), _run(method, architecture, precision, config)
+    return Job(training, run, training.defaults, Path(), Path(), device, print)
+
+
+def _run(method: str, architecture: str, precision: str, config: BenchmarkConfig) -> Config:
     run = {
         "dataset": config.dataset, "architecture": architecture, "method": method, "eps": 8,
         "protocol": "sora-paper", "precision": precision,
     }  # fmt: skip
     if config.width:
         run["width"] = config.width
-    training = stage(TRAIN)
-    resolved = parse_run(json.dumps(run))
-    return Job(training, resolved, training.defaults, Path(), Path(), device, print)
+    return parse_run(json.dumps(run))
 
 
 def _set(device: "torch.device", execution: Execution) -> None:

@@ -12,7 +12,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -22,6 +22,8 @@ from bench.runs.record import AUTOATTACK, TRAIN, Attack, Data, Record, Training
 from bench.runs.stage import stage
 from bench.stages import setup
 from bench.stages.job import Job
+from bench.stages.machine import DeviceKind, chosen
+from bench.stages.running import number, positive
 from evaluation.autoattack import ATTACKS, autoattack
 from evaluation.clean import verdicts
 from evaluation.parts import fitting
@@ -49,7 +51,7 @@ def verify(
     images: int = 32,
     seed: int = 0,
     batch: int = 256,
-    device: str = "auto",
+    device: DeviceKind = "auto",
 ) -> list[Check]:
     """Check the claims of a run, cheap ones first; stop at the first group with a false one.
 
@@ -59,11 +61,13 @@ def verify(
         images: size of the slice.
         seed: of the slice and of the attacks.
         batch: images that the attacks take at once.
-        device: "auto", "cpu" or "cuda".
+        device: that attacks.
 
     Raises:
-        ValueError: a file of the run is missing, or the data set has yet to be prepared.
+        ValueError: a file of the run is missing, the data set has yet to be prepared, or there is
+            no such device.
     """
+    on = chosen(device)
     for name in ("train.json", "autoattack.json", "model.safetensors"):
         if not (run / name).is_file():
             raise ValueError(f"there is no {run / name}; ask who submitted the run for it")
@@ -80,11 +84,9 @@ def verify(
     checks += _check_numbers(training, attack, attacked.data)
     if not _accepted(checks):
         return checks
-    on_gpu = torch.cuda.is_available() and device != "cpu"
-    torch_device = torch.device("cuda" if on_gpu else "cpu")
     attacking = stage(AUTOATTACK)
     options = attacking.options_of(attacked)
-    job = Job(attacking, config, options, run, data_dir, torch_device, lambda line: None)
+    job = Job(attacking, config, options, run, data_dir, on, lambda line: None)
     loaded, data = setup.data(job)
     checks.append(_check_data(attacked.data, data))
     try:
@@ -204,13 +206,11 @@ def main(words: Sequence[str] | None = None) -> None:
         default=catalogue.data_folder(),
         help="$ONESTEP_DATA, .data",
     )
-    parser.add_argument("--images", type=int, default=32, help="size of the slice; default 32")
-    parser.add_argument("--seed", type=int, default=0, help="of the slice and of the attacks")
-    parser.add_argument("--batch", type=int, default=256, help="images at once")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--images", type=positive, default=32, help="size of the slice; default 32")
+    parser.add_argument("--seed", type=number(0), default=0, help="of the slice and of the attacks")
+    parser.add_argument("--batch", type=positive, default=256, help="images at once")
+    parser.add_argument("--device", choices=get_args(DeviceKind), default="auto")
     args = parser.parse_args(words)
-    if args.images < 1:
-        parser.error("--images must be 1 or more")
     try:
         checks = verify(
             args.run,
