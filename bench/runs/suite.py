@@ -82,6 +82,7 @@ Radius = Annotated[float, Field(gt=0, lt=255), AfterValidator(at_least_half_a_le
 L2Radius = Annotated[float, Field(gt=0), AfterValidator(within_reach)]
 SweptRadius = Annotated[int, Field(ge=0, lt=255)]  # 0: without attack
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+KeepWeights = Literal["full", "half", "robust"]
 _List = [BeforeValidator(_one_or_more), AfterValidator(distinct), Field(min_length=1)]
 
 
@@ -150,6 +151,11 @@ class Suite(BaseModel):
         default_factory=list,
         description="Updates after which weights are kept, in weights-UPDATE.safetensors; 0: the "
         "initial ones. Where a batch is several updates (Free-AT), at its end.",
+    )
+    keep_weights: KeepWeights = Field(
+        default="full",
+        description="full: in float32. half: in half precision, which is then attacked. robust: "
+        "half, and of runs that collapsed none, once all that the suite asks of them is done.",
     )
     attack_images: PositiveInt | None = Field(
         description="First test images for AutoAttack; null: all."

@@ -12,6 +12,7 @@ from bench.runs import catalogue
 from bench.runs.catalogue import pictures, published_width
 from bench.runs.protocol import PROTOCOLS, Protocol
 from bench.runs.record import Config
+from bench.runs.suite import KeepWeights
 from bench.tools.estimate import blamed, method, network, refused
 from workflows.plan import PROCESS_BYTES
 
@@ -63,9 +64,12 @@ def passes(run: Config) -> int:
     return _passes(run.method, json.dumps(run.settings, sort_keys=True))
 
 
-def weights_bytes(runs: Iterable[Config]) -> int:
+def weights_bytes(runs: Iterable[Config], keep: KeepWeights = "full") -> int:
     """Count the disk that the trained weights of runs take, chosen and averaged ones included."""
-    return sum(_state_bytes(run.dataset, run.architecture, run.width) * _files(run) for run in runs)
+    count = sum(
+        _state_bytes(run.dataset, run.architecture, run.width) * _files(run) for run in runs
+    )
+    return count if keep == "full" else count // 2
 
 
 def lacking(runs: Iterable[Config], gigabytes: float) -> list[Lack]:
