@@ -96,6 +96,14 @@ def test_they_stay_while_another_suite_reads_them(tmp_path):
     assert drop_collapsed([one, other]) == 2 * len(CONTENT)
 
 
+def test_another_suite_that_keeps_all_keeps_its_own(tmp_path):
+    one, other = plan_of(tmp_path), plan_of(tmp_path, seeds=[1], keep_weights="full")
+    do(one)
+    do(other)
+    assert drop_collapsed([one, other]) == 2 * len(CONTENT)
+    assert there(other)["fgsm"] == ALL
+
+
 def test_they_stay_while_another_run_begins_with_them(tmp_path):
     start = {"sora": {"method": "fgsm", "protocol": "smoke"}}
     plan = plan_of(tmp_path, start_for=start)
