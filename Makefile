@@ -74,8 +74,9 @@ benchmark: $(READY)  ## how fast training and AutoAttack are here: make benchmar
 report: $(READY) $(SUITE_FILE)  ## render the page from whatever has finished
 	@$(BIN)/snakemake report $(OPTIONS)
 
-readme: $(READY)  ## write the tables of published records and of costs into README.md
+readme: $(READY)  ## write the tables of published records and of costs into README.md, and the columns of all records into results/README.md
 	$(BIN)/python -m bench report --readme README.md
+	$(BIN)/python -m bench records --readme results/README.md
 	$(BIN)/python -m bench plan --configfile workflows/config/paper.yaml --readme README.md
 
 docs: $(READY)  ## write docs/methods.md from the methods' docstrings
@@ -108,7 +109,7 @@ schema: $(READY)  ## write the schemas of suites and records from their types
 	$(BIN)/python -m bench schema
 
 clean:  ## remove the environment and the working results; published records stay
-	rm -rf $(VENV) .snakemake .counts.json results/runs results/logs results/stale results/figures results/tables results/leaderboard.* results/story.html results/paper_report.* results/plan.json
+	rm -rf $(VENV) .snakemake .counts.json results/runs results/logs results/stale results/figures results/tables results/leaderboard.* results/records.* results/story.html results/paper_report.* results/plan.json
 
 workflows/config/%.yaml:
 	@echo "there is no suite '$*'; choose from: $$(cd workflows/config && ls *.yaml | grep -v schema | sed 's/.yaml//' | xargs)" && false

@@ -22,6 +22,7 @@ COMMANDS = {stage: f"bench.stages.{stage}" for stage in STAGES} | {
     "method": "bench.tools.method",
     "schema": "bench.tools.schema",
     "report": "report.render",
+    "records": "report.records",
     "early_warning": "report.early_warning",
     "story": "report.story",
     "papers": "report.papers",

@@ -17,6 +17,7 @@ NoteId = (
     Literal[
         "declared cost", "one seed", "fast mode", "published", "unofficial data", "image count",
         "other weights", "stale code", "stale method code", "no method code", "start", "weights",
+        "submitted",
     ]
     | DoubtId
 )  # fmt: skip
@@ -75,6 +76,7 @@ def notes(
         found.append(Note("weights", f"weights changed since they were trained (seed {seeds})"))
     if any(run.published for run in runs):
         found.append(PUBLISHED)
+    found += [Note("submitted", f"submitted by {name}") for name in _submitters(runs)]
     if unofficial:
         found.append(UNOFFICIAL)
     if current:
@@ -144,6 +146,12 @@ def _doubted(run: RunRecords) -> list[Doubt] | None:
         training, attack, classes=classes(run.config.dataset), norm=run.config.norm,
         measured={name: one.measure for name, one in run.records.items() if one.measure},
     )  # fmt: skip
+
+
+def _submitters(runs: Sequence[RunRecords]) -> list[str]:
+    """List who submitted published runs: the folder between published/submitted/ and the run's."""
+    places = (run.place.parts for run in runs if run.place and run.published)
+    return sorted({parts[-5] for parts in places if parts[-6:-5] == ("submitted",)})
 
 
 def _stale(runs: Iterable[RunRecords], current: CurrentCode) -> Iterable[Note]:

@@ -1,7 +1,8 @@
 """Render the leaderboard from the records of finished stages: python -m bench report
 
-Writes leaderboard.html, .md and .csv, what others report as leaderboard.outside.csv, a LaTeX table
-and pictures for each group, and leaderboard.txt for terminals, below results/. Runs that are
+Writes leaderboard.html, .md and .csv, what others report as leaderboard.outside.csv, all records as
+records.jsonl.gz and .csv, a LaTeX table and pictures for each group, and leaderboard.txt for
+terminals, below results/. Runs that are
 planned, running or failed have rows too.
 """
 
@@ -23,6 +24,7 @@ from bench.runs.ending import Ending, Named, shortened, title
 from bench.runs.files import between_marks, write_bytes
 from bench.runs.record import AUTOATTACK, TRAIN, ConfigError
 from report import benchmark, figures, sources, weights
+from report import records as download
 from report.benchmark import NOTHING, Reported
 from report.collect import NOT_RUN, Collection, RunRecords, collect, listed
 from report.columns import SHORT
@@ -60,6 +62,7 @@ def render(results: Path, *, columns: Sequence[str] = ()) -> Ending:
     html = _filled(found, records.runs, shown, known, others, faults, drawn)
     write_bytes(results / "leaderboard.html", html.encode())
     write_bytes(results / "leaderboard.md", markdown(found, others).encode())
+    download.write_beside(records, results)
     outside = pd.DataFrame(others.rows).drop(columns="badges", errors="ignore")
     write_bytes(results / "leaderboard.outside.csv", outside.to_csv(index=False).encode())
     table = pd.concat([frame(group) for group in found]) if found else pd.DataFrame()
@@ -177,6 +180,7 @@ def _filled(
         papers=[report for report in paper_reports(runs) if report.compared],
         others=others,
         faults=faults,
+        download=download.is_quick(runs),
         done=sum(counted),
         total=len(counted),
         drawn=drawn,

@@ -3,11 +3,13 @@
 import hashlib
 from collections.abc import Iterable
 
+from bench.runs import dropped
 from bench.runs.record import TRAIN, WEIGHTS
 from report.collect import RunRecords
 
 BUDGET = 2**31  # bytes read for one page: some seconds
 CHANGED, ABSENT, UNKNOWN = "changed", "not here", "its record names none"
+DROPPED = "dropped, since it collapsed"
 UNREAD, SOUND = "here, not compared", "as trained"
 
 
@@ -29,7 +31,7 @@ def _found(run: RunRecords, budget: int) -> tuple[str, int]:
     assert training and place, "a training that is done has numbers, and a place"
     files = {epoch: place / name for epoch, name in WEIGHTS.items() if (place / name).is_file()}
     if not files:
-        return ABSENT, 0
+        return (DROPPED if dropped.reason(place) else ABSENT), 0
     if not training.weights:
         return UNKNOWN, 0
     size = sum(path.stat().st_size for path in files.values())

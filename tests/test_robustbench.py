@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from projects import HANGS
 
 from bench import data
 from bench.runs import catalogue
@@ -279,7 +280,7 @@ def test_robustbench_loads_and_evaluates_it_as_we_do(exported, run):
     folder, _ = exported
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", JUDGE, str(folder), str(run)],
-        cwd=catalogue.ROOT, capture_output=True, text=True, check=False, timeout=120,
+        cwd=catalogue.ROOT, capture_output=True, text=True, check=False, timeout=HANGS,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     theirs, ours = json.loads(done.stdout.splitlines()[-1])

@@ -1,9 +1,12 @@
 """Weights are tied to the record of their training, and what is attacked is named."""
 
 import dataclasses
+import hashlib
 import json
 
 import pytest
+import torch
+from safetensors.torch import load
 
 from bench import checkpoint, data
 from bench.runs.catalogue import ROOT
@@ -74,3 +77,14 @@ def test_a_record_of_before_names_no_weights_and_takes_any(trained, prepared):
     old = dataclasses.replace(record.training, weights={})
     dataclasses.replace(record, training=old).write(run)
     assert evaluated(run, prepared).digest == known["full"]
+
+
+def test_weights_kept_in_half_precision_are_attacked_and_named_as_such(prepared, tmp_path):
+    words = ("--test-images", "8", "--probe-images", "4", "--keep-weights", "half")
+    record = do("train", tmp_path, prepared, *words)
+    known = record.training.weights["last"]
+    content = (tmp_path / "model.safetensors").read_bytes()
+    assert {t.dtype for t in load(content).values() if t.is_floating_point()} == {torch.float16}
+    assert hashlib.sha256(content).hexdigest() == known["half"]
+    assert evaluated(tmp_path, prepared).digest == known["half"]
+    assert do("train", tmp_path, prepared, *words[:4]) == record, "other files make nothing stale"

@@ -13,16 +13,16 @@ import shlex
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.runs import catalogue
+from bench.runs import catalogue, dropped
 from bench.runs.ending import Ending, Named, title
 from bench.runs.files import write_json
 from bench.runs.fingerprints import method_fingerprint
 from bench.runs.locks import visible_gpus
-from bench.runs.record import COST, Config, Record
+from bench.runs.record import COST, TRAIN, Config, Record
 from bench.runs.run import kept_for
 from bench.runs.stage import (
     Options,
@@ -65,6 +65,28 @@ def mem_mb(config: Config | None, attempt: int) -> int:
         copies += 2 * len(kept_for(config)) * MOST_WEIGHTS  # a method may remember as many vectors
     needed = max(8 * 10**9, PROCESS_BYTES + copies)
     return (needed * 2 ** min(attempt - 1, 3) + pictures) // 10**6
+
+
+def drop_collapsed(plans: Sequence["Plan"]) -> int:
+    """Drop weights of collapsed runs that nothing in these plans will read any more.
+
+    Returns:
+        Bytes freed; none in plans whose suite does not say ``keep_weights: robust``.
+    """
+    if not any(plan.suite.keep_weights == "robust" for plan in plans):
+        return 0
+    plain = [plan.plain() for plan in plans]
+    waiting = {
+        plan.file(read).parent for plan in plain for work in plan.work
+        if not plan.is_over(work) for read in plan.reads(work)
+    }  # fmt: skip
+    freed = 0
+    for plan in (plan for plan in plain if plan.suite.keep_weights == "robust"):
+        for work in (work for work in plan.work if work.stage.name == TRAIN):
+            folder, record = plan.file(work).parent, plan.record(work)
+            if folder not in waiting and record and record.training and plan.is_over(work):
+                freed += dropped.drop(folder, record.training)
+    return freed
 
 
 class Work(NamedTuple):
@@ -191,6 +213,11 @@ class Plan:
     def is_left(self, work: Work) -> bool:
         """Say whether a stage is still to be done."""
         return self.why(work) is not None
+
+    def is_over(self, work: Work) -> bool:
+        """Say whether a stage has been done, or was refused, and nobody will do it again."""
+        record = self.record(work)
+        return bool(record and record.status in ("done", "refused")) and not self.is_left(work)
 
     @property
     def left(self) -> list[Work]:

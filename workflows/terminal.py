@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from workflows.plan import Plan
+from workflows.plan import Plan, drop_collapsed
 
 
 def take_over(plan: Plan, workflow: Any) -> None:
@@ -44,6 +44,8 @@ def _tell(plan: Plan, workflow: Any, began: float, folder: Path) -> None:
         if workflow.dryrun and (left := plan.reasons()):
             print(f"left: {left}; without --dry-run the same command does it", file=sys.stderr)
             return
+        if not workflow.dryrun and (freed := drop_collapsed([plan])):
+            print(f"dropped {freed / 1e6:.0f} MB: weights of collapsed runs", file=sys.stderr)
         ending = plan.ending()
         table = plan.results / "leaderboard.txt"
         if table.is_file() and (not ending.left or _is_newer(table, began)):

@@ -76,6 +76,7 @@ class TrainOptions:
     engine: Engine | Literal["auto"] = option("auto", ENGINE)
     checkpoint_seconds: float = option(30.0, "least time between two", least=0, free=True)
     keep_at: str | None = option(None, "updates to keep weights of, as 0,3775; none", several=True)
+    keep_weights: Literal["half"] | None = option(None, "in half precision; in full", free=True)
     watch: str | None = option(
         None, "diagnostics on the way, as gradient_alignment-every_50; none", several=True
     )
@@ -248,12 +249,12 @@ def as_flags(options: Options) -> dict[str, str]:
 
 
 def as_stored(options: Options) -> dict[str, Any]:
-    """Return options as a record holds them; lists, which came later, only where they are set."""
-    fields = {field.name: field for field in dataclasses.fields(options)}
+    """Return options as a record holds them; those that came later only where they are set."""
+    told = {field.name: field.metadata for field in dataclasses.fields(options)}
     return {
         name: value
         for name, value in dataclasses.asdict(options).items()
-        if value is not None or not fields[name].metadata["several"]
+        if value is not None or not (told[name]["several"] or told[name]["free"])
     }
 
 
@@ -360,6 +361,7 @@ _FIXED = (
             test_images=suite.test_images,
             probe_images=suite.probe_images,
             keep_at=",".join(map(str, suite.kept)) or None,
+            keep_weights=None if suite.keep_weights == "full" else "half",
             watch=",".join(suite.watch) or None,
         ),
         options_of=_train_options,

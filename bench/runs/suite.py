@@ -143,6 +143,7 @@ FigureName = Annotated[str, _known("figure", lambda: catalogue.names(catalogue.F
 SweptRadius = Annotated[int, Field(ge=0, lt=255), NUMBER]  # 0: without attack
 Count = Annotated[NonNegativeInt, Field(lt=LIMIT), NUMBER]
 Positive = Annotated[PositiveInt, Field(lt=LIMIT), NUMBER]
+KeepWeights = Literal["full", "half", "robust"]
 _Several = [BeforeValidator(_one_or_more), AfterValidator(distinct)]
 _List = [*_Several, Field(min_length=1)]
 
@@ -216,6 +217,11 @@ class Suite(BaseModel):
         description="Updates after which weights are kept, in weights-UPDATE.safetensors; 0: the "
         "initial ones. Where a batch is several updates (Free-AT), at its end. Those that an "
         "evaluation names as `at` are kept anyway.",
+    )
+    keep_weights: KeepWeights = Field(
+        default="full",
+        description="full: in float32. half: in half precision, which is then attacked. robust: "
+        "half, and of runs that collapsed none, once all that the suite asks of them is done.",
     )
     attack_images: Positive | None = Field(
         description="First test images for AutoAttack; null: all."

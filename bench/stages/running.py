@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-from bench.runs import catalogue, evaluations
+from bench.runs import catalogue, dropped, evaluations
 from bench.runs.ending import title
 from bench.runs.files import drop_unfinished
 from bench.runs.fingerprints import method_fingerprint
@@ -34,6 +34,7 @@ from bench.runs.typed import LIMIT
 from bench.stages import faults, machine
 from bench.stages.faults import MachineError, MethodError
 from bench.stages.job import Job, Refused, Skipped, folder_of
+from bench.weights import halve
 
 AGAIN = "put it right and give the same command again"
 
@@ -112,6 +113,8 @@ def execute(task: Task, place: Place) -> Record:
             _tidy(task)
             record = _do(task, place, say, warn)
             record.write(task.folder)
+            if record.training and vars(task.options).get("keep_weights") == "half":
+                halve(task.folder, record.training, say)
             return record
     except (ValueError, OSError, LookupError, MachineError) as error:
         say(f"error: {error}")
@@ -124,6 +127,7 @@ def _tidy(task: Task) -> None:
     if task.stage.name == TRAIN:
         drop_unfinished(task.folder, "*.safetensors")  # what reads a training waits for it
         drop_unfinished(task.folder / "state")
+        dropped.forget(task.folder)
 
 
 def summary(task: Task, record: Record, log: Path | None = None) -> str:

@@ -4,22 +4,13 @@ import hashlib
 import json
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.runs.record import (
-    TRAIN,
-    WEIGHTS,
-    Config,
-    Data,
-    Record,
-    Source,
-    Training,
-    Weights,
-)
+from bench.runs.record import TRAIN, Config, Data, Source, Weights
 from bench.runs.run import kept_for
 from bench.stages.faults import MethodError
 from bench.stages.job import Job, Refused, Skipped
+from bench.weights import NoneLeft, NotDone, TrainedWeights, Untrained, put, read
 
 if TYPE_CHECKING:
     import torch
@@ -27,38 +18,6 @@ if TYPE_CHECKING:
     from bench.data import Loaded
     from bench.method import Method
     from bench.models import Net
-
-LACKING = {  # why a protocol leaves no such weights
-    "best": "holds no validation images out, so no epoch was chosen",
-    "average": "averages no weights",
-}
-
-
-class Untrained(ValueError):
-    """A run has no record of training."""
-
-
-class TrainedWeights(NamedTuple):
-    """The weights that a training left, checked by their sum."""
-
-    job: Job  # of the run that was trained
-    path: Path
-    tensors: "dict[str, torch.Tensor]"
-    digest: str  # SHA-256 of the file of the last ones
-    training: Training
-    way: tuple[Path, ...] = ()  # the files of those that it kept, for a run that reads them
-
-    @property
-    def source(self) -> Source:
-        """What the record of a stage of another run says of them."""
-        training = self.training
-        return Source(
-            run=self.job.config.run_id,
-            digest=self.digest,
-            epochs=training.epochs,
-            updates=training.updates,
-            train_seconds=training.train_seconds,
-        )
 
 
 class Trained(NamedTuple):
@@ -133,7 +92,7 @@ def trained(job: Job) -> Trained:
 
     Raises:
         Skipped: training is not done.
-        Refused: weights are asked for that the protocol does not make.
+        Refused: weights are asked for that the protocol does not make, or that were dropped.
         ValueError: a file is missing or damaged; the message says what to do.
     """
     return _trained(job, weights(job, job.options.weights, job.stage.at))
@@ -167,15 +126,15 @@ def start_weights(job: Job) -> TrainedWeights | None:
 
     if job.config.source is None:
         return None
-    updates = kept_for(job.config)
+    updates, source = kept_for(job.config), job.of(job.config.source)
     found = source_weights(job, job.config.source, kept=updates)
-    way = tuple(kept_weights(found.job.folder, update) for update in updates)
+    way = tuple(kept_weights(source.folder, update) for update in updates)
     for update, path in zip(updates, way, strict=True):
         sums = found.training.kept.get(str(update), {}).values()
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() not in sums:
             raise ValueError(
                 f"this run reads {path}, which is not as {TRAIN}.json beside it says; train that "
-                f"run again: {_command(found.job, updates)} --again"
+                f"run again: {_command(source, updates)} --again"
             )
     return found._replace(path=way[0], tensors=load_file(way[0]), way=way) if way else found
 
@@ -216,58 +175,16 @@ def weights(job: Job, name: Weights, at: int | None = None) -> TrainedWeights:
 
     Raises:
         Skipped: training is not done.
-        Refused: weights are asked for that the protocol does not make.
+        Refused: weights are asked for that the protocol does not make, or that were dropped.
         Untrained: there is no record of training.
         ValueError: a file is missing or damaged; the message says what to do.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    from bench.traces import kept_weights
-
-    trained = job.folder / f"{TRAIN}.json"
-    if not trained.is_file():
-        raise Untrained(f"{trained} is missing; train the run first")
-    record = Record.read(trained)
-    if record.config != job.config:
-        raise ValueError(f"{job.folder} holds run {record.run}, not {job.config.run_id}")
-    if record.status != "done":
-        raise Skipped(f"training {record.status}: {record.reason}")
-    assert record.training, "a training that is done has numbers"
-    path = job.folder / WEIGHTS[name]
-    if at is not None:
-        path = kept_weights(job.folder, at)
-        if str(at) not in record.training.kept:
-            raise ValueError(
-                f"the training of {job.folder} kept no weights of update {at}, only of "
-                f"{', '.join(record.training.kept) or 'none'}; train it again with --keep-at {at}"
-            )
-    elif name in LACKING and not path.is_file():
-        raise Refused(f"protocol {job.config.protocol['name']} {LACKING[name]}")
     try:
-        content = path.read_bytes()
-        tensors = load(content)
-    except (OSError, SafetensorError) as error:
-        raise _unreadable(path, error) from None
-    digest = hashlib.sha256(content).hexdigest()
-    if not record.training.left(name, digest, at):
-        raise ValueError(
-            f"{path} holds other weights than {TRAIN}.json names (SHA-256 {digest[:12]}); put the "
-            f"trained ones back, or remove {job.folder} and train the run again"
-        )
-    return TrainedWeights(job, path, tensors, digest, record.training)
-
-
-def put(found: TrainedWeights, net: "torch.nn.Module") -> None:
-    """Write trained weights, with the statistics of BatchNorm, into a network in place.
-
-    Raises:
-        ValueError: they are of another network.
-    """
-    try:
-        net.load_state_dict(found.tensors)
-    except RuntimeError as error:
-        raise _unreadable(found.path, error) from None
+        return read(job.folder, name, job.config, at)
+    except NotDone as error:
+        raise Skipped(str(error)) from None
+    except NoneLeft as error:
+        raise Refused(str(error)) from None
 
 
 def _trained(job: Job, found: TrainedWeights) -> Trained:
@@ -277,13 +194,6 @@ def _trained(job: Job, found: TrainedWeights) -> Trained:
     # without weight gradients FAB takes a quarter less time, with the same output
     net.requires_grad_(requires_grad=False)
     return Trained(loaded, seen, net, found.digest, found.source)
-
-
-def _unreadable(path: Path, error: Exception) -> ValueError:
-    return ValueError(
-        f"{path} cannot be read as this run's weights ({str(error).splitlines()[0]}); remove "
-        f"{path.parent} and train the run again"
-    )
 
 
 def exact(net: "torch.nn.Module") -> "Net":

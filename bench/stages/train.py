@@ -30,6 +30,7 @@ from bench.stages import setup
 from bench.stages.faults import MethodError
 from bench.stages.job import Job, Refused
 from bench.stages.machine import device_name
+from bench.weights import TrainedWeights, put
 
 if TYPE_CHECKING:
     import torch
@@ -169,7 +170,7 @@ def _weights(job: Job) -> dict[Kept, dict[str, str]]:
 def make_trainer(
     job: Job,
     loaded: "Loaded",
-    begin: setup.TrainedWeights | None = None,
+    begin: TrainedWeights | None = None,
     *,
     quiet: bool = False,
     engine: Engine | None = None,
@@ -210,7 +211,7 @@ def make_trainer(
     )
     net, method = setup.network(job, loaded), setup.method(job)
     if begin is not None:
-        setup.put(begin, net)
+        put(begin, net)
     chosen = choose(engine or job.options.engine, method, job.device)
     if quiet:
         made_up = made_up_way(len(kept_for(job.config)), net)
@@ -238,7 +239,7 @@ def make_trainer(
         raise MethodError from error
 
 
-def _identity(job: Job, loaded: "Loaded", begin: setup.TrainedWeights | None = None) -> str:
+def _identity(job: Job, loaded: "Loaded", begin: TrainedWeights | None = None) -> str:
     """Name the configuration, code and data of a checkpoint, which goes on only with the same."""
     config, stages = job.config, [TRAIN, *(entry.name for entry in watched(job.options.watch))]
     code = [

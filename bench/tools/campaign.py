@@ -34,7 +34,7 @@ from bench.stages.machine import DeviceKind, chosen
 from bench.stages.running import Place, Task, execute, new_file, number, positive, summary
 from bench.tools import estimate
 from bench.tools.cautions import cautions
-from workflows.plan import Plan, Work
+from workflows.plan import Plan, Work, drop_collapsed
 
 SUITES = ROOT / "workflows/config"
 PART_BYTES = 15 * 2**20  # of one part of an archive
@@ -262,6 +262,7 @@ def main(words: Sequence[str] | None = None) -> None:
         for piece in campaign(pieces, run, seconds=remain, clock=time.monotonic):
             spent = (time.monotonic() - start) / 60
             print(f"{spent:.1f} min: {piece.work.config.folder}, {piece.stage}", flush=True)
+            drop_collapsed(plans)
             if args.archive:  # in case this process does not see the end
                 archive(plans, args.archive)
         if args.archive:

@@ -34,7 +34,8 @@ def cautions(plan: Plan, *, here: bool = True) -> list[str]:
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
-    if sum(map(_most, runs)) > free and (needed := weights_bytes(runs)) > free:
+    keep = plan.suite.keep_weights
+    if sum(map(_most, runs)) > free and (needed := weights_bytes(runs, keep)) > free:
         found.append(
             f"disk: the weights of {len(runs)} trainings left take {format_bytes(needed)}, and "
             f"{place} has {format_bytes(free)} free; make room, or have results elsewhere "

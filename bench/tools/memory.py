@@ -14,6 +14,7 @@ from bench.runs.fingerprints import method_fingerprint
 from bench.runs.protocol import PROTOCOLS, Protocol
 from bench.runs.record import Config
 from bench.runs.run import kept_for
+from bench.runs.suite import KeepWeights
 from bench.runs.typed import parse
 from bench.tools.counts import kept
 from bench.tools.estimate import blamed, method, network, refused
@@ -55,9 +56,12 @@ def passes(run: Config) -> int:
     return _passes(run.method, json.dumps(run.settings, sort_keys=True), _code(run.method))
 
 
-def weights_bytes(runs: Iterable[Config]) -> int:
+def weights_bytes(runs: Iterable[Config], keep: KeepWeights = "full") -> int:
     """Count the disk that the trained weights of runs take, chosen and averaged ones included."""
-    return sum(_state_bytes(run.dataset, run.architecture, run.width) * _files(run) for run in runs)
+    count = sum(
+        _state_bytes(run.dataset, run.architecture, run.width) * _files(run) for run in runs
+    )
+    return count if keep == "full" else count // 2
 
 
 def lacking(runs: Iterable[Config], gigabytes: float) -> list[Lack]:

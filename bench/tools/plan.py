@@ -56,7 +56,9 @@ def total(suite: Suite, costs: Iterable[Estimate]) -> str:
     """Say in one line what the whole suite takes."""
     costs = list(costs)
     train, attack = sum(c.train_hours for c in costs), sum(c.attack_hours for c in costs)
-    weights = sum(cost.runs * memory.weights_bytes([cost.example]) for cost in costs)
+    weights = sum(
+        cost.runs * memory.weights_bytes([cost.example], suite.keep_weights) for cost in costs
+    )
     return (
         f"The whole suite from nothing: {format_hours(train)} of training and "
         f"{format_hours(attack)} of AutoAttack on one GPU at {_rate()}; "
@@ -164,6 +166,7 @@ def summary(plan: Plan, device: str) -> str:
     finished = f"; finished: {', '.join(sorted(pairs))}" if pairs and left else ""
     download = download_bytes(suite.datasets)
     why = f"\nwhy: {plan.reasons()}" if left else ""
+    weights = memory.weights_bytes(plan.runs.values(), plan.suite.keep_weights)
     others = len(plan.runs) - len(plan.listed)
     starts = f", {others} of them for others to read" if others else ""
     return (
@@ -173,7 +176,7 @@ def summary(plan: Plan, device: str) -> str:
         f"{_basis(here.trainings, device)}\n"
         f"data: {format_bytes(download) if download else 'nothing'} to download, "
         f"{format_bytes(disk_bytes(suite.datasets))} decoded; weights: "
-        f"{format_bytes(memory.weights_bytes(plan.runs.values()))}{finished}"
+        f"{format_bytes(weights)}{finished}"
     )
 
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import weights
 from bench.runs import catalogue
 from bench.runs.files import write_bytes, write_json
 from bench.runs.record import AUTOATTACK, TRAIN, Attack, Config, Data, Record
@@ -80,15 +81,13 @@ def export(run: Path, into: Path, *, name: str | None = None) -> str:
             raise ValueError(f"{run}/{record.stage}.json is {record.status}: {record.reason}")
     assert trained.training and attacked.attack and attacked.data, "what is done has numbers"
     config = attacked.config
-    for kind, known in (("bench/models", config.architecture), ("bench/data", config.dataset)):
-        if known not in catalogue.names(kind):
-            raise ValueError(catalogue.unknown(kind, known, catalogue.names(kind)))
     name = name or f"Onestep_{config.method}_{attacked.run}"
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise ValueError(f"{name!r} is no name for files: letters, digits, _ and - only")
     place = Path(config.dataset) / config.norm
     row = leaderboard_row(attacked.attack, attacked.data, config, trained.training.method_source)
-    write_bytes(into / "models" / place / f"{name}.pt", _state(run, config))
+    state = _state(run)  # of a network and a data set that are known here
+    write_bytes(into / "models" / place / f"{name}.pt", state)
     write_bytes(into / "models" / place / f"{name}.py", _module(config, name).encode())
     write_json(into / "model_info" / place / f"{name}.json", row)
     return name
@@ -162,32 +161,15 @@ def adapt(seed: int | None = None) -> None:
     sys.modules |= {"autoattack": package, "autoattack.state": state}
 
 
-def _state(run: Path, config: Config) -> bytes:
+def _state(run: Path) -> bytes:
     """Make the bytes of a weights file for torch.load, after loading them into the network."""
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load
 
-    path = run / "model.safetensors"
-    try:
-        weights = load(path.read_bytes())
-        _network(config).load_state_dict(weights)
-    except (SafetensorError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
-        raise ValueError(f"{path} cannot be read as this run's weights ({first})") from None
+    found = weights.read(run, "last")
+    weights.put(found, weights.network(found.record.config))
     buffer = io.BytesIO()
-    torch.save(weights, buffer)
+    torch.save(found.tensors, buffer)
     return buffer.getvalue()
-
-
-def _network(config: Config) -> Any:
-    from bench import data, models
-
-    known = data.info(config.dataset)
-    return models.build(
-        config.architecture, shape=known.shape, classes=known.classes, width=config.width,
-        mean=known.mean, std=known.std,
-    )  # fmt: skip
 
 
 def _module(config: Config, name: str) -> str:

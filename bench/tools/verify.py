@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from bench.runs import catalogue
+from bench.runs.fingerprints import bench_fingerprint, equivalent, method_fingerprint
 from bench.runs.record import AUTOATTACK, TRAIN, Attack, Data, Record, Training
 from bench.runs.stage import stage
 from bench.stages import setup
@@ -33,6 +34,7 @@ CLEAN_TOLERANCE = 0.01  # share of clean verdicts that another device may turn; 
 # Share of the images recorded as robust that fall to other draws of the same attacks; generous: of
 # 62 images in 8 runs on digits, 1 did.
 FALLEN_RATE = 0.03
+PUBLISHED = catalogue.ROOT / "results/published"
 SIGNIFICANCE = 0.01  # p-value below which a test rejects the record
 
 
@@ -108,6 +110,25 @@ def verify(
     found = unpack(repeated.robust[ATTACKS[-1]], len(rows))
     recorded = unpack(attack.robust[ATTACKS[-1]], attack.n)[rows]
     return [*checks, _check_verdicts(recorded, found), _check_accuracy(attack.accuracy, found)]
+
+
+def remarks(trained: Record, attacked: Record) -> Iterator[str]:
+    """Yield what speaks against no run, but is to be known of one that is published."""
+    config, method = attacked.config, attacked.config.method
+    made = [(record, record.origin) for record in (trained, attacked) if record.origin]
+    if method not in catalogue.names("methods"):
+        yield f"methods/{method}.py is not here; it has to come with the run"
+    elif not all(equivalent(o.method_code, method_fingerprint(method)) for _, o in made):
+        yield "other code of its method than here made it; the page will say: older method code"
+    where = config.dataset, config.architecture
+    if not all(equivalent(o.bench_code, bench_fingerprint(r.stage, *where)) for r, o in made):
+        yield "other code beside the method than here made it; the page will say: older code"
+    if any(origin.dirty for _, origin in made):
+        yield "its commit is not all of its code: there were uncommitted changes"
+    if not (attacked.data and attacked.data.official):
+        yield "its data are not the published copy; the page will say: unofficial data"
+    for path in sorted(PUBLISHED.rglob(f"{attacked.run}/{TRAIN}.json")):
+        yield f"the same run is published already, in {path.parent}; two would be one row"
 
 
 def _accepted(checks: list[Check]) -> bool:
@@ -225,6 +246,11 @@ def main(words: Sequence[str] | None = None) -> None:
         sys.exit(2)
     for check in checks:
         print(f"{'  ok' if check.holds else 'FAIL'}  {check.claim}: {check.found}")
-    accepted = _accepted(checks)
+    if accepted := _accepted(checks):
+        trained, attacked = (Record.read(args.run / f"{name}.json") for name in (TRAIN, AUTOATTACK))
+        for remark in remarks(trained, attacked):
+            print(f"note  {remark}")
+        place = f"results/published/submitted/NAME/{attacked.config.folder}"
+        print(f"its records belong in {place}")
     print("accepted" if accepted else "rejected")
     sys.exit(not accepted)
