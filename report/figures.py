@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -153,10 +153,15 @@ CURVES = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of a table: what draws it, and the data that it draws."""
+    """A picture of a table."""
 
     name: str  # of its files, without a suffix
-    spec: dict[str, Any]
+    make: Callable[[], dict[str, Any]]  # of its specification; of most pictures nobody asks for it
+
+    @functools.cached_property
+    def spec(self) -> dict[str, Any]:
+        """What draws it, with the data that it draws."""
+        return self.make()
 
     @property
     def csv(self) -> str:
@@ -233,12 +238,14 @@ def pictures(view: dict[str, Any], details: dict[str, Any]) -> Iterator[Picture]
     columns = {column["key"]: (i, column) for i, column in enumerate(view["columns"])}
     for group in view["groups"]:
         if all(axis in columns for axis in AXES):
-            spec = _scatter(group["rows"], columns, details)
-            if spec:
-                yield Picture(f"{group['file']}-{AXES[1]}-over-{AXES[0]}", spec)
+            points = _points(group["rows"], columns, details)
+            if points:
+                name = f"{group['file']}-{AXES[1]}-over-{AXES[0]}"
+                yield Picture(name, functools.partial(_scatter, points, columns))
         for trace in _traces(group["rows"], details):
             name = re.sub(r"[^A-Za-z0-9]+", "-", trace)
-            yield Picture(f"{group['file']}-{name}", _curves(group["rows"], trace, details))
+            make = functools.partial(_curves, group["rows"], trace, details)
+            yield Picture(f"{group['file']}-{name}", make)
 
 
 def draw(drawn: Iterable[Picture], folder: Path) -> int:
@@ -268,11 +275,12 @@ def filled(template: Any, values: dict[str, Any]) -> Any:
     return template
 
 
-def _scatter(
+def _points(
     rows: Sequence[dict[str, Any]], columns: dict[str, Any], details: dict[str, Any]
-) -> dict[str, Any] | None:
-    (x, x_column), (y, y_column) = (columns[axis] for axis in AXES)
-    data = [
+) -> list[dict[str, Any]]:
+    """List the rows that have a rank and both numbers."""
+    (x, _), (y, _) = (columns[axis] for axis in AXES)
+    return [
         {"label": row["label"], "x": xs[0], "y": ys[0], "low": ys[3], "high": ys[4],
          "colour": row["look"][0], "shape": row["look"][1],
          "records": " ".join(details["runs"][run]["folder"] for run in row["runs"])}
@@ -280,8 +288,10 @@ def _scatter(
         if not row["unfit"]  # nor has it a rank
         and isinstance(xs := row["cells"][x], list) and isinstance(ys := row["cells"][y], list)
     ]  # fmt: skip
-    if not data:
-        return None
+
+
+def _scatter(data: Sequence[dict[str, Any]], columns: dict[str, Any]) -> dict[str, Any]:
+    (_, x_column), (_, y_column) = (columns[axis] for axis in AXES)
     names = min(190, 24 + 7.5 * max(len(point["label"]) for point in data))
     return filled(SCATTER, {
         **paper_colours(), "data": data, "limit": names - 18,

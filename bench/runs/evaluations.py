@@ -8,6 +8,7 @@ stand for each other, and `read` takes any of them.
 """
 
 import dataclasses
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Entry:
     weights: Weights = "last"
     every: int | None = None  # updates between two measurements while training; None: at the end
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         """Name of the stage and of its record, of safe characters: "pgd100-l2-1.74"."""
         said = [self.norm.lower()] if self.norm else []
@@ -160,6 +161,7 @@ def known() -> list[str]:
     return [_entry(kind, file, {}).name for kind, file in _files()]
 
 
+@catalogue.remembered
 def pattern() -> str:
     """Return a regular expression for the names of all evaluations there can be."""
     stems = {re.escape(file) for _, file in _files()}
@@ -168,6 +170,7 @@ def pattern() -> str:
     return rf"(?:{'|'.join(sorted(stems))})(?:-[a-z0-9_.]+)*"
 
 
+@catalogue.remembered
 def _of_name(name: str) -> Entry:
     words = name.replace(" at ", " ").split(" ")
     if words[0].lower() in _norms():  # as in "l2 pgd100 1.74"
