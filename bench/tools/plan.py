@@ -15,6 +15,7 @@ from pathlib import Path
 import yaml
 
 from bench.runs import catalogue
+from bench.runs.cache import Reader, cached
 from bench.runs.files import between_marks, write_bytes
 from bench.runs.record import Config, radius
 from bench.runs.run import expand
@@ -242,13 +243,15 @@ def add_suite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", type=Path, default=Path("results"))
 
 
-def planned(args: argparse.Namespace) -> Plan:
+def planned(args: argparse.Namespace, read: Reader) -> Plan:
     """Make the plan of the suite that the flags name; exit with its mistakes if it has any."""
     given = (pair.partition("=") for pair in args.config)
     try:
         changes = {key: yaml.safe_load(value) for key, _, value in given}
         suite = parse_suite((read_yaml(args.configfile) if args.configfile else {}) | changes)
-        return Plan(suite, expand(suite), data_dir=suite.data_folder, results=args.results)
+        return Plan(
+            suite, expand(suite), data_dir=suite.data_folder, results=args.results, read=read
+        )
     except (ValueError, yaml.YAMLError) as error:
         sys.exit(str(error))
 
@@ -262,7 +265,11 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--table", action="store_true", help="hours of every cell, from nothing")
     parser.add_argument("--readme", type=Path, help="write the table into this file")
     args = parser.parse_args(words)
-    plan = planned(args)
+    with catalogue.read_once(), cached(args.results) as read:
+        _say(args, planned(args, read))
+
+
+def _say(args: argparse.Namespace, plan: Plan) -> None:
     suite, runs = plan.suite, list(plan.listed.values())
     try:
         if args.readme:
