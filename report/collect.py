@@ -1,11 +1,15 @@
 """Collect the records of every run, and put runs that may be compared into one table."""
 
+import gc
+import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from bench.runs.cache import Reader, cached
 from bench.runs.record import (
     COST,
     TRAIN,
@@ -99,41 +103,75 @@ class _Plan:
     runs: list[_Planned]
 
 
-def collect(*, published: Path, runs: Path | None = None, plan: Path | None = None) -> Collection:
+@contextmanager
+def no_garbage() -> Iterator[None]:
+    """Look for no garbage meanwhile: among a million objects that stay, that takes most time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@no_garbage()
+def collect_all(results: Path, *, plan: Path | None = None) -> Collection:
+    """Read all records below a folder of results, published ones and this machine's."""
+    with cached(results) as read:
+        return collect(published=results / "published", runs=results / "runs", plan=plan, read=read)
+
+
+def collect(
+    *,
+    published: Path,
+    runs: Path | None = None,
+    plan: Path | None = None,
+    read: Reader = Record.read,
+) -> Collection:
     """Read all records and the plan; a run's working records replace its published ones.
 
     Args:
         published: the folder of published records, searched to any depth.
         runs: the folder of this machine's records.
         plan: JSON with what Snakemake last planned; adds the runs that have no record yet.
+        read: reads a record.
     """
     found: dict[str, RunRecords] = {}  # by folder
     planned, faults = _planned(plan)
     for root in (published, runs):
         by_stage: dict[str, list[Path]] = defaultdict(list)
-        for path in sorted(root.rglob("*.json")) if root else ():
-            if path.parent.name != "state":
-                by_stage[path.stem].append(path)
+        for path in _files(root) if root else ():
+            by_stage[path.stem].append(path)
         for stage in in_order(filter(is_stage, by_stage)):
             for path in by_stage[stage]:
                 try:
-                    record = Record.read(path)
+                    record = read(path)
                 except (ValueError, OSError) as error:
                     config = _config_beside(path) or planned.get("/".join(path.parts[-5:-1]))
                     if config is None:
                         faults.append(str(error))
                     else:
-                        _run(found, config, path.parent, root is published).broken[stage] = str(
-                            error
-                        )
+                        run = _run(found, config, config.folder, path.parent, root is published)
+                        run.broken[stage] = str(error)
                 else:
-                    run = _run(found, record.config, path.parent, root is published)
+                    config = record.config
+                    run = _run(found, config, record.folder, path.parent, root is published)
                     run.records[stage] = record
     for config in planned.values():
         found.setdefault(
             config.folder, RunRecords(config.folder, config, published=False)
         ).planned = True
     return Collection(sorted(found.values(), key=lambda run: run.folder), faults)
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Yield what is named as JSON below a folder, in order, but for what runs go on from."""
+    for folder, folders, names in os.walk(root):
+        for name in sorted([*folders, *names]):
+            if name.endswith(".json"):
+                yield Path(folder, name)
+        folders[:] = sorted({*folders} - {"state"})
 
 
 def listed(runs: Iterable[RunRecords]) -> list[RunRecords]:
@@ -183,12 +221,12 @@ def _planned(path: Path | None) -> tuple[dict[str, Config], list[str]]:
 
 
 def _run(
-    found: dict[str, RunRecords], config: Config, place: Path, is_published: bool
+    found: dict[str, RunRecords], config: Config, folder: str, place: Path, is_published: bool
 ) -> RunRecords:
-    """Return the run of a configuration; a run of this machine replaces the published one."""
-    known = found.get(config.folder)
+    """Return the run of a folder; a run of this machine replaces the published one."""
+    known = found.get(folder)
     if known is None or (known.published and not is_published):
-        known = found[config.folder] = RunRecords(config.folder, config, is_published, place=place)
+        known = found[folder] = RunRecords(folder, config, is_published, place=place)
     return known
 
 

@@ -9,11 +9,11 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 import vl_convert
@@ -154,10 +154,20 @@ CURVES = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of a table: what draws it, and the data that it draws."""
+    """A picture of a table."""
 
     name: str  # of its files, without a suffix
-    spec: dict[str, Any]
+    make: Callable[[], dict[str, Any]]  # of its specification; of most pictures nobody asks for it
+
+    @classmethod
+    def of(cls, name: str, spec: dict[str, Any]) -> Self:
+        """Make a picture whose specification is there already."""
+        return cls(name, lambda: spec)
+
+    @functools.cached_property
+    def spec(self) -> dict[str, Any]:
+        """What draws it, with the data that it draws."""
+        return self.make()
 
     @property
     def csv(self) -> str:
@@ -234,12 +244,14 @@ def pictures(view: dict[str, Any], details: dict[str, Any]) -> Iterator[Picture]
     columns = {column["key"]: (i, column) for i, column in enumerate(view["columns"])}
     for group in view["groups"]:
         if all(axis in columns for axis in AXES):
-            spec = _scatter(group["rows"], columns, details)
-            if spec:
-                yield Picture(f"{group['file']}-{AXES[1]}-over-{AXES[0]}", spec)
+            points = _points(group["rows"], columns, details)
+            if points:
+                name = f"{group['file']}-{AXES[1]}-over-{AXES[0]}"
+                yield Picture(name, functools.partial(_scatter, points, columns))
         for trace in _traces(group["rows"], details):
             name = re.sub(r"[^A-Za-z0-9]+", "-", trace)
-            yield Picture(f"{group['file']}-{name}", _curves(group["rows"], trace, details))
+            make = functools.partial(_curves, group["rows"], trace, details)
+            yield Picture(f"{group['file']}-{name}", make)
 
 
 def draw(drawn: Iterable[Picture], folder: Path, most: int | None = None) -> int:
@@ -272,11 +284,12 @@ def filled(template: Any, values: dict[str, Any]) -> Any:
     return template
 
 
-def _scatter(
+def _points(
     rows: Sequence[dict[str, Any]], columns: dict[str, Any], details: dict[str, Any]
-) -> dict[str, Any] | None:
-    (x, x_column), (y, y_column) = (columns[axis] for axis in AXES)
-    data = [
+) -> list[dict[str, Any]]:
+    """List the rows that have a rank and both numbers."""
+    (x, _), (y, _) = (columns[axis] for axis in AXES)
+    return [
         {"label": row["label"], "x": xs[0], "y": ys[0], "low": ys[3], "high": ys[4],
          "colour": row["look"][0], "shape": row["look"][1],
          "records": " ".join(details["runs"][run]["folder"] for run in row["runs"])}
@@ -284,9 +297,11 @@ def _scatter(
         if not row["unfit"]  # nor has it a rank
         and isinstance(xs := row["cells"][x], list) and isinstance(ys := row["cells"][y], list)
     ]  # fmt: skip
-    x_title = f"{x_column['title']}, {x_column['unit']}"
-    y_title = f"{y_column['title']}, {y_column['unit']}"
-    return scatter(data, x_title, y_title) if data else None
+
+
+def _scatter(data: Sequence[dict[str, Any]], columns: dict[str, Any]) -> dict[str, Any]:
+    (_, x), (_, y) = (columns[axis] for axis in AXES)
+    return scatter(data, f"{x['title']}, {x['unit']}", f"{y['title']}, {y['unit']}")
 
 
 def scatter(

@@ -109,29 +109,30 @@ def groups(runs: Iterable[RunRecords], *, current: CurrentCode | None = None) ->
     return [_group(members, current, columns) for members in by_table(runs)]
 
 
-def frame(group: Group) -> pd.DataFrame:
-    """Make a data frame of a group's rows, with a column each for mean, spread and n.
+def frame(*found: Group) -> pd.DataFrame:
+    """Make a data frame of the groups' rows, with a column each for mean, spread and n.
 
     A mean that is missing is empty, but "unreadable" where a damaged record may hold one.
     """
-    lines = []
-    for row in group.rows:
-        line: dict[str, Any] = {
-            **group.facts.titled, "rank": row.rank, "place": row.place, "method": row.label,
-            "family": row.family,
-        }  # fmt: skip
-        for key, cell in row.cells.items():
-            line |= {
-                key: "unreadable" if cell.is_unreadable else cell.mean,
-                f"{key}_sd": cell.spread,
-                f"{key}_n": cell.n,
-            }
-            if cell.images:
-                line[f"{key}_images"] = min(cell.images)
-        notes = "; ".join(note.text for note in row.notes)
-        line |= {"collapsed": row.collapse, "status": row.status, "notes": notes}
-        lines.append(line)
+    tables = [(group.facts.titled, group.rows) for group in found]
+    lines = [_line(facts, row) for facts, members in tables for row in members]
     return pd.DataFrame(lines).map(no_formula)
+
+
+def _line(facts: dict[str, str], row: Row) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        **facts, "rank": row.rank, "place": row.place, "method": row.label, "family": row.family,
+    }  # fmt: skip
+    for key, cell in row.cells.items():
+        line |= {
+            key: "unreadable" if cell.is_unreadable else cell.mean,
+            f"{key}_sd": cell.spread,
+            f"{key}_n": cell.n,
+        }
+        if cell.images:
+            line[f"{key}_images"] = min(cell.images)
+    notes = "; ".join(note.text for note in row.notes)
+    return line | {"collapsed": row.collapse, "status": row.status, "notes": notes}
 
 
 def no_formula(value: Any) -> Any:

@@ -117,10 +117,13 @@ def view(found: Sequence[Group], outside: Iterable[Outside]) -> dict[str, Any]:
 
 def tabs(found: Sequence[Group]) -> list[str]:
     """Name each group shortly: its data set, and what tells it from others of that data set."""
+    known: dict[str, dict[str, set[str]]] = {}  # by data set and fact: what its groups have
+    for texts in (group.facts.texts for group in found):
+        for key in KEY_FACTS:
+            known.setdefault(texts["dataset"], {}).setdefault(key, set()).add(texts[key])
     names = []
-    for group in found:
-        texts, alike = group.facts.texts, [g.facts.texts for g in found if _same_data(g, group)]
-        differing = (key for key in KEY_FACTS if len({other[key] for other in alike}) > 1)
+    for texts in (group.facts.texts for group in found):
+        differing = (key for key in KEY_FACTS if len(known[texts["dataset"]][key]) > 1)
         words = (f"{TITLES[key]} {texts[key][:12]}" if key in BARE else texts[key]
                  for key in differing)  # fmt: skip
         names.append(" ".join([texts["dataset"], *words]))
@@ -191,15 +194,15 @@ def run_key(run: RunRecords) -> str:
 
 def command(run: RunRecords) -> str:
     """Write the shell commands that repeat the finished stages of a run, one a line."""
-    lines = [f"python -m bench data {shlex.quote(run.config.dataset)}"]
+    lines, config = [f"python -m bench data {shlex.quote(run.config.dataset)}"], _json(run.config)
     done = {name: record for name, record in run.records.items() if run.has(name)}
     train = stage_of(TRAIN)
     # training always, because the other stages read what it wrote
     for stage in map(stage_of, in_order({TRAIN, *done})):
         for reader, source, folder in _sources(stage, run.config, "again"):
             kept = kept_for(reader) if reader.source == source else []
-            lines.append(_command(train, source, folder, done.get(TRAIN), kept))
-        lines.append(_command(stage, run.config, "again", done.get(stage.name)))
+            lines.append(_command(train, _json(source), folder, done.get(TRAIN), kept))
+        lines.append(_command(stage, config, "again", done.get(stage.name)))
     return "\n".join(dict.fromkeys(lines))
 
 
@@ -215,15 +218,20 @@ def _sources(stage: Stage, config: Config, folder: str) -> Iterator[tuple[Config
             yield config, other, there
 
 
+def _json(config: Config) -> str:
+    return json.dumps(config.as_dict(), separators=(",", ":"))
+
+
 def _command(
-    stage: Stage, config: Config, folder: str, record: Record | None, kept: Sequence[int] = ()
+    stage: Stage, config: str, folder: str, record: Record | None, kept: Sequence[int] = ()
 ) -> str:
     """Write the command that does a stage as a record has it; without one by defaults.
 
     Args:
+        config: as JSON.
         kept: updates of a training after which its weights are kept, too.
     """
-    options = {"--config": json.dumps(config.as_dict(), separators=(",", ":")), "--out": folder}
+    options = {"--config": config, "--out": folder}
     if record:
         options |= _machine(record) | stage.flags(stage.options_of(record))
     if kept:
@@ -291,10 +299,6 @@ def curves(
     return {name: values for name, values in drawn.items() if any(v is not None for v in values)}
 
 
-def _same_data(one: Group, other: Group) -> bool:
-    return one.facts.dataset == other.facts.dataset
-
-
 def _unseeded(config: Config) -> str:
     return config.with_seed(0).run_id
 
@@ -337,11 +341,11 @@ def _stage(stage: str, run: RunRecords, origins: Shared) -> dict[str, Any]:
     if absence := run.absence(stage):
         entry["reason"] = absence.text
     if record and record.origin:
-        origin = asdict(record.origin)
+        origin = {**vars(record.origin)}
         entry |= {"started": origin.pop("started"), "seconds": _rounded(origin.pop("seconds"))}
         entry["origin"] = origins.place(origin)
     if record and record.data:
-        entry["data"] = origins.place(asdict(record.data))
+        entry["data"] = origins.place({**vars(record.data)})
     return entry | _numbers(record)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.runs.files import write_bytes
-from report.collect import RunRecords, collect
+from report.collect import RunRecords, collect_all
 from report.environment import templates
 from report.printed import papers, printed
 from report.reproduction import ACCURACY, PaperReport, paper_report
@@ -54,8 +54,7 @@ def main(words: Sequence[str] | None = None) -> None:
             print("\n".join(count(report)))
         return
     results = given.results
-    runs = collect(published=results / "published", runs=results / "runs").runs
-    reports = paper_reports(runs)
+    reports = paper_reports(collect_all(results).runs)
     for kind in ("html", "md"):
         path = results / f"paper_report.{kind}"
         write_bytes(path, page(reports, f"paper_report.{kind}.j2").encode())

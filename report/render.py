@@ -11,8 +11,9 @@ import dataclasses
 import datetime
 import functools
 import json
+import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,18 @@ from bench.runs import catalogue, fingerprints, git
 from bench.runs.ending import Ending, Named, shortened, title
 from bench.runs.files import between_marks, write_bytes
 from bench.runs.record import AUTOATTACK, TRAIN, ConfigError
-from report import benchmark, figures, sources, weights
+from report import aside, benchmark, figures, sources, weights
 from report import records as download
 from report.benchmark import NOTHING, Reported
-from report.collect import NOT_RUN, Collection, RunRecords, collect, listed
+from report.collect import (
+    NOT_RUN,
+    Collection,
+    RunRecords,
+    collect,
+    collect_all,
+    listed,
+    no_garbage,
+)
 from report.columns import SHORT
 from report.environment import templates
 from report.groups import Group, frame, groups
@@ -41,6 +50,8 @@ TABLES = 4  # groups that it is shown
 MARK = "leaderboard"  # in the README
 
 
+@catalogue.read_once()
+@no_garbage()
 def render(results: Path, *, columns: Sequence[str] = ()) -> Ending:
     """Render the records below a folder; return what has become of this machine's runs.
 
@@ -59,14 +70,15 @@ def render(results: Path, *, columns: Sequence[str] = ()) -> Ending:
     faults = [*records.faults, *(f"what others report: {fault}" for fault in faults)]
     known = details(records.runs, results / "logs")
     drawn = sorted(path.stem for path in (results / "figures").glob("*.html"))
-    html = _filled(found, records.runs, shown, known, others, faults, drawn)
+    files = aside.write(found, known, results)
+    html = _filled(found, records.runs, shown, known, others, faults, files, drawn)
     write_bytes(results / "leaderboard.html", html.encode())
+    aside.forget(files.values(), results)
     write_bytes(results / "leaderboard.md", markdown(found, others).encode())
     download.write_beside(records, results)
     outside = pd.DataFrame(others.rows).drop(columns="badges", errors="ignore")
     write_bytes(results / "leaderboard.outside.csv", outside.to_csv(index=False).encode())
-    table = pd.concat([frame(group) for group in found]) if found else pd.DataFrame()
-    write_bytes(results / "leaderboard.csv", table.to_csv(index=False).encode())
+    write_bytes(results / "leaderboard.csv", frame(*found).to_csv(index=False).encode())
     for old in (results / "tables").glob("*.tex"):
         old.unlink()
     for group in found:
@@ -95,9 +107,7 @@ def ending(runs: list[RunRecords], logs: Path) -> Ending:
 
 def gather(results: Path) -> tuple[list[Group], Collection]:
     """Read all records below a folder; return the groups of rows, and what they were made of."""
-    found = collect(
-        published=results / "published", runs=results / "runs", plan=results / "plan.json"
-    )
+    found = collect_all(results, plan=results / "plan.json")
     weights.check(found.runs)
     current = CurrentCode(
         bench=fingerprints.bench_fingerprint, method=functools.cache(_method_code)
@@ -154,7 +164,7 @@ def page(
         logs: the folder with this machine's logs; the page shows their ends.
     """
     shown, known = view(found, others.rows), details(runs, logs)
-    return _filled(found, runs, shown, known, others, faults)
+    return _filled(found, runs, shown, known, others, faults, {})
 
 
 def _filled(
@@ -164,13 +174,18 @@ def _filled(
     known: dict[str, Any],
     others: Reported,
     faults: Sequence[str],
+    files: Mapping[str, str],
     drawn: Sequence[str] = (),
 ) -> str:
     """Fill in the page's template with the data of ``view`` and ``details``.
 
     Args:
+        files: the addresses of scripts that hold the details, by the group's key; none: the page
+            holds them.
         drawn: suites that have a page of figures.
     """
+    tables = [group | {"aside": files.get(group["key"], "")} for group in shown["groups"]]
+    nonce = secrets.token_urlsafe(16)  # allows these scripts; no record can have known it
     counted = [run.has("autoattack") for run in listed(runs)]
     script = "".join(map(_source, ("leaderboard.js", "overview.js", "latex.js", "pictures.js")))
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -185,8 +200,11 @@ def _filled(
         total=len(counted),
         drawn=drawn,
         project=project,
-        view=_script_safe(shown | {"project": project}),
-        details=_script_safe(known),
+        view=_script_safe(shown | {"groups": tables, "project": project, "nonce": nonce}),
+        details="" if files else _script_safe(known),
+        aside=files,
+        folder=aside.FOLDER,
+        nonce=nonce,
         style=Markup(_source("leaderboard.css")),  # noqa: S704  # our own file
         script=Markup(script),  # noqa: S704  # our own file
         library=Markup(figures.script()),  # noqa: S704  # the drawing library

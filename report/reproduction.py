@@ -312,11 +312,12 @@ def paper_report(
 def effects(choice: Choice, runs: Iterable[RunRecords]) -> list[Effect]:
     """Measure a choice on pairs of runs that differ in its field alone."""
     alike: dict[str, dict[str, RunRecords]] = defaultdict(dict)
+    first, *others = map(str, choice.options or [""])
     for run in runs:
         if choice.field and choice.method in ("", run.config.method):
-            value, rest = _without(run.config, choice.field)
-            alike[rest][str(value)] = run
-    first, *others = map(str, choice.options or [""])
+            value = str(_field(run.config, choice.field))
+            if value in (first, *others):
+                alike[_rest(run.config, choice.field)][value] = run
     pairs: dict[tuple[str, str, str], list[tuple[Number, Number]]] = defaultdict(list)
     for found in alike.values():
         for other in others:
@@ -348,7 +349,7 @@ def _reproduction(
     for run in runs.get(_shared(number), ()):
         own = sources.settings(run.config)
         if all(key in own and _is(own[key], said) for key, said in number.settings.items()):
-            found[_without(run.config, "seed")[1] + run.checksum].append(run)
+            found[_rest(run.config, "seed") + run.checksum].append(run)
     if not found:
         given = "".join(f" {_said(key, value)}" for key, value in number.settings.items())
         return Reproduction(number, reason=f"no run of {number.method}{given} like it")
@@ -499,14 +500,19 @@ def _reason(run: RunRecords, number: Printed) -> str:
     return absence.text if absence else "not measured"
 
 
-def _without(config: Config, field: str) -> tuple[Any, str]:
-    """Split a configuration into the value of one field and the text of all others."""
+def _field(config: Config, field: str) -> Any:
+    """Return the value of a field, or of a setting, of a configuration; of a protocol its name."""
+    if field == "protocol":
+        return config.protocol["name"]
+    return config.settings[field] if field in config.settings else getattr(config, field, None)
+
+
+def _rest(config: Config, field: str) -> str:
+    """Write a configuration without a field as text."""
     rest = (config.with_seed(0) if field == "seed" else config).as_dict()
     holder = rest["settings"] if field in rest["settings"] else rest
-    value = holder.pop(field, None)
-    if field == "protocol":
-        value = value["name"]
-    return value, json.dumps(rest, sort_keys=True)
+    holder.pop(field, None)
+    return json.dumps(rest, sort_keys=True)
 
 
 def _facts(config: Config, without: str) -> str:

@@ -1,5 +1,6 @@
 """Statistics over the seeds of a row: mean, standard deviation and 95 % confidence interval."""
 
+import functools
 import math
 import statistics
 from collections.abc import Sequence
@@ -89,13 +90,15 @@ def statistic(runs: Sequence[RunRecords], column: Column) -> Statistic:
             images.add(column.images(body))
     if not values:
         return Statistic(absences=tuple(dict.fromkeys(absences)) or (NOT_RUN,))
-    shares = sorted(images) if column.kind == "accuracy" else ()  # a diagnostic is none of images
+    fewest = min(images, default=None) if column.kind == "accuracy" else None  # or none of images
+    mean, spread = statistics.fmean(values), _spread(values)
     return Statistic(
-        mean=statistics.fmean(values),
-        spread=statistics.stdev(values) if len(values) > 1 else None,
+        mean=mean,
+        spread=spread,
         n=len(values),
         images=tuple(sorted(images)),
-        interval=confidence_interval(values, shares) or _interval_of_one(runs, column, values[0]),
+        interval=interval(mean, spread, len(values), fewest)
+        or _interval_of_one(runs, column, values[0]),
     )
 
 
@@ -114,8 +117,8 @@ def confidence_interval(
     Returns:
         Low and high; None for one seed without images, which leaves the spread unknown.
     """
-    spread = statistics.stdev(values) if len(values) > 1 else None
-    return interval(statistics.fmean(values), spread, len(values), min(images, default=None))
+    mean, spread = statistics.fmean(values), _spread(values)
+    return interval(mean, spread, len(values), min(images, default=None))
 
 
 def interval(
@@ -124,12 +127,21 @@ def interval(
     """95 % confidence interval as above, of a mean whose single values are not at hand."""
     bounds = [wilson(mean / 100, images)] if images else []
     if spread is not None:
-        half = spread / math.sqrt(seeds) * float(ranks.student(np.array(seeds - 1.0)))
+        half = spread / math.sqrt(seeds) * _student(seeds - 1)
         bounds.append((mean - half, mean + half))
     if not bounds:
         return None
     low, high = min(low for low, _ in bounds), max(high for _, high in bounds)
     return (max(low, 0.0), min(high, 100.0)) if images else (low, high)
+
+
+def _spread(values: Sequence[float]) -> float | None:
+    return statistics.stdev(values) if len(values) > 1 else None
+
+
+@functools.cache
+def _student(degrees: int) -> float:
+    return float(ranks.student(np.array(float(degrees))))
 
 
 def image_verdicts(runs: Sequence[RunRecords]) -> NDArray[np.bool_] | None:

@@ -15,7 +15,7 @@ from bench.runs.record import TRAIN, Config, radius
 from bench.runs.run import expand
 from bench.runs.suite import parse_suite, read_yaml
 from report import panels, told
-from report.collect import RunRecords, collect
+from report.collect import RunRecords, collect_all
 from report.environment import templates
 from report.groups import groups
 
@@ -49,8 +49,7 @@ def page(runs: Sequence[RunRecords], methods: Sequence[str]) -> str:
 
 def runs_of(configs: Iterable[Config], results: Path) -> list[RunRecords]:
     """Read the runs of some configurations below a folder; those without records are empty."""
-    found = collect(published=results / "published", runs=results / "runs").runs
-    known = {run.folder: run for run in found}
+    known = {run.folder: run for run in collect_all(results).runs}
     return [known.get(c.folder) or RunRecords(c.folder, c, published=False) for c in configs]
 
 

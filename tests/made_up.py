@@ -151,10 +151,13 @@ METHODS = ("fgsm", "fgsm_rs", "n_fgsm", "sora", "pgd10", "trades", "grad_align",
 SEEDS = 5
 
 
-def suite(root, runs, *, epochs=30, images=1000):
+def suite(root, runs, *, epochs=30, images=1000, evaluations=()):
     """Write so many runs as a grid would: five seeds of eight methods a table, some of them failed.
 
     Files are written plainly: records' own way waits for the disk at every one.
+
+    Args:
+        evaluations: optional ones, which every run has.
     """
     generator = np.random.default_rng(0)
     for i in range(runs):
@@ -167,7 +170,10 @@ def suite(root, runs, *, epochs=30, images=1000):
         base = 20 + 3 * METHODS.index(method) + generator.normal(0, 1)
         folder = root / cfg.folder
         folder.mkdir(parents=True)
-        for stage, status, body in _stages(i, method, base, epochs, images, generator):
+        stages = [*_stages(i, method, base, epochs, images, generator)]
+        if stages[0][1] == "done":
+            stages += [(name, "done", {"measure": measure(name, images)}) for name in evaluations]
+        for stage, status, body in stages:
             record = Record(
                 stage=stage, run=cfg.run_id, config=cfg, status=status, origin=ORIGIN, data=DATA,
                 reason=None if status == "done" else "loss is nan", **body,

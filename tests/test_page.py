@@ -17,7 +17,7 @@ import pytest
 from made_up import HOSTILE, SEEDS, SMOKE, config, done, suite, write
 
 from bench.runs.record import Evaluation, Value
-from report import benchmark, render, sources
+from report import aside, benchmark, figures, render, sources
 from report.benchmark import NOTHING
 from report.outside import Outside
 from report.page import tabs
@@ -62,6 +62,33 @@ def results(tmp_path_factory):
     (root / "logs" / run / "autoattack.log").write_text("the attack's last line")
     render.render(root)
     return root
+
+
+def rendered(root, patched):
+    """Render a page with its details beside it, and no picture as a file."""
+    patched.setattr(aside, "LARGEST", 0)
+    patched.setattr(figures, "MOST", 0)
+    render.render(root)
+    return root / "leaderboard.html"
+
+
+@pytest.fixture(scope="module")
+def parted(results, tmp_path_factory):
+    """The page of the same results, with details beside it."""
+    root = tmp_path_factory.mktemp("parted")
+    for name in ("runs", "logs"):
+        shutil.copytree(results / name, root / name)
+    with pytest.MonkeyPatch.context() as patched:
+        return rendered(root, patched)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """A page of more rows than are drawn at first."""
+    root = tmp_path_factory.mktemp("many")
+    suite(root / "runs", 25 * 8 * SEEDS, epochs=2, images=20)
+    with pytest.MonkeyPatch.context() as patched:
+        return rendered(root, patched)
 
 
 @pytest.fixture(scope="module")
@@ -224,14 +251,17 @@ def test_text_of_records_never_becomes_markup(opened):
         assert one.locator("#page script, dialog script").count() == 0
 
 
-def test_the_policy_allows_our_scripts_and_styles_and_no_other(window, opened, results):
+@pytest.mark.parametrize("beside", [False, True])
+def test_the_policy_allows_our_scripts_and_styles_and_no_other(window, results, parted, beside):
     """The other tests draw everything under it; a breach would be a message on their console."""
-    html = (results / "leaderboard.html").read_text()
+    path = parted if beside else results / "leaderboard.html"
+    html = path.read_text()
+    (path.parent / "sly.js").write_text("window.hacked = 5")
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]+)"', html)
     assert "unsafe-" not in policy
     assert policy.startswith("default-src 'none';")
     page = window.new_page()  # whose console may complain
-    page.goto((results / "leaderboard.html").as_uri())
+    page.goto(path.as_uri())
     page.evaluate("""() => {
       window.refused = [];
       addEventListener("securitypolicyviolation", event => refused.push(event.effectiveDirective));
@@ -241,11 +271,13 @@ def test_the_policy_allows_our_scripts_and_styles_and_no_other(window, opened, r
       script.textContent = "window.hacked = 2";
       const link = document.createElement("a");
       link.href = "javascript:window.hacked = 3";
-      document.body.append(frame, script, link);
+      const file = document.createElement("script");
+      file.src = "sly.js";
+      document.body.append(frame, script, link, file);
       link.click();
       try { setTimeout("window.hacked = 4"); } catch { }
     }""")
-    page.wait_for_function("window.refused.length >= 5")
+    page.wait_for_function("window.refused.length >= 6")
     kinds = {"script-src-elem", "script-src-attr", "script-src", "style-src-attr", "img-src"}
     assert kinds <= set(page.evaluate("window.refused"))
     assert page.evaluate("window.hacked") is None
@@ -713,6 +745,119 @@ def test_a_narrow_window_scrolls_the_table_and_not_the_page(opened):
     page = opened()
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def scripts_read(page):
+    return page.evaluate("[...document.scripts].map(script => script.src).filter(Boolean)")
+
+
+def drawer_of(page, name):
+    """What the drawer of a method's first run tells once it has come."""
+    page.get_by_role("button", name=name, exact=True).first.click()
+    page.wait_for_selector("#run-curves svg")
+    return page.locator("#drawer").inner_text()
+
+
+def test_details_beside_the_page_are_those_of_one_file_and_come_when_asked_for(
+    opened, results, parted
+):
+    whole, page = opened("#data=cifar10"), opened("#data=cifar10", parted)
+    assert parted.stat().st_size < (results / "leaderboard.html").stat().st_size
+    assert page.locator("#runs").count() == 0
+    assert drawer_of(page, "N-FGSM") == drawer_of(whole, "N-FGSM")
+    assert len(scripts_read(page)) == 1
+    assert scripts_read(whole) == []
+    page.keyboard.press("Escape")
+    page.locator("#pictures").scroll_into_view_if_needed()
+    page.wait_for_selector("#traces svg")
+    page.wait_for_selector("#scatter svg")
+    assert len(scripts_read(page)) == 1
+    page.locator("#picture-trace").select_option("state: c")
+    page.locator("#reset").click()
+    page.get_by_role("tab").nth(1).click()
+    page.locator("script[src]").nth(1).wait_for(state="attached")
+    page.wait_for_selector("#traces svg")
+
+
+def test_text_of_records_is_no_markup_beside_the_page_either(opened, parted):
+    page = opened("#q=alert", parted)
+    page.locator("tbody [data-row] th button").first.click()
+    page.locator("#drawer h3").first.wait_for()
+    assert HOSTILE in page.get_by_role("dialog").inner_text()
+    assert '"note": ' + json.dumps(HOSTILE) in page.get_by_role("dialog").inner_text()
+    assert page.evaluate("window.hacked") is None
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "of another page"])
+def test_a_page_without_its_details_says_what_is_missing(window, parted, tmp_path, damage):
+    shutil.copytree(parted.parent, tmp_path, dirs_exist_ok=True)
+    for path in (tmp_path / aside.FOLDER).iterdir():
+        if damage == "gone":
+            path.unlink()
+        else:
+            path.write_text(path.read_text()[:-9] if damage == "cut" else "takeDetails('{}')")
+    page = window.new_page()  # whose console may complain
+    page.goto(f"{(tmp_path / 'leaderboard.html').as_uri()}#data=cifar10")
+    page.get_by_role("button", name="N-FGSM", exact=True).click()
+    text = page.locator("#drawer").get_by_text(f"are not in {aside.FOLDER}/")
+    text.wait_for()
+    assert "AutoAttack" in page.locator("#drawer").inner_text()  # what the row tells
+    page.keyboard.press("Escape")
+    page.locator("#pictures").scroll_into_view_if_needed()
+    page.locator("#scatter-note").get_by_text(f"are not in {aside.FOLDER}/").wait_for()
+    page.close()
+
+
+def test_a_print_has_its_pictures_from_beside_the_page(opened, parted):
+    page = opened("", parted)
+    with page.expect_event("requestfinished", lambda request: aside.FOLDER in request.url):
+        page.reload()
+    page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
+    assert page.locator("#pictures svg").count() == 0
+    page.pdf()
+    page.wait_for_selector("#traces svg")
+
+
+def test_without_script_a_page_with_details_beside_it_names_the_tables(browser, parted):
+    page = browser.new_page(java_script_enabled=False)
+    page.goto(parted.as_uri())
+    links = [link.get_attribute("href") for link in page.locator("noscript a").all()]
+    assert links == ["leaderboard.md", "leaderboard.csv"]
+    assert all((parted.parent / link).is_file() for link in links)
+    assert page.locator("noscript table").count() == 0
+    page.close()
+
+
+def test_rows_that_are_not_drawn_are_sorted_found_and_printed(opened, many):
+    from playwright.sync_api import expect
+
+    page = opened("#group=all", many)
+    drawn = expect(page.locator("tbody [data-row]")).to_have_count
+    drawn(150)
+    assert "200 rows, the first 150 drawn" in page.locator("#count").inner_text()
+    page.locator('button[data-sort="clean"]').click()
+    assert numbers(page, "clean") == sorted(numbers(page, "clean"), reverse=True)
+    tables = json.loads(page.locator("#view").text_content())["groups"]
+    last = tables[-1]["name"]
+    assert last not in page.locator("#table").inner_text()
+    box = page.locator('input[data-key="q"]')
+    box.fill(f"trades {last}".replace(",", ""))
+    assert methods(page) == ["TRADES"]
+    assert last in page.locator("#table").inner_text()
+    box.fill("trades")
+    assert methods(page) == ["TRADES"] * 25
+    box.fill("")
+    page.pdf()
+    drawn(150)  # as before
+    page.emulate_media(media="print")
+    drawn(200)
+    page.emulate_media(media="screen")
+    drawn(150)
+    page.locator("#more").focus()
+    page.keyboard.press("Enter")
+    drawn(200)
+    assert numbers(page, "clean", 24) == sorted(numbers(page, "clean", 24), reverse=True)
+    assert last in page.locator("#table").inner_text()
 
 
 @pytest.mark.slow

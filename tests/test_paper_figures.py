@@ -171,7 +171,7 @@ def test_pictures_on_one_page_share_no_ids(results, monkeypatch):
     spec = {"data": {"values": values}, "mark": {"type": "point", "clip": True},
             "encoding": {"color": {"field": "x", "type": "quantitative"}},
             "usermeta": {"columns": {"x": "x"}}}  # fmt: skip
-    pictures = [figures.Picture(f"trade_off-{i}", spec) for i in range(2)]
+    pictures = [figures.Picture.of(f"trade_off-{i}", spec) for i in range(2)]
     monkeypatch.setattr(suite_figures._module("trade_off"), "draw", lambda runs: pictures)
     folder = results / "figures/smoke"
     pictures[0].draw(folder)  # as another process may have, which counts from 0 again

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.runs import catalogue, dropped
+from bench.runs.cache import Reader
 from bench.runs.ending import Ending, Named, title
 from bench.runs.files import write_json
 from bench.runs.fingerprints import method_fingerprint
@@ -111,6 +112,7 @@ class Plan:
         runs: the suite's.
         data_dir: folder of the official files and of the prepared ones.
         results: folder that records are written below.
+        read: reads a record.
         cores: CPU cores that Snakemake may use here; None if jobs run on other machines.
     """
 
@@ -122,8 +124,9 @@ class Plan:
 
     def __init__(
         self, suite: Suite, runs: Iterable[Config], *, data_dir: str,
-        results: Path = Path("results"), cores: int | None = None,
+        results: Path = Path("results"), cores: int | None = None, read: Reader = Record.read,
     ) -> None:  # fmt: skip
+        self._read = read
         self.suite, self.data_dir, self.results = suite, data_dir, results
         self.cores = cores or 1  # what is not known is not asked for
         self.listed = {config.folder: config for config in runs}
@@ -163,7 +166,7 @@ class Plan:
             changed = path.stat().st_mtime_ns
             known = self._records.get(work.name)
             if known is None or known[0] != changed:
-                known = self._records[work.name] = changed, Record.read(path)
+                known = self._records[work.name] = changed, self._read(path)
         except (OSError, ValueError):  # the job that does the stage reports what is wrong with it
             return None
         return known[1]
@@ -246,7 +249,7 @@ class Plan:
             return self  # with the records that it has read
         return Plan(
             self.suite.model_copy(update=keys), self.listed.values(), data_dir=self.data_dir,
-            results=self.results, cores=self.cores,
+            results=self.results, cores=self.cores, read=self._read,
         )  # fmt: skip
 
     def ending(self) -> Ending:

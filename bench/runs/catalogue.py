@@ -10,9 +10,10 @@ import difflib
 import functools
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from bench.runs.methodfile import class_in
 
@@ -23,7 +24,42 @@ FAMILIES = ("standard", "single-step", "multi-step", "regularised")
 FIGURES = "report/paper_figures"
 EVALUATIONS = {"attack": "evaluation/attacks", "diagnostic": "evaluation/diagnostics"}
 
+P = ParamSpec("P")
+R = TypeVar("R")
+_known: dict[Any, Any] | None = None  # inside `read_once`: what was returned, by function and words
 
+
+@contextmanager
+def read_once() -> Iterator[None]:
+    """Read each file once, for a command that asks the same of thousands of runs.
+
+    Outside it they are read whenever they are asked for, so that an edit is seen.
+    """
+    global _known
+    before, _known = _known, {} if _known is None else _known
+    try:
+        yield
+    finally:
+        _known = before
+
+
+def remembered(function: Callable[P, R]) -> Callable[P, R]:
+    """Have a function of files remember what it returned, inside `read_once`."""
+
+    @functools.wraps(function)
+    def asked(*args: P.args, **kwargs: P.kwargs) -> R:
+        if _known is None:
+            return function(*args, **kwargs)
+        key = (function, args, *kwargs.items())
+        if key not in _known:
+            _known[key] = function(*args, **kwargs)
+        found: R = _known[key]
+        return found
+
+    return asked
+
+
+@remembered
 def names(kind: str) -> list[str]:
     """List the names in ``methods``, ``bench/data``, ``evaluation/attacks`` or the like, sorted."""
     return sorted(path.stem for path in (ROOT / kind).glob("[!_]*.py"))
@@ -37,6 +73,7 @@ def unknown(what: str, given: str, allowed: Iterable[str]) -> str:
     return f"unknown {what} {given!r}: {hint}"
 
 
+@remembered
 def default_settings(name: str, kind: str = METHODS) -> dict[str, Any]:
     """Read the defaults of the settings of a method, or of a file of another folder, by name.
 
@@ -51,6 +88,7 @@ def default_settings(name: str, kind: str = METHODS) -> dict[str, Any]:
     return defaults
 
 
+@remembered
 def added_settings(method: str) -> dict[str, Any]:
     """Read the defaults of those of a method's hyperparameters that its file says came later.
 
@@ -73,6 +111,7 @@ def full_settings(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     return added_settings(method) | {**settings}
 
 
+@remembered
 def annotation(name: str, setting: str, kind: str = METHODS) -> str:
     """Read the annotation of a setting, as source text."""
     return next(
@@ -80,6 +119,7 @@ def annotation(name: str, setting: str, kind: str = METHODS) -> str:
     )
 
 
+@remembered
 def described(name: str, word: str, kind: str = METHODS) -> str:
     """Read what a class's docstring says behind a word, as "Family"; an empty text if nothing.
 
@@ -89,6 +129,7 @@ def described(name: str, word: str, kind: str = METHODS) -> str:
     return _behind(word, ast.get_docstring(_class(name, kind)))
 
 
+@remembered
 def class_constant(name: str, constant: str, kind: str) -> Any:
     """Read a constant of the class in a file; None if the class says nothing of it."""
     for statement in _class(name, kind).body:
@@ -110,6 +151,7 @@ def class_constant(name: str, constant: str, kind: str) -> Any:
     return None
 
 
+@remembered
 def title(name: str, kind: str = METHODS) -> str:
     """Read how the field writes a method's name: the file's first words, up to a colon."""
     found = re.match(r"[^:\n]{1,40}(?=: )", _docstring(f"{kind}/{name}.py") or "")

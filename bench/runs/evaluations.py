@@ -8,6 +8,7 @@ stand for each other, and `read` takes any of them.
 """
 
 import dataclasses
+import functools
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -47,7 +48,7 @@ class Entry:
     since: int | None = None  # first update of those; None: the initial weights
     until: int | None = None  # last one; None: that of training
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         """Name of the stage and of its record, of safe characters: "pgd100-l2-1.74"."""
         said = [self.norm.lower()] if self.norm else []
@@ -185,6 +186,7 @@ def measures(entry: Entry) -> dict[str, str]:
     return {}
 
 
+@catalogue.remembered
 def pattern() -> str:
     """Return a regular expression for the names of all evaluations there can be."""
     stems = {re.escape(file) for _, file in _files()}
@@ -193,6 +195,7 @@ def pattern() -> str:
     return rf"(?:{'|'.join(sorted(stems))})(?:-[a-z0-9_.]+)*"
 
 
+@catalogue.remembered
 def _of_name(name: str) -> Entry:
     words = name.replace(" at ", " ").split(" ")
     if words[0].lower() in _norms():  # as in "l2 pgd100 1.74"

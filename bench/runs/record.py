@@ -90,12 +90,16 @@ class Config:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as dicts, ready for JSON: the later ones only where they are set."""
-        fields = dataclasses.asdict(self)
-        if self.start is None:
-            del fields["start"]
-        elif self.start.kept is None:
-            del fields["start"]["kept"]
-        return fields
+        # dataclasses.asdict would copy each value of each dict, which is slow for thousands of runs
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        start = values.pop("start")
+        own = {k: {**value} if isinstance(value, dict) else value for k, value in values.items()}
+        if start is None:
+            return own
+        begun = dataclasses.asdict(start)
+        if start.kept is None:
+            del begun["kept"]
+        return own | {"start": begun}
 
     @property
     def source(self) -> Self | None:
@@ -120,7 +124,11 @@ class Config:
     @property
     def folder(self) -> str:
         """The run's folder, below results/runs/."""
-        return f"{self.dataset}/{self.architecture}/{self.method}/{self.run_id}"
+        return self.folder_of(self.run_id)
+
+    def folder_of(self, run_id: str) -> str:
+        """The folder of a run with this data set, network and method."""
+        return f"{self.dataset}/{self.architecture}/{self.method}/{run_id}"
 
     def contradictions(self) -> Iterator[str]:
         """Yield a message for every value that no run can have."""
@@ -470,6 +478,11 @@ class Record:
     schema: Annotated[int, Field(ge=SCHEMA, le=SCHEMA)] = field(default=SCHEMA)
 
     @property
+    def folder(self) -> str:
+        """The run's folder, below results/runs/; of ``config.folder`` without hashing it again."""
+        return self.config.folder_of(self.run)
+
+    @property
     def body(self) -> Training | Attack | Expense | Evaluation | None:
         """What this stage found; None unless it is done."""
         return self.training or self.attack or self.expense or self.measure
@@ -510,7 +523,11 @@ class Record:
                 where.
             OSError: the file cannot be read.
         """
-        content = path.read_bytes()
+        return cls.checked(path.read_bytes(), path)
+
+    @classmethod
+    def checked(cls, content: bytes, path: Path) -> Self:
+        """Check the content of a record's file, as ``read`` does."""
         try:
             record: Self = parse(cls, content, "record")
             mistakes = [*record.contradictions()]

@@ -430,6 +430,7 @@ def stages() -> dict[str, Stage]:
     return {stage.name: stage for stage in (train, attack, *optional, cost)}
 
 
+@catalogue.remembered
 def stage(name: str) -> Stage:
     """Return the stage of a name.
 

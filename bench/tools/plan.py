@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.runs import catalogue
+from bench.runs.cache import Reader, cached
 from bench.runs.files import between_marks, write_bytes
 from bench.runs.record import Config, radius
 from bench.runs.run import expand
@@ -245,12 +246,14 @@ def add_suite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", type=Path, default=Path("results"))
 
 
-def planned(args: argparse.Namespace) -> Plan:
+def planned(args: argparse.Namespace, read: Reader) -> Plan:
     """Make the plan of the suite that the flags name; exit with its mistakes if it has any."""
     try:
         changes = dict(map(_change, args.config))
         suite = parse_suite((read_yaml(args.configfile) if args.configfile else {}) | changes)
-        return Plan(suite, expand(suite), data_dir=suite.data_folder, results=args.results)
+        return Plan(
+            suite, expand(suite), data_dir=suite.data_folder, results=args.results, read=read
+        )
     except ValueError as error:
         sys.exit(str(error))
 
@@ -272,7 +275,11 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--table", action="store_true", help="hours of every cell, from nothing")
     parser.add_argument("--readme", type=Path, help="write the table into this file")
     args = parser.parse_args(words)
-    plan = planned(args)
+    with catalogue.read_once(), cached(args.results) as read:
+        _say(args, planned(args, read))
+
+
+def _say(args: argparse.Namespace, plan: Plan) -> None:
     suite, runs = plan.suite, list(plan.listed.values())
     try:
         if args.readme:

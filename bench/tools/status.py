@@ -1,7 +1,7 @@
 """Say what a suite's jobs are at, while they run or after: python -m bench status
 
-It reads records, locks and the ends of logs, and changes nothing. A job that was killed holds no
-lock, so its stage waits.
+It reads records, locks and the ends of logs, and writes nothing but the records' cache. A job that
+was killed holds no lock, so its stage waits.
 """
 
 import argparse
@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from bench.runs import catalogue
+from bench.runs.cache import cached
 from bench.runs.ending import title
 from bench.runs.locks import is_written
 from bench.runs.record import TRAIN
@@ -87,5 +89,6 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     add_suite(parser)
     args = parser.parse_args(words)
-    for line in report(planned(args)):
-        print(line)
+    with catalogue.read_once(), cached(args.results) as read:
+        for line in report(planned(args, read)):
+            print(line)

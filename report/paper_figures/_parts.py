@@ -150,7 +150,7 @@ def picture(
     config["title"] = {"color": ink, "fontSize": 12, "fontWeight": "normal", "anchor": "start"}
     spec = {"config": config, "data": {"values": list(points)}, **view,
             "usermeta": {"columns": {**columns, "records": "records"}}}  # fmt: skip
-    return Picture(name, spec)
+    return Picture.of(name, spec)
 
 
 def lines(

@@ -44,7 +44,7 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
                 spec |= {"title": {"text": NO_MEMORY, "anchor": "start", "color": dim,
                                    "fontSize": 11, "fontWeight": "normal"}}  # fmt: skip
             place = f"-{devices.index(device) + 1}" if len(devices) > 1 else ""
-            yield Picture(f"{name}-{total}{place}", spec)
+            yield Picture.of(f"{name}-{total}{place}", spec)
 
 
 def _totals(

@@ -9,6 +9,7 @@ Figure: SORA (arXiv:2606.00738), clean against robust accuracy.
 Reads: trained runs, and AutoAttack where there is any.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 
 from bench.runs.record import AUTOATTACK, TRAIN
@@ -40,7 +41,7 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
                     "records": " ".join(files),
                 })  # fmt: skip
             if points:
-                yield Picture(f"{name}-{key}", figures.scatter(
-                    points, f"clean accuracy, %, {parts.of_rows(shown, 'clean')}",
+                yield Picture(f"{name}-{key}", functools.partial(
+                    figures.scatter, points, f"clean accuracy, %, {parts.of_rows(shown, 'clean')}",
                     f"{titles[key]} accuracy, %, {parts.of_rows(shown, key)}", is_cost=False,
                 ))  # fmt: skip

@@ -28,9 +28,14 @@ for (const group of view.groups)
     for (const run of row.runs) byRun.set(run, row);
   });
 let state = readAddress();
-let parsed, later;
-const details = () => parsed ??= JSON.parse(document.getElementById("runs").textContent);
+let later;
 const $ = id => document.getElementById(id);
+// Of runs: configurations, provenance, curves. The page holds those of all; or each table's lie in a
+// script beside it, which hands them to `takeDetails`, since a page on a disk may read no other file.
+const details = {configs: {}, origins: {}, sources: {}, runs: {}};
+window.takeDetails = text => {
+  for (const [name, values] of Object.entries(JSON.parse(text))) Object.assign(details[name], values);
+};
 
 /** Make an element; strings among the children become text. */
 function el(tag, attributes = {}, ...children) {
@@ -323,7 +328,7 @@ function drawCount(groups, drawn) {
 /** Draw the tables of the tab; return how many rows that are. */
 function drawTable(groups) {
   const width = heads().length + 3, bodies = [];
-  let left = state.all ? Infinity : FIRST;
+  let left = state.all || printing ? Infinity : FIRST;
   for (const shown of groups) {
     if (left <= 0) break;
     bodies.push(el("tbody", {"data-group": shown.group.key}, groupLine(shown, width),
@@ -371,6 +376,32 @@ function drawOutside() {
     ...["venue", "footnote"].map(name => el("td", {class: "text notes"}, row[name])))));
   $("outside-count").textContent = `${rows.length} of ${view.outside.length} rows`;
 }
+
+// The details of runs.
+
+/** Are those of a table here? If they lie in a file, it is read, and what waits for it is drawn then. */
+function here(group) {
+  const inside = $("runs");
+  if (inside) {
+    takeDetails(inside.textContent);
+    inside.remove();
+  }
+  if (group.aside && !group.asked) {
+    const come = () => {
+      group.come = true;
+      drawDrawer();
+      drawPictures(visible());
+    };
+    group.asked = true;
+    document.head.append(el("script", {src: group.aside, nonce: view.nonce, onload: come, onerror: come}));
+  }
+  return group.rows[0].runs[0] in details.runs;
+}
+
+const waiting = group => group.come
+  ? `The details of these runs are not in ${group.aside}, beside this page: copy that folder with the page, `
+    + "or render it again."
+  : "The details of these runs are being read.";
 
 // The drawer of one run.
 
@@ -444,7 +475,7 @@ function rowFacts(row) {
 
 function provenance(run) {
   return run.stages.filter(stage => stage.origin !== undefined).map(stage => {
-    const origin = details().origins[stage.origin], data = details().origins[stage.data] ?? {};
+    const origin = details.origins[stage.origin], data = details.origins[stage.data] ?? {};
     return el("div", {}, el("h4", {}, stage.stage), listed([
       ["commit", (origin.commit ?? "unknown") + (origin.dirty ? " and uncommitted changes" : "")],
       ["method code", origin.method_code], ["bench code", origin.bench_code],
@@ -462,7 +493,12 @@ function provenance(run) {
 function drawDrawer() {
   const drawer = $("drawer"), row = byRun.get(state.run);
   if (!row) return drawer.open && drawer.close();
-  const run = details().runs[state.run], config = details().configs[run.config];
+  if (!here(row.group)) {
+    $("drawer-body").replaceChildren(el("h2", {id: "drawer-title"}, row.label),
+      el("p", {}, waiting(row.group)), rowFacts(row));
+    return drawer.open || drawer.showModal();
+  }
+  const run = details.runs[state.run], config = details.configs[run.config];
   const others = ties(row), cited = view.cite[row.method];
   const part = (name, ...children) => el("section", {}, el("h3", {}, name), ...children);
   const code = text => el("pre", {tabindex: 0}, text);
@@ -472,7 +508,7 @@ function drawDrawer() {
     el("p", {class: "dim"}, `${row.group.name}; ${run.folder}${run.published ? "; published record" : ""}`),
     el("p", {}, "Seed ", ...row.runs.map(id => el("button", {type: "button",
       "aria-pressed": String(id === state.run), onclick: () => set({run: id})},
-    String(details().runs[id].seed)))),
+    String(details.runs[id].seed)))),
     part("The row, over its seeds", rowFacts(row)),
     part("Results of this seed", results(run)),
     run.curves ? part("Training", el("div", {id: "run-curves", class: "chart"})) : "",
@@ -487,7 +523,7 @@ function drawDrawer() {
     part("Configuration", code(JSON.stringify({...config, seed: run.seed}, null, 2))),
     part("Where it was made", ...provenance(run)),
     part("Method as run", code(run.source === undefined
-      ? "not kept: training is not done" : details().sources[run.source])),
+      ? "not kept: training is not done" : details.sources[run.source])),
     part("Ends of the logs", ...(run.logs
       ? Object.entries(run.logs).flatMap(([stage, end]) => [el("h4", {}, `${stage}.log`), code(end)])
       : [el("p", {}, `not on this page; results/logs/${run.folder}/ on the machine that ran it`)])),
@@ -629,7 +665,6 @@ function makeControls() {
     if (row) row.querySelector("button").click();
   });
   addEventListener("hashchange", () => { state = readAddress(); draw(); });
-  addEventListener("beforeprint", () => { if (!state.all) set({all: "yes"}); });
 }
 
 function makeTabs() {
@@ -668,7 +703,8 @@ function draw() {
 }
 
 function drawAll() {
-  const groups = visible();
-  drawOverview(inTab(groups)[0]);
+  const groups = visible(), [shown] = inTab(groups);
+  drawOverview(shown);
+  if (shown?.group.aside) here(shown.group);  // a print cannot wait for it
   drawPictures(groups);
 }

@@ -58,7 +58,7 @@ async function picture(kind, template, values) {
 
 const wide = node => printing ? SHEET : node.clientWidth;
 const axis = ({title, unit, kind}) => `${title}, ${unit}${kind === "cost" ? " (less is better)" : ""}`;
-const folder = id => details().runs[id].folder;
+const folder = id => details.runs[id].folder;
 
 function scatter(points, x, y, width) {
   const isCost = x.kind === "cost";
@@ -88,7 +88,7 @@ function panels(lines, trace, width) {
 
 /** What there is to trace in a group's runs: accuracies, then everything else that curves hold. */
 function traces(rows) {
-  const runs = rows.flatMap(({row}) => row.runs.map(id => details().runs[id]));
+  const runs = rows.flatMap(({row}) => row.runs.map(id => details.runs[id]));
   const names = new Set(runs.flatMap(run => Object.keys(run.curves ?? {})));
   const others = [...names].filter(name => name !== "epoch" && !(name in ATTACKS));
   return [...(Object.keys(ATTACKS).some(kind => names.has(kind)) ? ["accuracy"] : []), ...others,
@@ -97,7 +97,7 @@ function traces(rows) {
 
 function linesOf(row, ids, trace) {
   return ids.flatMap(id => {
-    const {curves = {}, sweep = {}, swept, seed, training} = details().runs[id];
+    const {curves = {}, sweep = {}, swept, seed, training} = details.runs[id];
     const onset = trace === SWEEP ? null : training?.onset ?? null;
     const line = (kind, pairs) => pairs.filter(([, y]) => y !== null && y !== undefined)
       .map(([x, y]) => ({label: row.label, seed, kind, x, y, onset, records: folder(id)}));
@@ -127,7 +127,13 @@ function drawPictures(groups) {
   if (!groups.length || !inSight) return;
   const key = options($("picture-group"), state.group, groups.map(({group}) => [group.key,
     `${group.name}, ${group.facts.train_images} images`]));
-  const {rows} = groups.find(({group}) => group.key === key);
+  const {group, rows} = groups.find(({group}) => group.key === key);
+  if (!here(group)) {
+    [$("scatter"), $("traces")].forEach(unshow);
+    $("scatter-note").textContent = waiting(group);
+    $("traces-note").textContent = "";
+    return;
+  }
   const named = kinds => view.columns.filter(column => kinds.includes(column.kind)
     && rows.some(({row}) => value(row, column.key) !== null)).map(column => [column.key, column.title]);
   const x = options($("picture-x"), state.x, named(["cost", "accuracy"]));
@@ -167,7 +173,9 @@ function drawScatter(rows, x, y) {
 function print(isPaper) {
   if (printing === isPaper) return;
   [printing, inSight] = [isPaper, inSight || isPaper];
-  drawPictures(visible());
+  const groups = visible();
+  drawCount(groups, drawTable(inTab(groups)));
+  drawPictures(groups);
 }
 
 makeControls();
