@@ -19,6 +19,7 @@ COMMANDS = {stage: f"bench.stages.{stage}" for stage in STAGES} | {
     "verify": "bench.tools.verify",
     "export": "bench.tools.robustbench",
     "benchmark": "bench.tools.benchmark",
+    "docs": "bench.tools.docs",
     "method": "bench.tools.method",
     "schema": "bench.tools.schema",
     "report": "report.render",

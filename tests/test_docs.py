@@ -1,9 +1,12 @@
-"""Documents that are generated are those of the code."""
+"""Documents that are generated are those of the code and the records."""
+
+import pytest
 
 from bench.runs.catalogue import ROOT
-from bench.tools.method import docs
+from bench.tools import docs
 
 
-def test_the_table_of_methods_is_the_codes():
+@pytest.mark.parametrize("name", ["methods", "attacks"])
+def test_a_document_is_the_codes(name):
     """If this fails: make docs."""
-    assert (ROOT / "docs/methods.md").read_text() == docs()
+    assert (ROOT / f"docs/{name}.md").read_text() == getattr(docs, name)()

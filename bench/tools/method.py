@@ -1,43 +1,20 @@
-"""Start, check and document methods, attacks, diagnostics: python -m bench method new|check NAME"""
+"""Start and check methods, attacks, diagnostics: python -m bench method new|check NAME"""
 
 import argparse
 import keyword
 import re
 import subprocess
 import sys
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.runs import catalogue
-from bench.runs.catalogue import EVALUATIONS, FAMILIES, ROOT, default_settings, described, unknown
-from bench.runs.files import write_bytes
+from bench.runs.catalogue import EVALUATIONS, ROOT, unknown
 from bench.runs.settings import published_settings
 from bench.stages.faults import place_in
-from methods import load, names
 
 LAWS_BY = {"method": "name"}  # fixtures of the laws; the others are called as what they try
-HEAD = """# Methods
-
-Generated from the files in `methods/` by `make docs`; do not edit. Passes are images forward /
-backward through the network per training image and batch. State is that of CIFAR-10 at batch 128.
-Defaults are the authors' own settings (`variant = official`); the SORA benchmark's stand below each
-box. "Begins with" is what the source trains on from. What is missing is
-[below](#not-here-and-why)."""
-TABLE = """
-| method | venue | year | source | passes | state | begins with | norms | settings |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
-ABSENT = """
-## Not here, and why
-
-From `methods/absent.toml`.
-
-| method | source | why |
-| --- | --- | --- |"""
-# as sources begin: authors, then venue and year, or a year alone
-VENUE = re.compile(r"[^;]*?, (?:([A-Z][\w ]*?) )?((?:19|20)\d\d)\b")
-
 STUB = '''"""{title}: say in one line what is new about it."""
 
 from dataclasses import dataclass
@@ -322,83 +299,12 @@ def _few(laws: Sequence[str]) -> str:
     return "; ".join([*laws[:2], *rest])
 
 
-def docs() -> str:
-    """Describe all methods in Markdown, from their docstrings, fields and state."""
-    import inspect
-
-    import torch
-    import yaml
-
-    from bench.method import Run
-    from bench.tools.estimate import network
-    from bench.traces import made_up_way
-
-    # the sizes of CIFAR-10 at batch 128; on the meta device, which gives shapes and no memory
-    net = network("cifar10", "preact_resnet18", 64)
-    run = Run(
-        torch.device("meta"), (128, 3, 32, 32), (50_000, 3, 40, 40), 30, 50_000, 10, 512,
-        made_up_way(131, net),  # Sub-AT's
-    )  # fmt: skip
-    rows: dict[str, list[str]] = {}  # by family
-    boxes = []
-    paper = (ROOT / "workflows/config/paper.yaml").read_text(encoding="utf-8")
-    of_benchmark = yaml.safe_load(paper)["method_args"]
-    for name in names():
-        kind = load(name)
-        method, docstring = kind(), inspect.getdoc(kind) or ""
-        state = method.init(run)
-        tensors = ", ".join(f"{k} {tuple(v.shape)}" for k, v in state.items())
-        size = sum(v.nbytes for v in state.values())
-        hyperparameters = ", ".join(f"{k} = {v}" for k, v in default_settings(name).items())
-        source = described(name, "Source")
-        published = VENUE.match(source)
-        venue, year = published.groups() if published else (None, None)
-        cells = [
-            f"[{name}](#{name})",
-            venue or "-",
-            year or "-",
-            source,
-            f"{method.cost.forward} / {method.cost.backward}",
-            f"{tensors}: {_bytes(size)}" if tensors else "none",
-            "trained weights"
-            if kind.tunes
-            else "a source's first weights"
-            if kind.follows
-            else "initial ones",
-            ", ".join(kind.norms),
-            hyperparameters or "none",
-        ]
-        rows.setdefault(described(name, "Family"), []).append(_row(cells))
-        boxes += ["", f"## {name}", "", "```", docstring, "```"]
-        boxes += [f"\nPublished for {k}: `{v}`" for k, v in kind.presets.items()]
-        given = of_benchmark.get(name, {})
-        text = f"`{given}`" if given else "the defaults"
-        boxes.append(f"\nIn the SORA benchmark (`workflows/config/paper.yaml`): {text}.")
-    lines = [HEAD]
-    for family in FAMILIES:
-        lines += ["", f"## {family.capitalize()} methods", TABLE, *rows[family]]
-    absent = tomllib.loads((ROOT / "methods/absent.toml").read_text(encoding="utf-8"))
-    lines += [ABSENT, *(_row([name, one["source"], one["why"]]) for name, one in absent.items())]
-    return "\n".join([*lines, *boxes]) + "\n"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
-
-
-def _bytes(size: int) -> str:
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= scale:
-            return f"{size / scale:.2g} {unit}"
-    return f"{size} B"
-
-
 def main(words: Sequence[str] | None = None) -> None:
-    """Start a method, attack or diagnostic, check one, or write the document on all methods."""
+    """Start a method, attack or diagnostic, or check one."""
     parser = argparse.ArgumentParser(
-        prog="python -m bench method", description="Start, check, tell of methods and attacks."
+        prog="python -m bench method", description="Start or check a method, attack or diagnostic."
     )
-    parser.add_argument("what", choices=("new", "check", "docs"))
+    parser.add_argument("what", choices=("new", "check"))
     parser.add_argument("name", nargs="?", default="")
     parser.add_argument("--kind", choices=ROOMS, default="method")
     args = parser.parse_args(words)
@@ -408,9 +314,6 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         if args.what == "check":
             sys.exit(check(args.name, args.kind))
-        if args.what == "docs":
-            write_bytes(Path(args.name), docs().encode())
-            return
         box, then = ROOMS[args.kind].box, f"make check-{args.kind} NAME={args.name}"
         also = f" and tests/test_{args.kind}_{args.name}.py" if args.kind in CALLS else ""
         print(f"{new(args.name, args.kind)}: write {box}{also}, then {then}")
