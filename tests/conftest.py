@@ -1,6 +1,7 @@
 """One thread, no network, and a network so small that a test takes milliseconds."""
 
 import os
+import shutil
 from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -28,6 +29,9 @@ torch.set_num_threads(1)  # two threads on two busy cores are many times slower
 # COMPILED=1: every tiny trainer has its network compiled, so that laws are tried under that, too
 COMPILED = os.environ.get("COMPILED") == "1"
 FILES = {"name": "method", "attack": "attack", "diagnostic": "diagnostic"}  # by the laws' fixture
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
 EPS = 8 / 255
 IMAGES, BATCH = 20, 8  # so the last of three batches is short
 CLASSES = 4
@@ -169,3 +173,23 @@ def smoke(request, tmp_path_factory):
 def project(smoke, tmp_path):
     """A finished smoke suite to change at will."""
     return twin(smoke, tmp_path / "project")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    if not CHROMIUM:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def window(browser):
+    """A window without network."""
+    context = browser.new_context(offline=True, viewport={"width": 1300, "height": 900})
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    return context

@@ -22,12 +22,6 @@ from report.benchmark import NOTHING
 from report.outside import Outside
 from report.page import tabs
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
-)
-pytestmark = pytest.mark.skipif(
-    not CHROMIUM, reason="no Chromium on this machine: apt-get install chromium"
-)
 RUNS = 2 * 8 * SEEDS  # two tables of eight methods
 
 
@@ -35,16 +29,6 @@ OUTSIDE = Outside(
     name=HOSTILE, dataset="cifar10", architecture="SmallCNN", norm="Linf", eps="0.0157",
     clean=83.3, autoattack=None, source="https://arxiv.org/abs/1", venue="ICLR 2020", footnote="",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -89,14 +73,6 @@ def many(tmp_path_factory):
     suite(root / "runs", 25 * 8 * SEEDS, epochs=2, images=20)
     with pytest.MonkeyPatch.context() as patched:
         return rendered(root, patched)
-
-
-@pytest.fixture(scope="module")
-def window(browser):
-    """A window without network."""
-    context = browser.new_context(offline=True, viewport={"width": 1300, "height": 900})
-    context.grant_permissions(["clipboard-read", "clipboard-write"])
-    return context
 
 
 @pytest.fixture

@@ -197,3 +197,33 @@ def test_the_program_writes_the_page_and_names_it(page, tmp_path, capsys):
     story.main(["--results", str(tmp_path)])
     assert capsys.readouterr().out == f"{tmp_path}/story.html\n"
     assert "PGD-2 (not run)" in (tmp_path / "story.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "media"),
+    [(1300, 900, "screen"), (1920, 1080, "screen"), (390, 844, "screen"), (1047, 718, "print")],
+)
+def test_it_is_read_at_any_width(window, page, tmp_path, width, height, media):
+    _, html = page([True] * 3)
+    (tmp_path / "story.html").write_text(html)
+    shown, messages = window.new_page(), []
+    shown.on("pageerror", lambda error: messages.append(str(error)))
+    shown.on("console", lambda message: messages.append(message.text))
+    shown.set_viewport_size({"width": width, "height": height})
+    shown.emulate_media(media=media)
+    shown.goto((tmp_path / "story.html").as_uri())
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    seen = shown.evaluate("""[...document.querySelectorAll("[role=img] svg")].map(drawn => {
+      const box = drawn.getBoundingClientRect(), label = drawn.parentNode.ariaLabel
+      return [box.left, box.right, box.height, label, getComputedStyle(drawn).display]
+    })""")
+    assert len(seen) >= 2 + 2 * len(SUITE.methods)
+    for left, right, tall, label, display in seen:
+        assert 0 <= left < right <= width
+        assert tall > 50
+        assert label
+        assert display != "none"
+    headline = shown.locator(".lead").bounding_box()
+    assert headline["y"] + headline["height"] < height  # what it is about, without scrolling
+    shown.close()
+    assert not messages
