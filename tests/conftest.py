@@ -192,4 +192,5 @@ def window(browser):
     """A window without network."""
     context = browser.new_context(offline=True, viewport={"width": 1300, "height": 900})
     context.grant_permissions(["clipboard-read", "clipboard-write"])
+    context.set_default_timeout(1000 * HANGS)
     return context
