@@ -162,8 +162,10 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def _told(given: Mapping[str, Any], runs: Sequence[RunRecords], out: Path) -> int:
     """Write suites and sums, say a line a run, and count the runs that differ from the first."""
-    path = out / "first.json"
-    first: dict[str, str] = json.loads(path.read_bytes()) if path.is_file() else {}
+    path, published = out / "first.json", out.parent / "published" / out.name / "first.json"
+    first: dict[str, str] = {}
+    for file in filter(Path.is_file, (published, path)):
+        first |= json.loads(file.read_bytes())
     trained = {run.folder: body for run in runs if (body := _training(run))}
     begun = {folder: collapse(body) for folder, body in trained.items()}
     onsets = [one for one in begun.values() if one is not None]
@@ -179,9 +181,11 @@ def _told(given: Mapping[str, Any], runs: Sequence[RunRecords], out: Path) -> in
         weights = training.weights["last"]["full"]
         said = "holds" if at is None else f"collapses before update {at}"
         if grid(training) is not None:
-            same = first.get(run.folder) == weights
-            differ += not same
-            print(f"{name}: {said}; probed, and {'' if same else 'NOT '}with the first's weights")
+            known = first.get(run.folder, "")
+            differ += known not in ("", weights)
+            told = "with the first's weights" if known else "no first pass is there to compare with"
+            told = f"NOT {told}" if known not in ("", weights) else told
+            print(f"{name}: {said}; probed, {told}")
             continue
         first[run.folder] = weights
         around = at if at is not None else usual

@@ -331,7 +331,7 @@ def _cell(cell: Statistic, reasons: Shared) -> Any:
             {"id": cell.absences[0].id, "text": cell.reason, "short": latex.shortened(cell.reason)}
         )
     low, high = cell.interval or (None, None)
-    return [_rounded(cell.mean, 8), _rounded(cell.spread), cell.n, _rounded(low), _rounded(high),
+    return [_rounded(cell.mean, 8), _rounded(cell.spread, 8), cell.n, _rounded(low), _rounded(high),
             *cell.images]  # fmt: skip
 
 

@@ -212,7 +212,8 @@ def _choices(config: Config) -> dict[str, Any]:
         changed = (f"{name}={value}" for name, value in start.settings.items())
         kept = [f"kept={start.kept}"] if start.kept else []
         name = start.protocol["name"]
-        chosen = chosen | {"start": " ".join([start.method, *changed, name, *kept])}
+        # SOAR has a setting of the name start
+        chosen = chosen | {"from": " ".join([start.method, *changed, name, *kept])}
     return chosen
 
 

@@ -6,11 +6,12 @@ import re
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from bench.runs.catalogue import ROOT
-from bench.tools.method import STUB
+from bench.tools.method import STUB, Verdict
 
 ROOMS = ("bench", "evaluation", "methods", "report", "tests", "workflows", "pyproject.toml")
 SOUND = STUB.format(title="Mine")
@@ -199,3 +200,14 @@ def test_the_files_style_is_judged_too(said):
 )
 def test_planning_refuses_a_broken_method_in_a_sentence(said, command, which, message):
     assert said[f"{command} {which}"] == f"exit {message}"
+
+
+def test_tests_that_cannot_be_read_are_named_with_the_cause():
+    verdict = Verdict(ROOT / "evaluation/attacks/mine.py", fixture="attack")
+    trace = "tests/test_attack_mine.py:7: in <module>\nE   ImportError: cannot import name 'Mine'"
+    report = SimpleNamespace(failed=True, nodeid="tests/test_attack_mine.py", longrepr=trace)
+    verdict.pytest_collectreport(report)
+    said = "tests/test_attack_mine.py: ImportError: cannot import name 'Mine'"
+    assert said in verdict.text()
+    verdict.pytest_collectreport(SimpleNamespace(failed=False))
+    assert verdict.text().startswith("1 law:")

@@ -101,12 +101,12 @@ def test_a_second_pass_with_other_weights_is_told(project, capsys):
     for dense in (path.parent / "early_warning").glob("*.yaml"):
         train(dense)
     call(path)
-    assert capsys.readouterr().out.count("probed, and with the first's weights") == 3
+    assert capsys.readouterr().out.count("probed, with the first's weights") == 3
     train(next((path.parent / "early_warning").glob("*-2000.yaml")), digest="b")
     with pytest.raises(SystemExit, match="1 runs of the second pass are not those of the first"):
         call(path)
     said = capsys.readouterr().out
-    assert "fgsm, seed 0: collapses before update 1800; probed, and NOT with" in said
+    assert "fgsm, seed 0: collapses before update 1800; probed, NOT with" in said
 
 
 def test_what_cannot_be_probed_is_told_in_a_sentence(project, tmp_path, capsys):

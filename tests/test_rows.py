@@ -3,11 +3,11 @@
 import dataclasses
 
 import pytest
-from made_up import config, done, training, write
+from made_up import SMOKE, config, done, training, write
 from tables import row_of, tables
 
 from bench.runs import catalogue
-from bench.runs.record import Episode, Verdict
+from bench.runs.record import Episode, Start, Verdict
 from report import sources
 
 
@@ -149,3 +149,12 @@ def test_family_and_paper_are_those_of_the_docstring(tmp_path, monkeypatch, text
     sources.described.cache_clear()
     assert (sources.family("mine", 4), sources.citation_key("mine")) == (family, key)
     sources.described.cache_clear()
+
+
+def test_a_setting_that_is_called_start_tells_rows_apart_where_runs_have_a_start(tmp_path):
+    """SOAR's starts once stood in one row as seeds."""
+    begun = Start(method="standard", settings={}, protocol=SMOKE, seed=0)
+    for start in ("pgd1", "zero"):
+        done(tmp_path / "runs", config("soar", settings={"start": start}, start=begun), aa=10.0)
+    group = next(group for group in tables(tmp_path) if len(group.rows) > 1)
+    assert sorted(row.label for row in group.rows) == ["soar (start=pgd1)", "soar (start=zero)"]

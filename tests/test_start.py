@@ -578,9 +578,9 @@ def results(tmp_path):
 def test_a_row_says_what_it_starts_from(results):
     root, cfg = results
     rows = rows_of(root)
-    assert rows.keys() == {"fgsm", "fgsm (start=standard smoke)"}
+    assert rows.keys() == {"fgsm", "fgsm (from=standard smoke)"}
     assert not ending(collected(root), root).left
-    (note,) = (note for note in rows["fgsm (start=standard smoke)"].notes if note.id == "start")
+    (note,) = (note for note in rows["fgsm (from=standard smoke)"].notes if note.id == "start")
     assert note.text == f"starts from standard, 2 epochs (run {cfg.source.run_id})"
     assert all(note.id != "start" for note in rows["fgsm"].notes)
 
@@ -592,7 +592,7 @@ def test_a_source_is_a_row_only_where_it_is_attacked(results):
     for group in view(tables(root), [])["groups"]:
         starts = {row["id"]: row["source"] for row in group["rows"]}
         assert starts == {"fgsm": None, "standard": None,
-                          "fgsm (start=standard smoke)": cfg.source.run_id}  # fmt: skip
+                          "fgsm (from=standard smoke)": cfg.source.run_id}  # fmt: skip
 
 
 def test_what_a_run_took_is_told_with_what_its_source_took(results):

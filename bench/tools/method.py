@@ -268,6 +268,15 @@ class Verdict:
             if self.fixture in item.fixturenames or item.path.stem == f"test_{own}"
         ]  # fmt: skip
 
+    def pytest_collectreport(self, report: Any) -> None:
+        """Note tests that cannot be read; called by pytest after each file."""
+        if not report.failed:
+            return
+        lines = str(report.longrepr).splitlines()
+        errors = [line[1:].strip() for line in lines if line.startswith("E ")]
+        self.texts[report.nodeid] = f"{report.nodeid}: {errors[-1] if errors else lines[-1]}"
+        self.broken[report.nodeid] = ["its tests can be read"]
+
     def pytest_runtest_makereport(self, item: Any, call: Any) -> None:
         """Note a law that is broken; called by pytest after each phase of each test."""
         if call.excinfo is None:
@@ -309,8 +318,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--kind", choices=ROOMS, default="method")
     args = parser.parse_args(words)
     if not args.name:
-        sys.exit("which file? give its name" if args.what == "docs" else
-                 f"which one? give NAME=my_{args.kind}")  # fmt: skip
+        sys.exit(f"which one? give NAME=my_{args.kind}")
     try:
         if args.what == "check":
             sys.exit(check(args.name, args.kind))
