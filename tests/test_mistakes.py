@@ -186,7 +186,6 @@ NO_NAME = "no method can be named"
         (method, "new " + "x" * 300, "; use lower snake case, 40 characters at most"),
         (method, "new true --kind attack", "no attack can be named 'true', because True is"),
         (method, "new import --kind diagnostic", "no diagnostic can be named 'import', because"),
-        (method, "docs plain.md/docs", "cannot write to plain.md"),
         (campaign, "--suite smoke --minutes 1 --device cuda", "but torch finds no GPU; use --dev"),
         (render, "--results plain.md", "cannot write to plain.md"),
         (planner, "--config width=2147483647", "small_cnn of width 2147483647 cannot be made here"),

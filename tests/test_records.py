@@ -14,6 +14,7 @@ from bench.runs.record import Record
 from bench.runs.typed import parse
 from report import records, render
 from report.collect import collect
+from report.columns import measured
 
 PUBLISHED = ROOT / "results/published"
 
@@ -84,12 +85,16 @@ def test_the_same_records_are_the_same_bytes(published, tmp_path):
 
 def test_the_columns_are_told_in_one_place(published):
     """If this fails: make readme."""
-    folder, _ = published
+    folder, found = published
     text = (ROOT / "results/README.md").read_text()
     assert between_marks(text, records.MARK, records.described()) == text
     told = {line.split("|")[1].strip() for line in records.described().splitlines()}
     _, runs = read(folder)
-    assert {name for name in runs.columns if not name.startswith("robust_")} <= told
+    keys = [one.key for one in measured(r for run in found.runs for r in run.records.values())]
+    by_name = {*keys, *(f"{key}_n" for key in keys)}  # an evaluation's name, `NAME_n`
+    assert by_name & {*runs.columns}
+    others = {*runs.columns} - by_name
+    assert {name for name in others if not name.startswith("robust_")} <= told
 
 
 def test_every_state_of_a_run_is_a_line(tmp_path):
