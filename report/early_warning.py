@@ -20,11 +20,10 @@ import numpy as np
 import yaml
 
 from bench.runs import evaluations
-from bench.runs.catalogue import ROOT
 from bench.runs.files import write_bytes, write_json
 from bench.runs.record import TRAIN, ConfigError, Training
 from bench.runs.run import expand
-from bench.runs.suite import parse_suite, read_yaml
+from bench.runs.suite import parse_suite, read_suite
 from evaluation.early_warning import halved
 from report.collect import RunRecords
 from report.story import runs_of
@@ -146,9 +145,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("suite", type=Path, help="name or file of the suite of the first pass")
     parser.add_argument("--results", type=Path, default=Path("results"))
     args = parser.parse_args(words)
-    path = args.suite if args.suite.suffix else ROOT / f"workflows/config/{args.suite}.yaml"
     try:
-        given = read_yaml(path)
+        given = read_suite(args.suite)
         suite = parse_suite(given)
         runs = runs_of(expand(suite), args.results)
     except (ConfigError, ValueError, OSError) as error:

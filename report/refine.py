@@ -16,7 +16,7 @@ import yaml
 from bench.runs.record import ConfigError
 from bench.runs.run import expand
 from bench.runs.settings import as_list
-from bench.runs.suite import parse_suite, read_yaml
+from bench.runs.suite import parse_suite, read_suite
 from report.collect import collect
 from report.phase import EPS, VERDICTS, Cell, Phases, midpoints, phases, varying
 
@@ -62,13 +62,13 @@ def _values(cells: Sequence[Cell], border: Sequence[Cell], *, across: bool) -> l
 def main(words: Sequence[str] | None = None) -> None:
     """Print the suite as YAML; exit with a message if there is nothing to refine."""
     parser = argparse.ArgumentParser(prog="python -m bench refine", description=__doc__)
-    parser.add_argument("suite", type=Path, help="the suite's YAML file")
+    parser.add_argument("suite", type=Path, help="name or file of the suite")
     parser.add_argument(
         "--results", type=Path, default=Path("results"), help="its records; results"
     )
     args = parser.parse_args(words)
     try:
-        given = read_yaml(args.suite)
+        given = read_suite(args.suite)
         runs = expand(parse_suite(given))
         if {run.method for run in runs} != {runs[0].method} or len(varying(runs)) != 2:
             raise ConfigError(

@@ -7,7 +7,6 @@ this machine or published. It trains nothing.
 import argparse
 import importlib
 import inspect
-import json
 import os
 import re
 import sys
@@ -23,7 +22,8 @@ from bench.runs.ending import title
 from bench.runs.files import write_bytes
 from bench.runs.record import ConfigError
 from bench.runs.run import expand, sources
-from bench.runs.suite import Suite, parse_suite, read_yaml
+from bench.runs.suite import Suite, parse_suite, read_suite
+from bench.runs.typed import from_json
 from report import figures
 from report.collect import NOT_RUN, RunRecords, collect
 from report.environment import templates
@@ -101,17 +101,17 @@ def page(suite: Suite, results: Path) -> Path:
 
 
 def _content(given: str) -> dict[str, Any]:
-    """Read a suite's keys from its file, or from JSON.
+    """Read a suite's keys by its name, from its file, or from JSON.
 
     Raises:
         ConfigError: there are none.
     """
     if not given.startswith("{"):
-        return read_yaml(Path(given))
+        return read_suite(Path(given))
     try:
-        content: dict[str, Any] = json.loads(given)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"the suite is no JSON: {error}") from None
+        content: dict[str, Any] = from_json(given, "the suite")
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     return content
 
 
@@ -147,7 +147,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench figures", description="Draw the figures that a suite names."
     )
-    parser.add_argument("--suite", required=True, help="its YAML file, or its content as JSON")
+    parser.add_argument("--suite", required=True, help="its name, YAML file or content as JSON")
     parser.add_argument("--results", type=Path, default=Path("results"))
     args = parser.parse_args(words)
     try:

@@ -208,8 +208,10 @@ def test_an_unknown_figure_is_refused_with_the_nearest():
         suite("eps_overfit")
     with pytest.raises(SystemExit, match="the suite is no JSON"):
         suite_figures.main(["--suite", "{"])
+    with pytest.raises(SystemExit, match="unknown suite 'smoky': did you mean smoke"):
+        suite_figures.main(["--suite", "smoky"])
     with pytest.raises(SystemExit, match=r"names no figures; give it some of: .*trade_off"):
-        suite_figures.main(["--suite", str(ROOT / "workflows/config/smoke.yaml")])
+        suite_figures.main(["--suite", "smoke"])
 
 
 def test_a_method_looks_the_same_in_every_picture(results):

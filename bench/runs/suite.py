@@ -341,6 +341,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_suite(given: Path) -> dict[str, Any]:
+    """Read a suite's keys from its file, or by the name of one in workflows/config/.
+
+    Raises:
+        ConfigError: there is no such suite, or its file holds something else.
+    """
+    room = catalogue.ROOT / "workflows/config"
+    names = sorted({path.stem for path in room.glob("*.yaml")} - {"schema"})
+    if str(given) in names:
+        return read_yaml(room / f"{given}.yaml")
+    if not given.suffix and not given.is_file():
+        raise ConfigError(catalogue.unknown("suite", str(given), names))
+    return read_yaml(given)
+
+
 def parse_suite(given: Mapping[str, Any]) -> Suite:
     """Check the keys and values of a suite.
 

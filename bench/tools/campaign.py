@@ -22,13 +22,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, get_args
 
-from bench.runs.catalogue import ROOT, folder, unknown
+from bench.runs.catalogue import folder
 from bench.runs.ending import together
 from bench.runs.files import CannotWriteError, write_bytes
 from bench.runs.record import AUTOATTACK, TRAIN, WEIGHTS, ConfigError, Engine
 from bench.runs.run import expand
 from bench.runs.stage import CostOptions, TrainOptions
-from bench.runs.suite import parse_suite, read_yaml
+from bench.runs.suite import parse_suite, read_suite
 from bench.stages.faults import MachineError, MethodError
 from bench.stages.machine import DeviceKind, chosen
 from bench.stages.running import Place, Task, execute, new_file, number, positive, summary
@@ -36,7 +36,6 @@ from bench.tools import estimate
 from bench.tools.cautions import cautions
 from workflows.plan import Plan, Work, drop_collapsed
 
-SUITES = ROOT / "workflows/config"
 PART_BYTES = 15 * 2**20  # of one part of an archive
 WEIGHTS_BYTES = 45 * 2**20  # of all weights in one archive, at most
 
@@ -279,11 +278,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def _plan(suite: Path, retry: bool, data_dir: Path | None, results: Path) -> Plan:
-    path = suite if suite.suffix else SUITES / f"{suite}.yaml"
-    if not suite.suffix and not path.is_file():
-        names = sorted({path.stem for path in SUITES.glob("*.yaml")} - {"schema"})
-        raise ConfigError(unknown("suite", str(suite), names))
-    checked = parse_suite(read_yaml(path) | {"retry_failed": retry})
+    checked = parse_suite(read_suite(suite) | {"retry_failed": retry})
     chosen = str(data_dir or checked.data_folder)
     return Plan(checked, expand(checked), data_dir=chosen, results=results)
 
