@@ -157,23 +157,28 @@ def halve(folder: Path, training: Training, say: Callable[[str], None]) -> None:
             say(f"{path.name} stays in full precision: half cannot hold its numbers")
 
 
-def network(config: Config) -> "Net":
-    """Make the network of a run, in fp32, with weights of no seed.
+def network(dataset: str, architecture: str, width: int) -> "Net":
+    """Make a network in fp32, with weights of no seed.
 
     Raises:
         ValueError: its architecture or data set has no file here.
     """
-    for kind, known in (("bench/models", config.architecture), ("bench/data", config.dataset)):
-        if known not in catalogue.names(kind):
-            raise ValueError(catalogue.unknown(kind, known, catalogue.names(kind)))
+    for kind, name in (("bench/models", architecture), ("bench/data", dataset)):
+        if name not in catalogue.names(kind):
+            raise ValueError(catalogue.unknown(kind, name, catalogue.names(kind)))
     from bench.data import info
     from bench.models import build
 
-    known_data = info(config.dataset)
+    known = info(dataset)
     return build(
-        config.architecture, shape=known_data.shape, classes=known_data.classes,
-        width=config.width, mean=known_data.mean, std=known_data.std,
+        architecture, shape=known.shape, classes=known.classes, width=width,
+        mean=known.mean, std=known.std,
     )  # fmt: skip
+
+
+def network_of(config: Config) -> "Net":
+    """Make the network of a run likewise."""
+    return network(config.dataset, config.architecture, config.width)
 
 
 def load(run: str | Path, weights: Weights, results: Path) -> "Net":
@@ -183,7 +188,7 @@ def load(run: str | Path, weights: Weights, results: Path) -> "Net":
     if weights not in get_args(Weights):
         raise ValueError(catalogue.unknown("weights", weights, get_args(Weights)))
     found = read(_folder(run, results), weights)
-    net = network(found.record.config)
+    net = network_of(found.record.config)
     put(found, net)
     if older := _older_code(found.record):
         warnings.warn(older, stacklevel=3)

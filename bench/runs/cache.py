@@ -25,9 +25,7 @@ from bench.runs.record import Record
 from bench.runs.typed import parse
 
 NAME = "records.cache"  # below results/
-SETTLED = (
-    2 * 10**9
-)  # ns since a file's last change; within a tick of its clock, another is not seen
+SETTLED = 2 * 10**9  # ns since a file's last change: another within a tick is not seen
 
 
 class Stamp(NamedTuple):

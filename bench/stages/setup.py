@@ -130,8 +130,8 @@ def start_weights(job: Job) -> TrainedWeights | None:
     found = source_weights(job, job.config.source, kept=updates)
     way = tuple(kept_weights(source.folder, update) for update in updates)
     for update, path in zip(updates, way, strict=True):
-        sums = found.training.kept.get(str(update), {}).values()
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() not in sums:
+        content = path.read_bytes() if path.is_file() else b""
+        if not found.training.left("last", hashlib.sha256(content).hexdigest(), update):
             raise ValueError(
                 f"this run reads {path}, which is not as {TRAIN}.json beside it says; train that "
                 f"run again: {_command(source, updates)} --again"

@@ -118,12 +118,12 @@ def attacks() -> str:
         there = {entry.file for entry in measured}
         rest = [one for one in map(evaluations.read, evaluations.known()) if one.kind == kind]
         for entry in [*measured, *(one for one in rest if one.file not in there)]:
-            cost = evaluation.load(kind, entry.file)(**entry.settings).cost
+            made = evaluation.load(kind, entry.file)(**entry.settings)
             seconds = took.get(entry.name, [])
             cells = [
                 f"[{entry.name}](../{entry.path})",
-                ", ".join(evaluation.load(kind, entry.file).norms),
-                f"{cost.forward} / {cost.backward}",
+                ", ".join(made.norms),
+                f"{made.cost.forward} / {made.cost.backward}",
                 f"{min(seconds):.1f} to {max(seconds):.1f}" if seconds else "-",
                 entry.meaning,
                 described(entry.file, "Source", room),

@@ -202,10 +202,10 @@ def refused(run: Config) -> bool:
     side = known.shape[1] + 2 * margin(known.augment, known.shape[1])
     canvas = None if known.augment.resized else (known.train, known.shape[0], side, side)
     batch = (run.protocol["batch"], *known.shape)
-    net = network(run.dataset, run.architecture, run.width)
+    net, updates = (run.dataset, run.architecture, run.width), kept_for(run)
     shape = Run(
-        torch.device("meta"), batch, canvas, 1, known.train, known.classes, net.features,
-        made_up_way(len(kept_for(run)), net),
+        torch.device("meta"), batch, canvas, 1, known.train, known.classes,
+        _features(*net) or None, made_up_way(len(updates), network(*net)) if updates else None,
     )  # fmt: skip
     one = method(run)
     with blamed(run.method):
@@ -257,6 +257,12 @@ def _operations(dataset: str, architecture: str, width: int) -> int:
     return flops.total
 
 
+@kept
+def _features(dataset: str, architecture: str, width: int) -> int:
+    """Count what a network's last linear layer reads; 0 if it ends in none."""
+    return network(dataset, architecture, width).features or 0
+
+
 @functools.cache
 def network(dataset: str, architecture: str, width: int) -> "Net":
     """Make a network on the meta device, which computes nothing.
@@ -264,13 +270,10 @@ def network(dataset: str, architecture: str, width: int) -> "Net":
     Raises:
         ValueError: this machine cannot hold its weights, which it has for a moment.
     """
-    from bench.data import info
-    from bench.models import build
+    from bench import weights
 
-    known = info(dataset)
     try:
-        net = build(architecture, shape=known.shape, classes=known.classes, width=width,
-                    mean=known.mean, std=known.std)  # fmt: skip
+        net = weights.network(dataset, architecture, width)
     except RuntimeError as error:
         raise ValueError(
             f"{architecture} of width {width} cannot be made here: {described(error)}"

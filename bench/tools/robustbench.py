@@ -166,7 +166,7 @@ def _state(run: Path) -> bytes:
     import torch
 
     found = weights.read(run, "last")
-    weights.put(found, weights.network(found.record.config))
+    weights.put(found, weights.network_of(found.record.config))
     buffer = io.BytesIO()
     torch.save(found.tensors, buffer)
     return buffer.getvalue()
