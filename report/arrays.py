@@ -1,11 +1,10 @@
 """What an evaluation left beside its numbers: arrays, such as the losses of a landscape."""
 
-import hashlib
-
 import numpy as np
 from safetensors.numpy import load
 
 from report.collect import RunRecords
+from report.traces import checked
 
 
 def read(run: RunRecords, stage: str) -> dict[str, np.ndarray]:
@@ -21,12 +20,6 @@ def read(run: RunRecords, stage: str) -> dict[str, np.ndarray]:
         path = run.place / name
         if not path.is_file():
             continue
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != digest:
-            raise ValueError(
-                f"{path} is damaged or of another run, as its SHA-256 is not the one in "
-                f"{stage}.json; copy it once more from where it was made, or remove {stage}.json "
-                "to have it made again"
-            )
-        found |= load(content)
+        remedy = f"from where it was made, or remove {stage}.json to have it made again"
+        found |= load(checked(path, digest, f"{stage}.json", remedy))
     return found

@@ -39,13 +39,8 @@ def read(folder: Path, training: Training) -> Traces:
         raise ValueError(f"{folder} is of before runs kept traces; train the run again")
     if not path.is_file():
         raise ValueError(f"{path} is missing; copy it from where the run was trained, {again}")
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != training.traces:
-        raise ValueError(
-            f"{path} is damaged or of another run, as its SHA-256 is not the one in train.json; "
-            f"copy it once more from where the run was trained, {again}"
-        )
-    tensors = load(content)
+    remedy = f"from where the run was trained, {again}"
+    tensors = load(checked(path, training.traces, "train.json", remedy))
     head, tail = UPDATES.split("{}")
     names = [name[len(head) : -len(tail)] for name in tensors
              if name.startswith(head) and name.endswith(tail)]  # fmt: skip
@@ -54,3 +49,18 @@ def read(folder: Path, training: Training) -> Traces:
         for name in names
     }
     return Traces(tensors, watched)
+
+
+def checked(path: Path, digest: str, record: str, remedy: str) -> bytes:
+    """Read a file beside a record that names its SHA-256.
+
+    Raises:
+        ValueError: the file is another; ends with what to do.
+    """
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise ValueError(
+            f"{path} is damaged or of another run, as its SHA-256 is not the one in {record}; "
+            f"copy it once more {remedy}"
+        )
+    return content
