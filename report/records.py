@@ -17,7 +17,7 @@ from bench.runs.files import between_marks, write_bytes
 from bench.runs.record import AUTOATTACK, TRAIN, Record, Training, radius
 from bench.runs.stage import in_order
 from bench.runs.typed import written
-from report.collect import Collection, RunRecords, collect
+from report.collect import Collection, RunRecords, collect_all
 from report.columns import COLUMNS, Column, measured
 from report.groups import no_formula
 from report.notes import has_learned
@@ -201,7 +201,7 @@ def main(words: Sequence[str] | None = None) -> None:
         text = between_marks(args.readme.read_text(encoding="utf-8"), MARK, described())
         write_bytes(args.readme, text.encode())
         return
-    found = collect(published=args.results / "published", runs=args.results / "runs")
+    found = collect_all(args.results)
     for path in write(found, args.results):
         print(f"{path}, {path.stat().st_size / 1e6:.1f} MB")
     count = sum(len(run.records) for run in found.runs)

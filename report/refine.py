@@ -17,7 +17,7 @@ from bench.runs.record import ConfigError
 from bench.runs.run import expand
 from bench.runs.settings import as_list
 from bench.runs.suite import parse_suite, read_suite
-from report.collect import collect
+from report.collect import collect_all
 from report.phase import EPS, VERDICTS, Cell, Phases, midpoints, phases, varying
 
 
@@ -77,7 +77,7 @@ def main(words: Sequence[str] | None = None) -> None:
                 "numbers of one method, the radius or settings"
             )
         wanted = {run.folder for run in runs}
-        found = collect(published=args.results / "published", runs=args.results / "runs").runs
+        found = collect_all(args.results).runs
         known = [run for run in found if run.folder in wanted]
         diagrams = [one for one in phases(known) if one.cells]
         if len(diagrams) != 1:

@@ -25,7 +25,7 @@ from bench.runs.run import expand, sources
 from bench.runs.suite import Suite, parse_suite, read_suite
 from bench.runs.typed import from_json
 from report import figures
-from report.collect import NOT_RUN, RunRecords, collect
+from report.collect import NOT_RUN, RunRecords, collect_all
 from report.environment import templates
 from report.figures import Picture
 
@@ -72,7 +72,7 @@ def render(suite: Suite, results: Path) -> list[Figure]:
     if not suite.figures:
         known = ", ".join(catalogue.names(catalogue.FIGURES))
         raise ConfigError(f"suite {suite.suite} names no figures; give it some of: {known}")
-    found = collect(published=results / "published", runs=results / "runs").runs
+    found = collect_all(results).runs
     listed = expand(suite)
     wanted = {config.folder for config in (*listed, *sources(listed))}
     runs = [run for run in found if run.folder in wanted]

@@ -71,12 +71,17 @@ def measured(group: Group, keys: Sequence[str]) -> Iterator[Measured]:
     for row in group.rows:
         for column in (columns[key] for key in keys if key in columns):
             for run in row.runs:
-                if run.has(column.stage):
-                    body = run.records[column.stage].body
-                    value = column.value(body)
-                    if value is not None:
-                        n = column.images(body) if column.images else 0
-                        yield Measured(row, run, column, value, n)
+                if found := reading(run, column):
+                    yield Measured(row, run, column, *found)
+
+
+def reading(run: RunRecords, column: Column) -> tuple[float, int] | None:
+    """Return a run's number of a column and its images; None if it has none."""
+    if not run.has(column.stage):
+        return None
+    body = run.records[column.stage].body
+    value = column.value(body)
+    return None if value is None else (value, column.images(body) if column.images else 0)
 
 
 def swept(

@@ -35,13 +35,12 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
             continue
         at = 255 * radius(fixed) if fixed else at
         for run in runs:
-            if run.has(column.stage):
-                body = run.records[column.stage].body
+            if found := parts.reading(run, column):
+                y, n = found
                 points.append({
                     "panel": CLEAN if column is clean else column.title,
                     "line": title(run.config.method), "x": 255 * radius(run.config.eps),
-                    "y": column.value(body), "seed": run.config.seed,
-                    "n": column.images(body) if column.images else 0,
+                    "y": y, "seed": run.config.seed, "n": n,
                     "records": parts.record(run, column.stage),
                 })  # fmt: skip
     radii = {point["x"] for point in points}
