@@ -79,7 +79,7 @@ readme: $(READY)  ## write the tables of published records and of costs into REA
 	$(BIN)/python -m bench records --readme results/README.md
 	$(BIN)/python -m bench plan --configfile workflows/config/paper.yaml --readme README.md
 
-docs: $(READY)  ## write docs/methods.md and docs/attacks.md from the code and the records
+docs: $(READY)  ## write docs/methods.md, docs/attacks.md and docs/shapes.md from the code and the records
 	$(BIN)/python -m bench docs
 
 new-method: $(READY)  ## start a method: make new-method NAME=my_method

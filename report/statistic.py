@@ -135,6 +135,22 @@ def interval(
     return (max(low, 0.0), min(high, 100.0)) if images else (low, high)
 
 
+def difference_interval(more: Statistic, less: Statistic) -> tuple[float, float] | None:
+    """95 % interval of the difference of two means, from their own; None if one has none.
+
+    It is Newcombe's (Statistics in Medicine 17, 1998) of two samples that know nothing of each
+    other. Of the same images it is too wide rather than too narrow.
+    """
+    if more.mean is None or less.mean is None or not more.interval or not less.interval:
+        return None
+    (low, high), (least, most) = more.interval, less.interval
+    gap = more.mean - less.mean
+    return (
+        gap - math.hypot(more.mean - low, most - less.mean),
+        gap + math.hypot(high - more.mean, less.mean - least),
+    )
+
+
 def _spread(values: Sequence[float]) -> float | None:
     return statistics.stdev(values) if len(values) > 1 else None
 
