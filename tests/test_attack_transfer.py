@@ -100,8 +100,3 @@ def test_it_is_trained_before_and_its_weights_are_recorded(tmp_path):
     )
     stale = dataclasses.replace(record, measure=measure)
     assert stage(name).state(stale, wanted, code, trainings=trainings) == "stale weights"
-    # what the network began with, and is not attacked from
-    whole = dataclasses.replace(trainings[1].training, weights={"last": {"full": "1" * 64}})
-    begun_with = dataclasses.replace(trainings[1], run="0" * 12, training=whole)
-    read_by_both = [*trainings, begun_with]
-    assert stage(name).state(record, wanted, code, trainings=read_by_both) == "done"

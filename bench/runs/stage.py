@@ -182,8 +182,8 @@ class Stage:
             at, epoch = self.at, getattr(self.options_of(record), "weights", epoch)
             digest = getattr(record.body, "digest", None)
         else:
-            source = getattr(record.body, "source", None)  # another, if ``read`` is a source's
-            digest = source.digest if source and source.run == read.run else None
+            source = getattr(record.body, "source", None)
+            digest = source and source.digest
         return digest is None or read.training.left(epoch, digest, at)
 
     def _fits(self, record: Record, wanted: Options) -> bool:
