@@ -375,7 +375,7 @@ def no_json(run):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (no_record, "train.json; name a run's folder"),
+        (no_record, "there is no trained run "),
         (no_json, "train.json is no valid record: record: Invalid JSON"),
         (failed, "train is failed in the record: KeyError: 'd'; only a run that is done has"),
         (failed_attack, "autoattack is oom in the record: memory is full; only a run that is done"),

@@ -208,6 +208,9 @@ def test_a_run_that_is_not_done_is_not_exported(run, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(ValueError, match="cannot be read as this run's weights"):
         export(tmp_path, tmp_path / "out")
+    (tmp_path / "autoattack.json").unlink()
+    with pytest.raises(ValueError, match=r"autoattack\.json; only a run that AutoAttack has"):
+        export(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -15,11 +15,11 @@ import sys
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, get_args
 
 from bench.runs import catalogue
 from bench.runs.files import write_json
+from bench.runs.find import RUN, run_folder
 from bench.runs.git import commit
 from bench.runs.stage import AttackOptions
 from bench.stages import machine
@@ -52,7 +52,7 @@ def main(words: Sequence[str] | None = None) -> None:
         device = machine.device(args.device, args.threads)
         options = AttackOptions(images=args.attack_images, batch=args.attack_batch)
         trained = (
-            load_trained(args.attack_run, args.data_dir, device, options)
+            load_trained(run_folder(args.attack_run), args.data_dir, device, options)
             if args.attack_run
             else None
         )
@@ -137,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", choices=get_args(machine.DeviceKind), default="auto")
     parser.add_argument("--threads", type=positive, default=1, help="CPU threads")
-    parser.add_argument("--attack-run", type=Path, help="trained run to time AutoAttack on")
+    parser.add_argument("--attack-run", metavar="RUN", help=f"to time AutoAttack on: {RUN}")
     parser.add_argument("--attack-images", type=positive, default=100)
     parser.add_argument("--attack-batch", type=positive, default=256)
     parser.add_argument("--attack-repetitions", type=positive, default=1)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from bench.runs import catalogue
+from bench.runs.find import RUN, run_folder
 from bench.runs.record import AUTOATTACK, TRAIN, ConfigError, Engine, Record, Score
 from bench.runs.run import kept_for, parse_run
 from bench.runs.stage import TrainOptions, stage, with_kept
@@ -63,8 +64,6 @@ def read_records(run: Path) -> list[Record]:
         ValueError: a record has no results, or the code for its configuration is missing here.
     """
     paths = [run / f"{stage}.json" for stage in STAGES]
-    if not paths[0].is_file():
-        raise ValueError(f"there is no {paths[0]}; name a run's folder, which has its records")
     # whatever lies there, even what is no file, counts as a record that has to be read
     records = [Record.read(path) for path in paths if os.path.lexists(path)]
     config, origin = records[0].config, records[0].origin
@@ -283,7 +282,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench reproduce", description="Train and attack a recorded run again."
     )
-    parser.add_argument("run", type=Path, help="folder of the run, with its records")
+    parser.add_argument("run", metavar="RUN", help=RUN)
     parser.add_argument(
         "--into", type=Path, help="new folder to work in; a temporary one, removed if all is equal"
     )
@@ -298,11 +297,12 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--engine", choices=get_args(Engine), help="the record's")
     args = parser.parse_args(words)
     try:
-        kind, threads = recorded_device(args.run)
+        run = run_folder(args.run)
+        kind, threads = recorded_device(run)
         environment = Environment(
             args.data_dir, args.device or kind, args.threads or threads, args.engine
         )
-        reproduced = reproduce(args.run, environment, args.into)
+        reproduced = reproduce(run, environment, args.into)
     except (ValueError, OSError) as error:
         print(f"cannot judge {args.run}: {error}", file=sys.stderr)
         sys.exit(2)
