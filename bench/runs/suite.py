@@ -249,7 +249,8 @@ class Suite(BaseModel):
     ] = Field(
         default_factory=dict,
         description="Hyperparameters other than published, by method; a list of values means a run "
-        "of each, a list of mappings the runs of each.",
+        "of each, a list of mappings the runs of each. A value may be a mapping from data sets to "
+        "values, as {c: {cifar10: 0.04}}: elsewhere it is as published.",
     )
     figures: Annotated[list[FigureName], *_Several] = Field(
         default_factory=list,
