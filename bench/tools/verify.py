@@ -222,15 +222,12 @@ def main(words: Sequence[str] | None = None) -> None:
         prog="python -m bench verify", description="Attack a slice of a submitted run again."
     )
     parser.add_argument("run", metavar="RUN", help=RUN)
+    catalogue.add_data_dir(parser)
+    parser.add_argument("--images", type=positive, default=32, help="size of the slice; 32")
     parser.add_argument(
-        "--data-dir",
-        type=catalogue.folder,
-        default=catalogue.data_folder(),
-        help="$ONESTEP_DATA, .data",
+        "--seed", type=number(0), default=0, help="of the slice and of the attacks; 0"
     )
-    parser.add_argument("--images", type=positive, default=32, help="size of the slice; default 32")
-    parser.add_argument("--seed", type=number(0), default=0, help="of the slice and of the attacks")
-    parser.add_argument("--batch", type=positive, default=256, help="images at once")
+    parser.add_argument("--batch", type=positive, default=256, help="images at once; 256")
     parser.add_argument("--device", choices=get_args(DeviceKind), default="auto")
     args = parser.parse_args(words)
     try:
