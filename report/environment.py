@@ -5,6 +5,8 @@ import hashlib
 
 import jinja2
 
+from bench.runs.ending import plural
+
 
 def templates() -> jinja2.Environment:
     """Make the environment of report/templates/.
@@ -21,6 +23,7 @@ def templates() -> jinja2.Environment:
     )
     environment.filters["cell"] = _cell
     environment.filters["hashed"] = _hashed
+    environment.filters["plural"] = plural
     return environment
 
 

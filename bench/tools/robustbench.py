@@ -81,7 +81,10 @@ def export(run: Path, into: Path, *, name: str | None = None) -> str:
     trained, attacked = (Record.read(run / f"{stage}.json") for stage in (TRAIN, AUTOATTACK))
     for record in (trained, attacked):
         if record.status != "done":
-            raise ValueError(f"{run}/{record.stage}.json is {record.status}: {record.reason}")
+            raise ValueError(
+                f"{record.stage} is {record.status} in the record: {record.reason}; only a run "
+                "that is done has a row"
+            )
     assert trained.training and attacked.attack and attacked.data, "what is done has numbers"
     config = attacked.config
     name = name or f"Onestep_{config.method}_{attacked.run}"
