@@ -12,7 +12,8 @@ def templates() -> jinja2.Environment:
     """Make the environment of report/templates/.
 
     Text in HTML is escaped; Markdown templates escape the text of a table by the filter ``cell``.
-    The filter ``hashed`` names a script or style in the content policy of a page.
+    The filter ``plural`` counts things; ``hashed`` names a script or style in the content
+    policy of a page.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("report"),
