@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.runs.ending import plural
 from bench.runs.record import AUTOATTACK, COST
 from evaluation.binomial import wilson
 from report import ranks
@@ -61,7 +62,7 @@ class Statistic:
         """Seeds, images and confidence interval; the reason where there is no number."""
         if self.mean is None:
             return self.reason
-        seeds = f"{self.n} seed{'s' if self.n != 1 else ''}"
+        seeds = plural(self.n, "seed")
         if self.images:
             seeds += f", {' or '.join(map(str, self.images))} images each"
         if self.interval is None:

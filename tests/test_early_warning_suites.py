@@ -113,7 +113,9 @@ def test_a_second_pass_with_other_weights_is_told(project, capsys):
     call(path)
     assert capsys.readouterr().out.count("probed, with the first's weights") == 3
     train(next((path.parent / "early_warning").glob("*-2000.yaml")), digest="b")
-    with pytest.raises(SystemExit, match="1 runs of the second pass are not those of the first"):
+    with pytest.raises(
+        SystemExit, match="in 1 run the second pass trained other weights than the first"
+    ):
         call(path)
     said = capsys.readouterr().out
     assert "fgsm, seed 0: collapses before update 1800; probed, NOT with" in said

@@ -130,7 +130,7 @@ def test_sources_are_trained_and_measured_but_not_attacked(plan):
     assert names.index(("train", "standard", 1)) < names.index(("train", "fgsm", 1))
     plan.write()
     assert len(json.loads((plan.results / "plan.json").read_text())["runs"]) == 4
-    assert "left: 6 of 6 runs, 2 of them for others to read (6 train" in summary(plan, "x")
+    assert "left: 6 of 6 runs, 2 of them only sources of others (6 train" in summary(plan, "x")
 
 
 def test_a_suite_that_lists_the_source_attacks_it_once(tmp_path):
