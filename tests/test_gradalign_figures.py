@@ -1,12 +1,15 @@
 """GradAlign's figures and landscapes: lemmas in closed form, and points that go with records."""
 
+import base64
 import dataclasses
 import hashlib
+import io
 import math
 
 import made_up
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import save
 
 from bench.runs.record import TRACES, Best, Evaluation, Score, Value
@@ -253,3 +256,38 @@ def test_filters_by_update_and_at_updates(tmp_path):
     remove(tmp_path, config, "filters")
     _, patches = gradalign_filters.draw(read(tmp_path))
     assert len(lines(patches)[1]) == 36
+
+
+def test_feature_maps_say_how_far_fgsm_moves_them(tmp_path):
+    config = trained(tmp_path)
+    image = np.zeros((1, 2, 3, 2, 2), np.uint8)
+    image[0, :, 0] = 255  # red
+    of_clean, of_moved = [[1, 3], [-9, 0]], [[3, 1], [-9, 8]]  # below 0 ReLU takes all
+    maps = np.array([[[of_clean, np.ones((2, 2))], [of_moved, np.ones((2, 2))]]], np.float16)
+    whole = {"filter": np.zeros((2, 3, 1, 1), np.float32), "image": image, "map": maps}
+    for stage in ("filters-at_10", "filters"):
+        left(tmp_path, config, stage, whole, alignment=0.5)
+    *_, picture = gradalign_filters.draw(read(tmp_path))
+    assert picture.name == "gradalign_filters-maps"
+    assert len(picture.spec["hconcat"]) == 2
+    values = {(p["update"], p["version"], p["filter"]): p for p in picture.spec["data"]["values"]}
+    assert len(values) == 2 * 2 * (1 + 2)
+    assert values[20, "FGSM", 0]["moved"] == pytest.approx((2 + 2 + 0 + 8) / (1 + 3))
+    assert values[20, "FGSM", 1]["moved"] == 0
+    assert values[20, "clean", 0]["moved"] is None
+    assert values[20, "FGSM", 0]["largest"] == 8
+    shown = {who: pixels(values[20, *who]["url"]) for who in (("clean", None), ("FGSM", 0))}
+    assert shown["clean", None][2, 2].tolist() == [255, 0, 0]
+    of_one = gradalign_filters.SHARPER // 2 + gradalign_filters.SHARPER * np.arange(2)
+    assert shown["FGSM", 0][np.ix_(of_one, of_one)].tolist() == [[159, 223], [255, 0]]
+    remove(tmp_path, config, "filters-at_10")
+    *_, picture = gradalign_filters.draw(read(tmp_path))
+    assert {p["update"] for p in picture.spec["data"]["values"]} == {20}
+    (tmp_path / "runs" / config.folder / "filters.safetensors").unlink()
+    assert [*gradalign_filters.draw(read(tmp_path))] == []
+
+
+def pixels(url):
+    head, _, content = url.partition(",")
+    assert head == "data:image/png;base64"
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
