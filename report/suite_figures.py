@@ -160,5 +160,8 @@ def main(words: Sequence[str] | None = None) -> None:
             print(args.results / "figures" / suite.suite / f"{picture.name}.svg")
         if figure.lacking:
             print(f"{figure.name} {figure.lacking}")
+    if not args.suite.startswith("{") and not all(figure.pictures for figure in drawn):
+        file = args.suite if Path(args.suite).suffix else f"workflows/config/{args.suite}.yaml"
+        print(f"What is missing is made by: snakemake figures --configfile {file}")
     print(f"{sum(bool(f.pictures) for f in drawn)} of {len(drawn)} figures drawn; "
           f"the page: {page(suite, args.results)}")  # fmt: skip

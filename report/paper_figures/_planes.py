@@ -8,7 +8,7 @@ import numpy as np
 from report import arrays
 from report.figures import Picture
 from report.paper_figures import _parts as parts
-from report.paper_figures._updates import Found, stage_of
+from report.paper_figures._updates import ONSET, STAGES, Found, stage_of
 
 LIGHT_TO_DARK = ["#f3f7fb", "#b7d3ea", "#5f9fd0", "#0072B2", "#003a5c", "#000a14"]
 SIDE = 165  # pixels of a plane
@@ -95,7 +95,11 @@ def picture(
     colour = {"field": shown, "type": "quantitative", "scale": {**scale, "interpolate": "rgb"},
               "legend": {**BAR, "title": f"{title}, {n}", "format": ".3~g",
                          "tickCount": 4}}  # fmt: skip
+    seen = {square["stage"] for square in found}
+    stages = ", ".join(stage.removesuffix(ONSET) for stage in STAGES if stage in seen)
     yield parts.picture(name, found, columns, {
+        **({"title": {"text": f"Of runs that collapsed: {stages}{ONSET}", "offset": 14}}
+           if stages else {}),
         # they overlap a little, as seams between squares would show
         "transform": [{"calculate": f"datum.{way} {share} * datum.half", "as": f"{way}_{edge}"}
                       for way in "xy" for share, edge in (("- 1", "from"), ("+ 1.1", "to"))],

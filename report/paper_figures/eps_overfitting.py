@@ -49,7 +49,7 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
         panels = [
             parts.lines(
                 title, lines, at=trained, x=f"radius of the attack, 1{unit}",
-                y=f"accuracy, %, {parts.counted(points)}",
+                y=parts.titled("accuracy, %", points),
             )
             for title in ATTACKS.values()
         ]  # fmt: skip

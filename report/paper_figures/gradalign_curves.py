@@ -35,10 +35,11 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
         looks = parts.of_methods(row.method for row in rows)
         shown = {row.title: looks[row.method] for row in rows
                  if any(point["line"] == row.title for point in points)}  # fmt: skip
-        n, x = parts.counted(points), f"update, at {group.facts.eps}"
-        accuracies = [parts.lines(title, shown, x=x, y=f"accuracy, %, {n}")
+        x = f"update, at {group.facts.eps}"
+        accuracies = [parts.lines(title, shown, x=x, y=parts.titled("accuracy, %", points))
                       for title in ACCURACIES.values()]  # fmt: skip
-        cosines = [parts.lines(title, shown, x=x, y=f"cosine, {n}", domain=(-0.1, 1))
+        cosines = [parts.lines(title, shown, x=x, y=parts.titled("cosine", points),
+                               domain=(-0.1, 1))
                    for title in COSINES.values()]  # fmt: skip
         view = {"vconcat": [{"hconcat": accuracies}, {"hconcat": cosines}]}
         yield parts.picture(name, points, COLUMNS, view)

@@ -93,7 +93,7 @@ def _row(name: str, points: Sequence[dict[str, Any]], shown: dict[str, parts.Loo
     own = [point for point in points if point["run"] == name]
     if not own:
         return None
-    cosine = f"cosine, {parts.counted(own)}"
+    cosine = parts.titled("cosine", own)
     return {
         "title": name, "transform": [{"filter": {"field": "run", "equal": name}}],
         "hconcat": [

@@ -1,9 +1,10 @@
-"""Input landscapes: loss and class on planes through test images, before, at and after the onset.
+"""Input landscapes: loss and class on planes through test images.
 
 Dark is a large loss, or where the network gives few images the class that it gives them at (0, 0),
 on one scale for all planes of a picture. Roughness is the mean absolute
 second difference of the loss along FGSM's step: 0 where the loss is linear there. A network that
-has overfitted FGSM has a ridge between the image and FGSM's point.
+has overfitted FGSM has a ridge between the image and FGSM's point. "Before", "at" and "after the
+onset" are said of a run that collapsed, by the epoch in which it did.
 
 Figure: SORA (arXiv:2606.00738), evolution of the landscape; SEAT (arXiv:2210.05373), Figures 2, 5.
 

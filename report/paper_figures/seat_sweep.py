@@ -34,14 +34,14 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
         for panel in PANELS.values():
             found = [point for point in points if point["panel"] == panel]
             if len({point["x"] for point in found}) > 1:
-                y = f"accuracy, %, {parts.counted(found)}"
+                y = parts.titled("accuracy, %", found)
                 panels.append(parts.lines(panel, lines, x="lam", y=y, width=200))
         if not panels:
             continue
         points += [
             {"panel": PRINTED, "line": parts.title(KEYS[number.attack != "clean"]),
              "x": number.settings["lam"], "y": number.number, "seed": None, "n": None,
-             "records": ""}
+             "records": parts.file(printed.FOLDER / "seat.csv")}
             for number in printed.printed("seat")
             if number.table == "Table 3" and number.attack in ("clean", "pgd_unspecified")
         ]  # fmt: skip

@@ -37,7 +37,7 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
                 points += found
                 panels.append(parts.lines(
                     title, {parts.title(key): parts.MEASURES[key] for key in KEYS}, log=True,
-                    x=title, y=f"accuracy, %, {parts.counted(found)}", at=published[setting],
+                    x=title, y=parts.titled("accuracy, %", found), at=published[setting],
                     width=200,
                 ))  # fmt: skip
         if panels:
