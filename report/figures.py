@@ -48,6 +48,7 @@ CONFIG = {
     "background": "$background", "font": "$font", "view": {"stroke": None},
     "axis": {"labelColor": "$ink", "titleColor": "$ink", "gridColor": "$line",
              "domainColor": "$dim", "tickColor": "$dim", "labelFontSize": 11, "titleFontSize": 12,
+             "labelSeparation": 4,
              "titleFontWeight": "normal"},  # one font: svg2pdf lists several in any order
     "header": {"labelColor": "$ink", "labelFontSize": 12, "labelLimit": 210, "title": None},
     "legend": {"labelColor": "$ink", "labelFontSize": 12, "orient": "top", "title": None,

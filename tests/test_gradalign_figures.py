@@ -1,19 +1,15 @@
 """GradAlign's figures and landscapes: lemmas in closed form, and points that go with records."""
 
 import base64
-import dataclasses
-import hashlib
 import io
 import math
 
-import made_up
 import numpy as np
 import pytest
+from drawn import left, read, trained
 from PIL import Image
-from safetensors.numpy import save
 
-from bench.runs.record import TRACES, Best, Evaluation, Score, Value
-from report.collect import collect
+from bench.runs.record import TRACES
 from report.paper_figures import (
     gradalign_accuracy,
     gradalign_curves,
@@ -25,10 +21,6 @@ from report.paper_figures import (
     weight_landscape,
     weight_landscape_2d,
 )
-
-
-def read(root):
-    return collect(published=root / "published", runs=root / "runs").runs
 
 
 def lines(picture):
@@ -85,44 +77,6 @@ def test_pictures_of_lemmas_say_how_many_draws_and_read_no_record():
 
 
 # Pictures of records
-
-
-def trained(root, *, method="fgsm", seed=0, eps="51/255", traces=None, onset=1, **fields):
-    """Leave a training of two epochs and 20 updates."""
-    config = made_up.config(method, seed, fields.pop("settings", {"alpha": 1.0}), eps=eps)
-    training = made_up.training(onset=onset, epochs=2, **fields)
-    curves = [dataclasses.replace(epoch, probe={"clean": 90.0, "fgsm": 50.0, "pgd10": 40.0})
-              for epoch in training.curves]  # fmt: skip
-    best = Best(epoch=0, validation=50.0, clean=training.clean, fgsm=training.fgsm,
-                pgd10=training.pgd10)  # fmt: skip
-    training = dataclasses.replace(training, updates=20, curves=curves, best=best)
-    folder = root / "runs" / config.folder
-    if traces:
-        folder.mkdir(parents=True)
-        content = save({
-            name: np.asarray(values, np.int64 if name.endswith(".update") else np.float32)
-            for name, values in traces.items()
-        })  # fmt: skip
-        (folder / TRACES).write_bytes(content)
-        training = dataclasses.replace(training, traces=hashlib.sha256(content).hexdigest())
-    made_up.write(root / "runs", config, "train", training=training)
-    return config
-
-
-def left(root, config, stage, arrays=None, scores=None, **values):
-    """Leave the record of an evaluation, with its arrays."""
-    files = {}
-    if arrays:
-        content = save(arrays)
-        name = f"{stage}.safetensors"
-        (root / "runs" / config.folder / name).write_bytes(content)
-        files[name] = hashlib.sha256(content).hexdigest()
-    found = Evaluation(
-        settings={"seed": 0}, measure_seconds=1.0, arrays=files, images=4,
-        scores={key: Score(accuracy=value, n=40) for key, value in (scores or {}).items()},
-        values={key: Value(value=value, unit="u", n=4) for key, value in values.items()},
-    )  # fmt: skip
-    made_up.write(root / "runs", config, stage, measure=found)
 
 
 def remove(root, config, stage):

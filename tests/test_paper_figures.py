@@ -4,6 +4,7 @@ import dataclasses
 import re
 import shutil
 
+import drawn
 import made_up
 import pandas as pd
 import pytest
@@ -68,6 +69,47 @@ def test_a_figure_says_what_it_shows_and_reads_and_draws_nothing_from_nothing(na
     assert reads == "nothing." or (reads and reads in figure.lacking)
 
 
+def points(name, root):
+    pictures = suite_figures.draw(name, drawn.read(root)).pictures
+    return [
+        {**point, "picture": one.name} for one in pictures for point in one.spec["data"]["values"]
+    ]
+
+
+def said(found):
+    """What points show, but for the files that they name."""
+    return [{k: v for k, v in point.items() if k != "records"} for point in found]
+
+
+@pytest.mark.parametrize("name", catalogue.names(FIGURES))
+def test_points_go_with_the_records_that_they_name_and_with_no_others(name, tmp_path):
+    """Name in `records` the files that a point is of: those without which it is not what it is."""
+    if catalogue.said(f"{FIGURES}/{name}.py", "Reads") == "nothing.":
+        return
+    assert name in drawn.RECORDS, "give it the records that it is drawn from, in tests/drawn.py"
+    drawn.RECORDS[name](tmp_path)
+    before = points(name, tmp_path)
+    named = {file for point in before for file in point["records"].split()}
+    ours = {file for file in named if not (ROOT / file).is_file()}  # others have printed numbers
+    assert ours, "it is drawn, and names no record"
+    of_none = [point for point in before if not point["records"]]
+    assert all("no records" in point.values() for point in of_none), "a point names no file"
+    runs = tmp_path / "runs"
+    files = {path.relative_to(runs).as_posix() for path in runs.rglob("*.json")}
+    for file in sorted(files | ours):
+        content = (runs / file).read_bytes()
+        (runs / file).unlink()
+        after = points(name, tmp_path)
+        (runs / file).write_bytes(content)
+        if file not in ours:
+            assert after == before, f"{file} is read, and no point names it"
+            continue
+        lost, left = ([point for point in found if file in point["records"].split()]
+                      for found in (before, after))  # fmt: skip
+        assert not left, f"{file} is gone, and a point names it"
+        assert not any(point in said(after) for point in said(lost)), f"{file} made no difference"
+
+
 def test_figures_are_drawn_from_published_records_without_training(tmp_path):
     source = ROOT / "results/published/mnist_5k"
     shutil.copytree(source, tmp_path / "published")
@@ -129,7 +171,7 @@ def test_totals_hold_what_a_run_begins_with_and_memory_where_there_is_any(tmp_pa
         write(runs, run, "cost", expense=measured)
 
     def totals():
-        pictures = suite_figures.draw("cost_totals", records(tmp_path)).pictures
+        pictures = suite_figures.draw("cost_totals", drawn.read(tmp_path)).pictures
         values = {p.name.rpartition("cost_totals-")[2]: p.spec["data"]["values"] for p in pictures}
         return {name: {v["label"]: v["x"] for v in points} for name, points in values.items()}
 
@@ -229,22 +271,12 @@ def test_a_method_looks_the_same_in_every_picture(results):
     }  # fmt: skip
 
 
-def trained(results, scores, method="sora", **settings):
-    settings = catalogue.default_settings(method) | settings
-    kept = {k: v for k, v in settings.items() if catalogue.added_settings(method).get(k) != v}
-    write(results / "runs", config(method, settings=kept), "train", training=training(*scores))
-
-
-def records(results):
-    return collect(published=results / "published", runs=results / "runs").runs
-
-
 def test_each_printed_ablation_stands_below_the_nearest_reading(tmp_path):
-    trained(tmp_path, (84, 57, 45))
-    trained(tmp_path, (85, 58, 45), draw="none")  # the paper's row: +0.98, +1.38, -0.21
-    trained(tmp_path, (86, 51, 33), adapt=False)  # +2.13, -5.49, -11.48
-    trained(tmp_path, (89, 28, 17), adapt=False, draw="none")  # +5.24, -29.21, -28.33
-    (picture,) = suite_figures.draw("sora_ablation", records(tmp_path)).pictures
+    drawn.of(tmp_path, "sora", (84, 57, 45))
+    drawn.of(tmp_path, "sora", (85, 58, 45), draw="none")  # the paper's row: +0.98, +1.38, -0.21
+    drawn.of(tmp_path, "sora", (86, 51, 33), adapt=False)  # +2.13, -5.49, -11.48
+    drawn.of(tmp_path, "sora", (89, 28, 17), adapt=False, draw="none")  # +5.24, -29.21, -28.33
+    (picture,) = suite_figures.draw("sora_ablation", drawn.read(tmp_path)).pictures
     order = picture.spec["layer"][0]["encoding"]["y"]["sort"]
     below = dict(zip(order[1:], order, strict=False))
     assert below["printed: without random sampling"] == "code: u = 1"
@@ -265,9 +297,9 @@ def test_the_suite_of_ablations_has_all_17_readings():
 
 def test_a_sweep_holds_what_differs_in_its_setting_alone(tmp_path):
     for tau in (0.02, 0.1):
-        trained(tmp_path, (90, 60, 50), tau=tau)
-    trained(tmp_path, (90, 60, 10), tau=0.5, theta=0.5)
-    (picture,) = suite_figures.draw("sora_sweep", records(tmp_path)).pictures
+        drawn.of(tmp_path, "sora", (90, 60, 50), tau=tau)
+    drawn.of(tmp_path, "sora", (90, 60, 10), tau=0.5, theta=0.5)
+    (picture,) = suite_figures.draw("sora_sweep", drawn.read(tmp_path)).pictures
     assert {point["x"] for point in picture.spec["data"]["values"]} == {0.02, 0.1}
     assert len(picture.spec["hconcat"]) == 1  # theta and alpha_max have one value
 
@@ -279,7 +311,7 @@ def test_networks_of_several_radii_are_shown_at_one(tmp_path):
         measure = Evaluation(settings={}, scores={"pgd50 51/255": Score(accuracy=30.0, n=360)},
                              measure_seconds=1.0)  # fmt: skip
         write(tmp_path / "runs", run, "pgd50-51_255", measure=measure)
-    (picture,) = suite_figures.draw("seat_radius", records(tmp_path)).pictures
+    (picture,) = suite_figures.draw("seat_radius", drawn.read(tmp_path)).pictures
     points = picture.spec["data"]["values"]
     assert {(p["x"], p["y"]) for p in points if p["panel"] != "no attack"} == {(51, 30), (77, 30)}
     rule = picture.spec["hconcat"][1]["layer"][0]["data"]["values"]

@@ -61,6 +61,11 @@ def record(run: RunRecords, *stages: str) -> str:
     return " ".join(f"{run.folder}/{stage}.json" for stage in stages)
 
 
+def records(runs: Iterable[RunRecords], *stages: str) -> list[str]:
+    """Name the record files of some runs, of those stages that they have."""
+    return [record(run, stage) for run in runs for stage in stages if run.has(stage)]
+
+
 def file(path: Path) -> str:
     """Name a file of the repository likewise, where points are from no record."""
     return path.relative_to(catalogue.ROOT).as_posix()

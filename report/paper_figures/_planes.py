@@ -85,7 +85,11 @@ def picture(
     axes = {
         f"{way}{end}": {
             "field": f"{way}_{edge}", **({} if end else {
-                "type": "quantitative", "title": title, "scale": {"nice": False, "zero": False},
+                "type": "quantitative", "title": title,
+                "scale": {"nice": False, "domain": [
+                    min(square[way] - square["half"] for square in found),
+                    max(square[way] + square["half"] for square in found),
+                ]},
                 "axis": {"tickCount": 4, "grid": False},
             }),
         }
@@ -100,13 +104,14 @@ def picture(
     yield parts.picture(name, found, columns, {
         **({"title": {"text": f"Of runs that collapsed: {stages}{ONSET}", "offset": 14}}
            if stages else {}),
-        # they overlap a little, as seams between squares would show
+        # they overlap by a pixel, as seams between squares would show
         "transform": [{"calculate": f"datum.{way} {share} * datum.half", "as": f"{way}_{edge}"}
-                      for way in "xy" for share, edge in (("- 1", "from"), ("+ 1.1", "to"))],
+                      for way in "xy" for share, edge in (("- 1", "from"), ("+ 1.3", "to"))],
         "facet": {"field": "panel", "type": "nominal", "title": None,
                   "sort": list(dict.fromkeys(square["panel"] for square in found)),
                   "header": {"labelExpr": "split(datum.label, '|')", "labelLimit": 240}},
         "columns": across,
-        "spec": {"width": SIDE, "height": SIDE, "mark": {"type": "rect", "strokeWidth": 0},
+        "spec": {"width": SIDE, "height": SIDE,
+                 "mark": {"type": "rect", "strokeWidth": 0, "clip": True},
                  "encoding": {**axes, "color": colour}},
     })  # fmt: skip

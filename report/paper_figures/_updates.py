@@ -27,8 +27,8 @@ class Found(NamedTuple):
 
     @property
     def record(self) -> str:
-        """The record's file, below the folder of runs."""
-        return parts.record(self.run, self.entry.name)
+        """Its files, below the folder of runs: training says where the update lies."""
+        return parts.record(self.run, TRAIN, self.entry.name)
 
 
 def training(run: RunRecords) -> Training | None:

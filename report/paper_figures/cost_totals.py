@@ -89,6 +89,5 @@ def _bodies(run: RunRecords) -> tuple[Training, Expense]:
 
 
 def _point(row: Row, x: float, records: list[str]) -> parts.Compared:
-    trained = [parts.record(run, TRAIN) for run in row.runs if run.has(TRAIN)]
-    named = dict.fromkeys(" ".join([*records, *trained]).split())
+    named = dict.fromkeys(" ".join([*records, *parts.records(row.runs, TRAIN)]).split())
     return parts.Compared(row, x, "pgd10", [*named])

@@ -24,10 +24,7 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
     for name, group in parts.tables("trade_off", runs):
         for key, stages in STAGES.items():
             shown = [
-                parts.Compared(row, clean, key, [
-                    parts.record(run, stage) for run in row.runs for stage in stages
-                    if run.has(stage)
-                ])
+                parts.Compared(row, clean, key, parts.records(row.runs, *stages))
                 for row in group.rows
                 if row.cells[key].mean is not None
                 and (clean := row.cells["clean"].mean) is not None
