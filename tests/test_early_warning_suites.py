@@ -2,12 +2,15 @@
 
 import dataclasses
 import json
+import re
 
+import drawn as drawn_from
 import made_up
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import vl_convert
 import yaml
 
 from bench.runs import evaluations
@@ -175,6 +178,40 @@ def test_the_table_is_of_the_second_pass_and_names_its_records(project):
     assert len(first) == 3
     (path.parent / "runs" / first[0]).unlink()
     assert drawn(path)[1]["records"].iloc[0].split() == first[1:]
+
+
+def test_leads_say_of_how_many_and_have_no_median_of_one(tmp_path):
+    drawn_from.RECORDS["early_warning"](tmp_path)
+    runs = drawn_from.read(tmp_path)
+    for shown, medians in ((runs, {"accuracy under PGD-10", "PertAlign of the batch"}),
+                           (runs[:1], set())):  # fmt: skip
+        table, leads, _ = suite_figures.draw("early_warning", shown).pictures
+        values = leads.spec["data"]["values"]
+        ticks = re.search(
+            r"layer_1_marks[^>]*(/>|>.*?</g>)", vl_convert.vegalite_to_svg(leads.spec)
+        )[0]
+        assert ticks.count("<path") == len(medians)
+        several = {p["name"] for p in values for q in values
+                   if (p["name"], p["kind"]) == (q["name"], q["kind"]) and p is not q}  # fmt: skip
+        assert several == medians
+        said = {p["name"]: (p["alarms"], p["halved"]) for p in values}
+        assert said["linearity error"] == (f"1 of {len(shown)}", "-")
+        assert said["accuracy under PGD-10"] == (
+            f"0 of {len(shown)}",
+            f"{len(shown)} of {len(shown)}",
+        )
+        rows = {row["detector"]: row for row in table.spec["data"]["values"]}
+        assert (rows["linearity error"]["leads"], rows["linearity error"]["halves"]) == ("30", "-")
+        assert rows["gradient norm"]["leads"] == "none"
+    assert {p["line"] for p in values} == {"FGSM"}
+
+
+def test_the_table_of_public_runs_names_its_file(tmp_path):
+    drawn_from.RECORDS["early_warning"](tmp_path)
+    *_, public = suite_figures.draw("early_warning", drawn_from.read(tmp_path)).pictures
+    files = {row["records"] for row in public.spec["data"]["values"]}
+    assert files == {"report/reported/fastat_warnings.csv"}
+    assert (ROOT / files.pop()).is_file()
 
 
 def test_a_collapse_with_few_readings_before_it_is_told_as_not_judged(project, monkeypatch):

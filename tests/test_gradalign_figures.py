@@ -110,9 +110,12 @@ def test_a_landscape_says_where_it_stands_and_goes_with_its_record(tmp_path):
         assert len(own) == 9
         assert all(f",{words}," in line for line in own)
         assert {line.split(",")[6] for line in own if line.split(",")[4] == "0.5"} == {"2.0"}
+    assert pgd.spec["title"]["text"] == "Of runs that collapsed: before, at the onset"
     remove(tmp_path, config, "landscape-at_15")
+    remove(tmp_path, config, "landscape")
     pgd, *_ = input_landscape.draw(read(tmp_path))
-    assert len(lines(pgd)[1]) == 2 * 9
+    assert len(lines(pgd)[1]) == 9
+    assert pgd.spec["title"]["text"] == "Of runs that collapsed: before the onset"
 
 
 def test_a_landscape_after_another_direction_or_without_its_file_is_left_out(tmp_path):

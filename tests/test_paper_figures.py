@@ -8,6 +8,7 @@ import drawn
 import made_up
 import pandas as pd
 import pytest
+import vl_convert
 from made_up import SMOKE, config, done, expense, training, write
 
 from bench.runs import catalogue
@@ -17,6 +18,7 @@ from bench.runs.run import expand
 from bench.runs.suite import parse_suite, read_yaml
 from report import figures, render, suite_figures
 from report.collect import collect
+from report.paper_figures import _parts as parts
 
 RADII = (0, 25, 51, 64)
 SOUND, TRAPPED = (95, 80, 60, 40), (95, 50, 75, 70)  # FGSM accuracy, by radius
@@ -147,6 +149,73 @@ def test_a_point_goes_with_its_record(results):
     suite_figures.render(suite("eps_overfitting"), results)
     assert not list((results / "figures/smoke").iterdir())
     assert "needs trained runs and their evaluation eps_sweep." in page(results)
+
+
+def test_axes_say_of_how_many_images_and_seeds_a_mean_is():
+    of_seed = {"n": 360, "seed": 0, "line": "Clean"}
+    assert parts.counted([of_seed]) == "n = 360, 1 seed"
+    other = {**of_seed, "seed": 1}
+    assert parts.counted([of_seed, other]) == "n = 360, 2 seeds"
+    assert parts.counted([of_seed, {**other, "line": "PGD-10"}]) == "n = 360, 1 seed"
+    elsewhere = [{**of_seed, "x": x, "seed": x} for x in (1, 2, 2, 3)]
+    assert parts.counted([of_seed, *elsewhere]) == "n = 360, 1 seed"
+    assert parts.counted([of_seed, other, *elsewhere]) == "n = 360, 1 to 2 seeds"
+    attacked = [{**other, "line": line, "n": n} for line, n in (("A", 360), ("B", 100), ("B", 50))]
+    assert parts.counted([of_seed, *attacked]) == "n = 360, B 50 or 100, 1 seed"
+
+
+def test_a_point_between_two_axes_has_the_seeds_of_its_own(tmp_path):
+    for method, seeds in (("fgsm", (0, 1)), ("sora", (0,))):
+        for seed in seeds:
+            done(tmp_path / "runs", config(method, seed), aa=40.0)
+    for name in ("trade_off", "cost_totals"):
+        picture = suite_figures.draw(name, drawn.read(tmp_path)).pictures[0]
+        shown = {p["label"]: (p["seeds"], p["n"]) for p in picture.spec["data"]["values"]}
+        assert shown == {"FGSM, 2 seeds": (2, "50"), "SORA, 1 seed": (1, "50")}
+        titles = picture.csv.partition("\n")[0]
+        assert "PGD-10 accuracy, %, n = 50, 1 to 2 seeds" in titles.replace('"', "")
+        assert titles.endswith(",seeds,images,records")
+
+
+def test_runs_without_costs_are_told_and_how_to_make_them(results, capsys):
+    for run in expand(suite()):
+        (results / "runs" / run.folder / "cost.json").unlink(missing_ok=True)
+    figure = suite_figures.draw("cost_totals", drawn.read(results))
+    trained = len(expand(suite()))
+    assert figure.lacking.endswith(f"({trained} trained runs are here, and the cost of none)")
+    suite_figures.main(["--suite", "sora_figures", "--results", str(results)])
+    asked = "made by: snakemake figures --configfile workflows/config/sora_figures.yaml"
+    assert asked in capsys.readouterr().out
+
+
+def test_what_no_record_is_drawn_from_says_so(results):
+    suite_figures.render(suite("gradalign_lemma1", "trade_off"), results)
+    computed, _, drawn_of = page(results).partition('id="trade_off"')
+    assert "Computed as drawn, from no file" in computed
+    assert "Drawn from" not in computed.partition("<main>")[2]
+    assert "Computed" not in drawn_of
+    assert re.search(r"Drawn from [1-9]\d* file", drawn_of)
+
+
+def symbols(picture):
+    """The symbols of a picture's legends, as they are drawn."""
+    svg = vl_convert.vegalite_to_svg(picture.spec)
+    legends = re.findall(r'role-legend-symbol".*?</g>', svg)
+    return [symbol for legend in legends for symbol in re.findall(r"<path [^>]*>", legend)]
+
+
+@pytest.mark.parametrize("name", ["early_warning", "gradalign_lemma1", "eps_overfitting"])
+def test_every_symbol_of_a_legend_can_be_seen(name, tmp_path):
+    drawn.RECORDS.get(name, lambda root: None)(tmp_path)
+    found = [one for picture in suite_figures.draw(name, drawn.read(tmp_path)).pictures
+             for one in symbols(picture)]  # fmt: skip
+    assert found
+    for symbol in found:
+        given = dict(re.findall(r'([\w-]+)="([^"]*)"', symbol))
+        filled = given.get("fill", "none") not in ("none", "transparent")
+        is_line = "A" not in given["d"] and "Z" not in given["d"]  # which has nothing to fill
+        stroked = given.get("stroke", "none") != "none" and float(given["stroke-width"])
+        assert stroked or (filled and not is_line), symbol
 
 
 def test_epsilon_overfitting_is_drawn_with_its_number(results):
