@@ -188,7 +188,7 @@ def test_leads_say_of_how_many_and_have_no_median_of_one(tmp_path):
         table, leads, _ = suite_figures.draw("early_warning", shown).pictures
         values = leads.spec["data"]["values"]
         ticks = re.search(
-            r"layer_1_marks[^>]*(/>|>.*?</g>)", vl_convert.vegalite_to_svg(leads.spec)
+            r"layer_1_marks[^>]*?(/>|>.*?</g>)", vl_convert.vegalite_to_svg(leads.spec)
         )[0]
         assert ticks.count("<path") == len(medians)
         several = {p["name"] for p in values for q in values
