@@ -102,8 +102,8 @@ def test_a_landscape_says_where_it_stands_and_goes_with_its_record(tmp_path):
         ("0.0", "100.0"), ("0.5", "100.0"), ("1.0", "75.0"),
     }  # fmt: skip
     head, rest = lines(pgd)
-    assert head == ("method,seed,update,stage,along the step of FGSM,along the move of PGD-10,"
-                    "mean loss,roughness,images,records")  # fmt: skip
+    assert head == ("method,seed,update,stage,in steps of FGSM,in moves of PGD-10,"
+                    "mean cross-entropy,roughness,images,records")  # fmt: skip
     assert len(rest) == 3 * 9
     for stage, words in stages.items():
         own = [line for line in rest if line.endswith(f"/{stage}.json")]

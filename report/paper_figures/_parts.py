@@ -236,6 +236,7 @@ def lines(
     y: str | Sequence[str],
     log: bool = False,
     at: float | None = None,
+    ticks: Iterable[float] = (),
     width: int = WIDTH,
     domain: Sequence[float] | None = (0, 100),
     dots: int = 38,
@@ -249,6 +250,7 @@ def lines(
         x: title of the axis.
         y: likewise.
         at: where an upright rule stands.
+        ticks: numbers on the axis of x; none: round ones.
         domain: of y; None: that of the points.
         dots: size of the points on a line; 0: none, where there are hundreds.
     """
@@ -258,6 +260,8 @@ def lines(
         | ({} if log else {"zero": False}),
         "axis": {"grid": False, "format": ".4~g", **({} if log else {"tickCount": 6})},
     }  # fmt: skip
+    if values := sorted(set(ticks)):
+        across["axis"]["values"] = values
     up = {"field": "y", "type": "quantitative", "title": y,
           "scale": {"domain": [*domain]} if domain else {"zero": False}}  # fmt: skip
     mean = {"x": across, "y": {**up, "aggregate": "mean"}}

@@ -15,7 +15,7 @@ SIDE = 165  # pixels of a plane
 COLOURS: dict[
     str, tuple[str, dict[str, Any]]
 ] = {  # of what a square shows: dark is where the network is worse
-    "loss": ("mean loss", {"type": "log", "range": LIGHT_TO_DARK}),
+    "loss": ("mean cross-entropy", {"type": "log", "range": LIGHT_TO_DARK}),
     "same": ("% that keep the class of (0, 0)", {"domain": [0, 100], "range": LIGHT_TO_DARK[::-1]}),
 }
 BAR = {"gradientLength": 240, "titleLimit": 400, "titleFontWeight": "normal"}  # of a legend

@@ -19,7 +19,7 @@ from report.figures import Picture
 from report.paper_figures._planes import picture, squares
 from report.paper_figures._updates import measured, named
 
-SECOND = {"pgd": "along the move of PGD-10", "random": "along noise in [0, eps]"}
+SECOND = {"pgd": "in moves of PGD-10", "random": "in draws of noise in [0, eps]"}
 MOST = 5  # planes in a row
 
 
@@ -40,6 +40,6 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
         across = min(max((len(ones) for _, ones in by_run), default=1), MOST)
         for shown, words in (("loss", "fgsm"), ("same", "class-fgsm")):
             yield from picture(
-                f"input_landscape-{words}_{second}", found, x="along the step of FGSM", y=title,
+                f"input_landscape-{words}_{second}", found, x="in steps of FGSM", y=title,
                 across=across, number="roughness", shown=shown,
             )  # fmt: skip

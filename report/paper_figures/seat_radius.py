@@ -48,7 +48,7 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
         return
     lines = {title(method): look for method, look in looks.items()}
     panels = [
-        parts.lines(panel, lines, x="radius of training, 1/255", at=at,
+        parts.lines(panel, lines, x="radius of training, 1/255", at=at, ticks=radii,
                     y=parts.titled("accuracy, %", [p for p in points if p["panel"] == panel]))
         for panel in dict.fromkeys(point["panel"] for point in points)
     ]  # fmt: skip
