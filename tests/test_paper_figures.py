@@ -197,6 +197,17 @@ def test_what_no_record_is_drawn_from_says_so(results):
     assert re.search(r"Drawn from [1-9]\d* file", drawn_of)
 
 
+@pytest.mark.parametrize("name", catalogue.names(FIGURES))
+def test_text_can_be_read_on_a_page_180_mm_wide(name, tmp_path):
+    drawn.RECORDS.get(name, lambda root: None)(tmp_path)
+    page_wide = 180 / 25.4 * 72  # points
+    for picture in suite_figures.draw(name, drawn.read(tmp_path)).pictures:
+        svg = vl_convert.vegalite_to_svg(picture.spec)
+        wide = float(re.search(r'<svg[^>]* width="([\d.]+)"', svg)[1])
+        least = min(float(size) for size in re.findall(r'font-size="([\d.]+)px"', svg))
+        assert least * page_wide / wide >= 6.4, f"{picture.name} is {wide:.0f} pixels wide"
+
+
 def symbols(picture):
     """The symbols of a picture's legends, as they are drawn."""
     svg = vl_convert.vegalite_to_svg(picture.spec)

@@ -15,6 +15,7 @@ from report.rows import Row
 
 DASHES = ((1, 0), (6, 2), (2, 2), (9, 2, 2, 2), (4, 4), (12, 3))
 WIDTH, HEIGHT = 250, 210  # pixels of a panel
+NARROW = 200  # of one of three in a row, so that 11 pixels are 6.5 pt on a page 180 mm wide
 GAP = 18  # pixels of a row of a table, or of dots
 PLACE = ("panel", "name", "line", "update", "x")  # fields that tell one mean from another
 

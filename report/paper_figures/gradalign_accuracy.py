@@ -37,7 +37,7 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
     panels = [
         parts.lines(
             title, shown, x="radius of training and attack, 1/255",
-            ticks=[point["x"] for point in points],
+            ticks=[point["x"] for point in points], width=parts.NARROW,
             y=parts.titled("accuracy, %", there),
         )
         for title in PANELS.values() if (there := [p for p in points if p["panel"] == title])

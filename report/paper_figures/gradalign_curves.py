@@ -36,10 +36,11 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
         shown = {row.title: looks[row.method] for row in rows
                  if any(point["line"] == row.title for point in points)}  # fmt: skip
         x = f"update, at {group.facts.eps}"
-        accuracies = [parts.lines(title, shown, x=x, y=parts.titled("accuracy, %", points))
+        accuracies = [parts.lines(title, shown, x=x, y=parts.titled("accuracy, %", points),
+                                  width=parts.NARROW)
                       for title in ACCURACIES.values()]  # fmt: skip
         cosines = [parts.lines(title, shown, x=x, y=parts.titled("cosine", points),
-                               domain=(-0.1, 1))
+                               domain=(-0.1, 1), width=parts.NARROW)
                    for title in COSINES.values()]  # fmt: skip
         view = {"vconcat": [{"hconcat": accuracies}, {"hconcat": cosines}]}
         yield parts.picture(name, points, COLUMNS, view)

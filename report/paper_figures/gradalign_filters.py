@@ -98,7 +98,8 @@ def _row(name: str, points: Sequence[dict[str, Any]], shown: dict[str, parts.Loo
         "title": name, "transform": [{"filter": {"field": "run", "equal": name}}],
         "hconcat": [
             parts.lines(title, shown, x="update", y=cosine if kind == "without" else "L2 norm",
-                        domain=(-0.1, 1) if kind == "without" else None, dots=0)
+                        domain=(-0.1, 1) if kind == "without" else None, dots=0,
+                        width=parts.NARROW)
             for kind, title in PANELS.items()
         ],
     }  # fmt: skip
@@ -199,7 +200,7 @@ def _shown(maps: Sequence[dict[str, Any]]) -> dict[str, Any]:
     ends = {"x": ("across", [0, wide]), "y": ("down", [high + 0.5, -0.6])}  # with room for texts
     at = {way: {"field": field, **place, "scale": {"domain": domain, "nice": False}}
           for way, (field, domain) in ends.items()}  # fmt: skip
-    text = {"type": "text", "fontSize": 10, "baseline": "middle"}
+    text = {"type": "text", "fontSize": 11, "baseline": "middle"}
     of_first = {"filter": "datum.down == 0"}
     return {
         "hconcat": [

@@ -45,7 +45,7 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
     look = parts.look(shown, "color")
     look["color"]["legend"] = {"symbolStrokeWidth": 2}  # of the line
     yield parts.picture("gradalign_lemma1", points, COLUMNS, {
-        "width": 400, "height": 260,
+        "width": 350, "height": 240,
         "encoding": {"x": across, "y": up},
         "layer": [{"mark": mark, "transform": [{"filter": {"field": "line", "equal": name}}],
                    "encoding": look | (parts.look(shown, "shape") if name == MEAN else {})}

@@ -20,7 +20,7 @@ from report.paper_figures._planes import picture, squares
 from report.paper_figures._updates import measured, named
 
 SECOND = {"pgd": "in moves of PGD-10", "random": "in draws of noise in [0, eps]"}
-MOST = 5  # planes in a row
+MOST = 4  # planes in a row
 
 
 def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:

@@ -54,4 +54,6 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
 
 def _panel(title: str, points: Sequence[dict[str, Any]], y: str | Sequence[str]) -> Any:
     shown = {parts.title(key): parts.MEASURES[key] for key in KEYS}
-    return parts.lines(title, shown, x="lam", y=y, ticks=[p["x"] for p in points], width=200)
+    return parts.lines(
+        title, shown, x="lam", y=y, ticks=[p["x"] for p in points], width=parts.NARROW
+    )
