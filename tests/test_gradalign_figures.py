@@ -189,6 +189,7 @@ def test_curves_have_accuracies_by_epoch_and_cosines_by_update(tmp_path):
     assert any(line.startswith("clean,FGSM,0,10,90.0,10,") for line in rest)
     assert any(line.startswith("gradient alignment,FGSM,0,20,0.1,10,") for line in rest)
     assert all(f"{config.folder}/train.json" in line for line in rest)
+    assert [len(row["hconcat"]) for row in picture.spec["vconcat"]] == [3, 2]
     (tmp_path / "runs" / config.folder / TRACES).unlink()
     assert [*gradalign_curves.draw(read(tmp_path))] == []
 

@@ -239,6 +239,18 @@ def test_epsilon_overfitting_is_drawn_with_its_number(results):
     assert ">n = 500, 1 seed<" in svg
 
 
+def test_the_number_of_epsilon_overfitting_is_no_mean_of_its_axes(results):
+    for seed in (0, 1):
+        for run in expand(suite(methods=["fgsm", "sora"], seeds=[seed])):
+            done(results / "runs", run, aa=40.0)
+            measure = swept([y - seed * i for i, y in enumerate(TRAPPED)])
+            write(results / "runs", run, "eps_sweep", measure=measure)
+    (picture,) = suite_figures.draw("eps_overfitting", drawn.read(results)).pictures
+    panel = picture.spec["vconcat"][0]["hconcat"][0]
+    titles = {str(layer["encoding"]["y"]["title"]) for layer in panel["layer"][1:]}
+    assert titles == {"['accuracy, %', 'n = 500, 2 seeds']"}
+
+
 def test_totals_hold_what_a_run_begins_with_and_memory_where_there_is_any(tmp_path, monkeypatch):
     start = Start(method="standard", settings={}, protocol=SMOKE, seed=0)
     soar = config("soar", settings=catalogue.default_settings("soar"), start=start)
@@ -349,6 +361,18 @@ def test_a_method_looks_the_same_in_every_picture(results):
     assert {name: (colours[name], shapes[name]) for name in colours} == {
         "FGSM": looks["fgsm"], "SORA": looks["sora"],
     }  # fmt: skip
+
+
+def test_no_two_lines_of_a_picture_share_dashes_or_shape_as_grey_has_no_colours():
+    methods = ["fgsm", "fgsm_rs", "grad_align", "sora", "pgd2", "pgd10"]
+    looks = figures.looks(methods)
+    assert len({shape for _, shape in looks.values()}) < len(methods), "these would not tell"
+    found = parts.of_methods(methods)
+    assert len({look.shape for look in found.values()}) == len(methods)
+    assert len({look.dash for look in found.values()}) == len(methods)
+    assert {name: look.colour for name, look in found.items()} == {
+        name: colour for name, (colour, _) in looks.items()
+    }
 
 
 def test_each_printed_ablation_stands_below_the_nearest_reading(tmp_path):

@@ -195,12 +195,16 @@ def title(key: str) -> str:
 
 
 def of_methods(methods: Iterable[str]) -> dict[str, Look]:
-    """Give each method its look: colour and shape are the same in all pictures, dashes in one."""
-    found = figures.looks(list(dict.fromkeys(methods)))
-    return {
-        name: Look(colour, DASHES[i % len(DASHES)], shape)
-        for i, (name, (colour, shape)) in enumerate(found.items())
-    }
+    """Give each method its look: its own colour, and dashes and a shape that no other has here.
+
+    The shape is that of all pictures, unless one before it has it.
+    """
+    found: dict[str, Look] = {}
+    for i, (name, (colour, own)) in enumerate(figures.looks(list(dict.fromkeys(methods))).items()):
+        taken = {look.shape for look in found.values()}
+        shape = next((one for one in (own, *SHAPES) if one not in taken), own)
+        found[name] = Look(colour, DASHES[i % len(DASHES)], shape)
+    return found
 
 
 def picture(
@@ -259,7 +263,7 @@ def lines(
         "field": "x", "type": "quantitative", "title": x,
         "scale": {"type": "log" if log else "linear", "nice": False, "padding": 8}
         | ({} if log else {"zero": False}),
-        "axis": {"grid": False, "format": ".4~g", **({} if log else {"tickCount": 6})},
+        "axis": {"grid": False, "format": ".6~g", **({} if log else {"tickCount": 6})},
     }  # fmt: skip
     if values := sorted(set(ticks)):
         across["axis"]["values"] = values
