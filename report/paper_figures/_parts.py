@@ -271,7 +271,7 @@ def lines(
           "scale": {"domain": [*domain]} if domain else {"zero": False}}  # fmt: skip
     mean = {"x": across, "y": {**up, "aggregate": "mean"}}
     layers: list[dict[str, Any]] = [
-        {"mark": {"type": "line", "strokeWidth": 0.8, "opacity": 0.45},
+        {"mark": {"type": "line", "strokeWidth": 1, "opacity": 0.55},
          "encoding": {"x": across, "y": up, "detail": {"field": "seed"},
                       **look(shown, "color", "strokeDash")}},
         {"mark": {"type": "line", "strokeWidth": 2},
