@@ -144,7 +144,7 @@ def of_seeds(numbers: Iterable[int]) -> str:
 
 
 def of_rows(rows: Sequence[Row], key: str) -> str:
-    """Say the same of what rows measured of a column."""
+    """Say of how many images and seeds the means of rows are, by a column's key."""
     cells = [row.cells[key] for row in rows]
     images = " or ".join(map(str, sorted({n for cell in cells for n in cell.images})))
     return f"n = {images}, {of_seeds(cell.n for cell in cells)}"
