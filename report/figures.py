@@ -48,6 +48,7 @@ CONFIG = {
     "background": "$background", "font": "$font", "view": {"stroke": None},
     "axis": {"labelColor": "$ink", "titleColor": "$ink", "gridColor": "$line",
              "domainColor": "$dim", "tickColor": "$dim", "labelFontSize": 11, "titleFontSize": 12,
+             "labelSeparation": 4,
              "titleFontWeight": "normal"},  # one font: svg2pdf lists several in any order
     "header": {"labelColor": "$ink", "labelFontSize": 12, "labelLimit": 210, "title": None},
     "legend": {"labelColor": "$ink", "labelFontSize": 12, "orient": "top", "title": None,
@@ -62,7 +63,7 @@ _COLOUR = {"field": "colour", "type": "nominal", "scale": None, "legend": None}
 _SHAPE = {"field": "shape", "type": "nominal", "scale": None, "legend": None}
 _X = {"field": "x", "type": "quantitative", "title": "$xTitle", "scale": "$xScale"}
 _Y = {"field": "y", "type": "quantitative", "title": "$yTitle",
-      "scale": {"domain": [0, "$top"], "nice": False}}  # fmt: skip
+      "scale": {"domain": ["$bottom", "$top"], "nice": False}}  # fmt: skip
 _TOOLTIP = [
     {"field": "label", "title": "method"}, {"field": "y", "title": "$yTitle", "format": ".2f"},
     {"field": "low", "title": "95 % from", "format": ".2f"},
@@ -74,7 +75,7 @@ SCATTER = {
     "width": "$width", "height": "$height",
     "padding": {"left": 5, "top": 10, "bottom": 5, "right": 5},
     "config": CONFIG, "data": {"values": "$data"}, "encoding": {"x": _X, "y": _Y},
-    "params": [{"name": "top", "value": "$top"}, {"name": "worse", "value": "$worse"}],
+    "params": [{"name": name, "value": f"${name}"} for name in ("bottom", "top", "worse")],
     "transform": [
         # the front: rows whose y is above that of all that are no worse in x
         {"calculate": "datum.x * worse", "as": "cost"},
@@ -87,21 +88,23 @@ SCATTER = {
         # the names: from the top, each a gap or more below the last; then from the bottom likewise
         {"window": [{"op": "row_number", "as": "i"}],
          "sort": [{"field": "y", "order": "descending"}, {"field": "x"}]},
-        {"calculate": f"height * (1 - datum.y / top) - {GAP} * datum.i", "as": "free"},
+        {"calculate": f"height * (top - datum.y) / (top - bottom) - {GAP} * datum.i", "as": "free"},
         {"window": [{"op": "max", "field": "free", "as": "down"}], "frame": [None, 0],
          "sort": [{"field": "i"}]},
         {"calculate": f"min(datum.down, height - {GAP} * datum.i)", "as": "free"},
         {"window": [{"op": "min", "field": "free", "as": "up"}], "frame": [None, 0],
          "sort": [{"field": "i", "order": "descending"}]},
-        {"calculate": f"top * (1 - (datum.up + {GAP} * datum.i) / height)", "as": "slot"},
+        {"calculate": f"top - (top - bottom) * (datum.up + {GAP} * datum.i) / height",
+         "as": "slot"},
     ],
     "layer": [
         {"mark": {"type": "line", "interpolate": "$step", "color": "$dim", "strokeDash": [4, 3]},
          "transform": [{"filter": "datum.best == 'yes'"}], "encoding": {"order": {"field": "x"}}},
         {"mark": {"type": "rule", "opacity": 0.5},
          "transform": [{"filter": "isValid(datum.low)"},
-                       {"calculate": "min(datum.high, top)", "as": "most"}],
-         "encoding": {"color": _COLOUR, "y": {**_Y, "field": "low"}, "y2": {"field": "most"}}},
+                       {"calculate": "min(datum.high, top)", "as": "most"},
+                       {"calculate": "max(datum.low, bottom)", "as": "least"}],
+         "encoding": {"color": _COLOUR, "y": {**_Y, "field": "least"}, "y2": {"field": "most"}}},
         {"mark": {"type": "rule", "opacity": 0.25, "color": "$dim"},
          "encoding": {"x2": {"value": "width"}, "y2": {"field": "slot"}}},
         {"mark": {**_POINT, "size": 110},
@@ -305,19 +308,22 @@ def _scatter(data: Sequence[dict[str, Any]], columns: dict[str, Any]) -> dict[st
 
 
 def scatter(
-    data: Sequence[dict[str, Any]], x_title: str, y_title: str, *, is_cost: bool = True
-) -> dict[str, Any]:
+    data: Sequence[dict[str, Any]], x_title: str, y_title: str, *, is_cost: bool = True,
+    bottom: float = 0,
+) -> dict[str, Any]:  # fmt: skip
     """Make a picture of points, each with its name and, dashed, those that no other beats on both.
 
     Args:
         data: label, x, y in percent, low and high of y's interval, colour, shape, records.
         is_cost: whether less of x is better.
+        bottom: where the axis of y begins.
     """
     names = min(190, 24 + 7.5 * max(len(point["label"]) for point in data))
     return filled(SCATTER, {
         **paper_colours(), "data": data, "limit": names - 18,
         "width": WIDTHS["scatter"] - names - 60, "height": max(320, GAP * len(data)),
-        "top": min(102, 1.3 * max(8, *(point["y"] for point in data))),
+        "bottom": bottom,
+        "top": min(102, bottom + 1.3 * max(8, *(point["y"] - bottom for point in data))),
         "xTitle": f"{x_title} (less is better)" if is_cost else x_title, "yTitle": y_title,
         "worse": 1 if is_cost else -1, "step": "step-after" if is_cost else "linear",
         "xScale": LOG if is_cost and min(point["x"] for point in data) > 0 else LINEAR,

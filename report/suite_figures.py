@@ -10,17 +10,17 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from bench.runs import catalogue
+from bench.runs import catalogue, evaluations
 from bench.runs.ending import title
 from bench.runs.files import write_bytes
-from bench.runs.record import ConfigError
+from bench.runs.record import AUTOATTACK, COST, TRAIN, ConfigError
 from bench.runs.run import expand, sources
 from bench.runs.suite import Suite, parse_suite, read_suite
 from bench.runs.typed import from_json
@@ -82,7 +82,8 @@ def render(suite: Suite, results: Path) -> list[Figure]:
     ]
     folder = results / "figures" / suite.suite
     figures.draw((picture for figure in drawn for picture in figure.pictures), folder)
-    absent = [*_absent(runs)]
+    stages = {TRAIN, AUTOATTACK, COST, *(evaluations.read(one).name for one in suite.evaluations)}
+    absent = [*_absent(runs, stages)]
     if missing := len(wanted) - len(runs):
         absent.append(f"{missing} of the suite's {len(wanted)} runs, which have no records")
     places = {run.folder: run.place for run in found if run.place}
@@ -119,10 +120,10 @@ def _module(name: str) -> Any:
     return importlib.import_module(f"{catalogue.FIGURES.replace('/', '.')}.{name}")
 
 
-def _absent(runs: Sequence[RunRecords]) -> Iterator[str]:
-    """Name the stages that left no numbers, and why."""
+def _absent(runs: Sequence[RunRecords], stages: Container[str]) -> Iterator[str]:
+    """Name the stages of the suite that left no numbers, and why."""
     for run in runs:
-        for stage in {**run.records, **run.broken}:
+        for stage in filter(stages.__contains__, {**run.records, **run.broken}):
             absence = run.absence(stage)
             if absence and absence != NOT_RUN:
                 yield f"{title(run.config, stage)}: {absence.text}"
@@ -160,5 +161,8 @@ def main(words: Sequence[str] | None = None) -> None:
             print(args.results / "figures" / suite.suite / f"{picture.name}.svg")
         if figure.lacking:
             print(f"{figure.name} {figure.lacking}")
+    if not args.suite.startswith("{") and not all(figure.pictures for figure in drawn):
+        file = args.suite if Path(args.suite).suffix else f"workflows/config/{args.suite}.yaml"
+        print(f"What is missing is made by: snakemake figures --configfile {file}")
     print(f"{sum(bool(f.pictures) for f in drawn)} of {len(drawn)} figures drawn; "
           f"the page: {page(suite, args.results)}")  # fmt: skip

@@ -7,7 +7,7 @@ from torch import nn
 
 from bench.threat import Threat
 from evaluation.attack import Task
-from evaluation.diagnostics.filters import Filters, layers, without
+from evaluation.diagnostics.filters import MAPS, Filters, layers, without
 
 # Logits z and 0 of an image of two pixels: filter 0 is linear around it, filter 1 is off where a
 # pixel grows by more than 0.05, a quarter of the ball.
@@ -47,6 +47,30 @@ def test_without_the_filter_that_bends_the_loss_gradients_are_parallel():
     assert found.values["without.0"].value < 0.95
     assert {value.n for value in found.values.values()} == {64}
     assert found.arrays["filter"].flatten().tolist() == [3, -4]
+
+
+def test_maps_are_of_the_first_images_clean_and_under_fgsm():
+    found = measured(network()).arrays
+    assert found["image"].shape == (64, 2, 1, 1, 2)
+    assert found["map"].shape == (64, 2, 2, 1, 2)
+    # FGSM lowers the logit of the label: filter 1's maps fall as pixels grow
+    assert found["image"][0].flatten().tolist() == [128, 128, 153, 153]
+    expected = [[2.5, 2.5, 0.2, 0.2], [2.8, 2.8, -0.2, -0.2]]
+    for maps, known in zip(found["map"][0].flatten(1).tolist(), expected, strict=True):
+        assert maps == pytest.approx(known, abs=2e-3)
+
+
+@pytest.mark.parametrize(("filters", "images"), [(4, 2), (64, 0)])
+def test_maps_take_no_more_than_a_record_may_have(filters, images):
+    conv = nn.Conv2d(3, filters, 3, padding=1)
+    net = nn.Sequential(conv, nn.Flatten(), nn.Linear(filters * 32 * 32, 2)).eval()
+    x, y = torch.rand(3, 3, 32, 32), torch.zeros(3, dtype=torch.int64)
+    given = Task(net=net, x=x, y=y, threat=Threat("Linf", 0.1), name="filters", classes=2, seed=0)
+    found = Filters().evaluate(given).arrays
+    kept = found["image"], found["map"]
+    assert [len(array) for array in kept] == [images, images]
+    assert sum(array.numel() * array.element_size() for array in kept) <= MAPS
+    assert (found["image"].dtype, found["map"].dtype) == (torch.uint8, torch.float16)
 
 
 def test_so_many_images_are_taken():

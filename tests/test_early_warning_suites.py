@@ -2,12 +2,15 @@
 
 import dataclasses
 import json
+import re
 
+import drawn as drawn_from
 import made_up
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import vl_convert
 import yaml
 
 from bench.runs import evaluations
@@ -21,6 +24,7 @@ from report.collect import collect
 from report.early_warning import DETECTORS, Detector, collapse, grid, readings
 from report.traces import read
 
+ALARMS = "alarms, of judged collapses"
 EPOCHS, UPDATES = 20, 2000
 BEGUN = {0: 1720, 1: None, 2: 800}  # first update of the collapse, by seed
 HOLDS = 1
@@ -174,18 +178,52 @@ def test_the_table_is_of_the_second_pass_and_names_its_records(project):
     assert len(table) == len(WATCHED) + 1, "and of what is free, the loss alone was traced"
     rows = table.set_index("detector")
     (title,) = figure.pictures[0].spec["title"]["text"]
-    assert title.startswith("Leads in updates; 3 runs, 2 collapsed, 2 of them judged")
+    assert title.endswith("; 3 runs, 2 collapsed, 2 of them judged")
     # PGD-10 stands still and falls at the onset: its third reading beyond is 10 updates later
     robust = rows.loc["accuracy under PGD-10"]
     assert [*robust[["lead, median, updates", "least", "most"]]] == ["-10.0", "-10", "-10"]
-    assert (robust["first"], robust["missed"], robust["passes"]) == (2, "0 of 2", "12 F, 10 B")
+    assert (robust["first"], robust[ALARMS], robust["passes"]) == (2, "2 of 2", "12 F, 10 B")
     # the others rise by the same number with every reading, of which one side is no fall
-    assert rows.loc["training loss"]["missed"] == "2 of 2"
+    assert rows.loc["training loss"][ALARMS] == "0 of 2"
     assert rows.loc["training loss"]["passes"] == "none"
     first = rows["records"].iloc[0].split()
     assert len(first) == 3
     (path.parent / "runs" / first[0]).unlink()
     assert drawn(path)[1]["records"].iloc[0].split() == first[1:]
+
+
+def test_leads_say_of_how_many_and_have_no_median_of_one(tmp_path):
+    drawn_from.RECORDS["early_warning"](tmp_path)
+    runs = drawn_from.read(tmp_path)
+    for shown, medians in ((runs, {"accuracy under PGD-10", "PertAlign of the batch"}),
+                           (runs[:1], set())):  # fmt: skip
+        table, leads, _ = suite_figures.draw("early_warning", shown).pictures
+        values = leads.spec["data"]["values"]
+        ticks = re.search(
+            r"layer_1_marks[^>]*?(/>|>.*?</g>)", vl_convert.vegalite_to_svg(leads.spec)
+        )[0]
+        assert ticks.count("<path") == len(medians)
+        several = {p["name"] for p in values for q in values
+                   if (p["name"], p["kind"]) == (q["name"], q["kind"]) and p is not q}  # fmt: skip
+        assert several == medians
+        said = {p["name"]: (p["alarms"], p["halved"]) for p in values}
+        assert said["linearity error"] == (f"1 of {len(shown)}", "-")
+        assert said["accuracy under PGD-10"] == (
+            f"0 of {len(shown)}",
+            f"{len(shown)} of {len(shown)}",
+        )
+        rows = {row["detector"]: row for row in table.spec["data"]["values"]}
+        assert (rows["linearity error"]["leads"], rows["linearity error"]["halves"]) == ("30", "-")
+        assert rows["gradient norm"]["leads"] == "none"
+    assert {p["line"] for p in values} == {"FGSM"}
+
+
+def test_the_table_of_public_runs_names_its_file(tmp_path):
+    drawn_from.RECORDS["early_warning"](tmp_path)
+    *_, public = suite_figures.draw("early_warning", drawn_from.read(tmp_path)).pictures
+    files = {row["records"] for row in public.spec["data"]["values"]}
+    assert files == {"report/reported/fastat_warnings.csv"}
+    assert (ROOT / files.pop()).is_file()
 
 
 def test_a_collapse_with_few_readings_before_it_is_told_as_not_judged(project, monkeypatch):
@@ -196,8 +234,8 @@ def test_a_collapse_with_few_readings_before_it_is_told_as_not_judged(project, m
     for dense in (path.parent / "early_warning").glob("*.yaml"):
         train(dense)
     (title,) = drawn(path)[0].pictures[0].spec["title"]["text"]
-    assert title == (
-        "Leads in updates; 3 runs, 2 collapsed, 1 of them judged (before the other 1: 97 readings)"
+    assert title.endswith(
+        "; 3 runs, 2 collapsed, 1 of them judged (before the other 1: 97 readings)"
     )
 
 

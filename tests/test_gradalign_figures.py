@@ -1,16 +1,15 @@
 """GradAlign's figures and landscapes: lemmas in closed form, and points that go with records."""
 
-import dataclasses
-import hashlib
+import base64
+import io
 import math
 
-import made_up
 import numpy as np
 import pytest
-from safetensors.numpy import save
+from drawn import left, read, trained
+from PIL import Image
 
-from bench.runs.record import TRACES, Best, Evaluation, Score, Value
-from report.collect import collect
+from bench.runs.record import TRACES
 from report.paper_figures import (
     gradalign_accuracy,
     gradalign_curves,
@@ -22,10 +21,6 @@ from report.paper_figures import (
     weight_landscape,
     weight_landscape_2d,
 )
-
-
-def read(root):
-    return collect(published=root / "published", runs=root / "runs").runs
 
 
 def lines(picture):
@@ -84,44 +79,6 @@ def test_pictures_of_lemmas_say_how_many_draws_and_read_no_record():
 # Pictures of records
 
 
-def trained(root, *, method="fgsm", seed=0, eps="51/255", traces=None, onset=1, **fields):
-    """Leave a training of two epochs and 20 updates."""
-    config = made_up.config(method, seed, fields.pop("settings", {"alpha": 1.0}), eps=eps)
-    training = made_up.training(onset=onset, epochs=2, **fields)
-    curves = [dataclasses.replace(epoch, probe={"clean": 90.0, "fgsm": 50.0, "pgd10": 40.0})
-              for epoch in training.curves]  # fmt: skip
-    best = Best(epoch=0, validation=50.0, clean=training.clean, fgsm=training.fgsm,
-                pgd10=training.pgd10)  # fmt: skip
-    training = dataclasses.replace(training, updates=20, curves=curves, best=best)
-    folder = root / "runs" / config.folder
-    if traces:
-        folder.mkdir(parents=True)
-        content = save({
-            name: np.asarray(values, np.int64 if name.endswith(".update") else np.float32)
-            for name, values in traces.items()
-        })  # fmt: skip
-        (folder / TRACES).write_bytes(content)
-        training = dataclasses.replace(training, traces=hashlib.sha256(content).hexdigest())
-    made_up.write(root / "runs", config, "train", training=training)
-    return config
-
-
-def left(root, config, stage, arrays=None, scores=None, **values):
-    """Leave the record of an evaluation, with its arrays."""
-    files = {}
-    if arrays:
-        content = save(arrays)
-        name = f"{stage}.safetensors"
-        (root / "runs" / config.folder / name).write_bytes(content)
-        files[name] = hashlib.sha256(content).hexdigest()
-    found = Evaluation(
-        settings={"seed": 0}, measure_seconds=1.0, arrays=files, images=4,
-        scores={key: Score(accuracy=value, n=40) for key, value in (scores or {}).items()},
-        values={key: Value(value=value, unit="u", n=4) for key, value in values.items()},
-    )  # fmt: skip
-    made_up.write(root / "runs", config, stage, measure=found)
-
-
 def remove(root, config, stage):
     (root / "runs" / config.folder / f"{stage}.json").unlink()
 
@@ -145,17 +102,20 @@ def test_a_landscape_says_where_it_stands_and_goes_with_its_record(tmp_path):
         ("0.0", "100.0"), ("0.5", "100.0"), ("1.0", "75.0"),
     }  # fmt: skip
     head, rest = lines(pgd)
-    assert head == ("method,seed,update,stage,along the step of FGSM,along the move of PGD-10,"
-                    "mean loss,roughness,images,records")  # fmt: skip
+    assert head == ("method,seed,update,stage,in steps of FGSM,in moves of PGD-10,"
+                    "mean cross-entropy,roughness,images,records")  # fmt: skip
     assert len(rest) == 3 * 9
     for stage, words in stages.items():
         own = [line for line in rest if line.endswith(f"/{stage}.json")]
         assert len(own) == 9
         assert all(f",{words}," in line for line in own)
         assert {line.split(",")[6] for line in own if line.split(",")[4] == "0.5"} == {"2.0"}
+    assert pgd.spec["title"]["text"] == "Of runs that collapsed: before, at the onset"
     remove(tmp_path, config, "landscape-at_15")
+    remove(tmp_path, config, "landscape")
     pgd, *_ = input_landscape.draw(read(tmp_path))
-    assert len(lines(pgd)[1]) == 2 * 9
+    assert len(lines(pgd)[1]) == 9
+    assert pgd.spec["title"]["text"] == "Of runs that collapsed: before the onset"
 
 
 def test_a_landscape_after_another_direction_or_without_its_file_is_left_out(tmp_path):
@@ -229,6 +189,7 @@ def test_curves_have_accuracies_by_epoch_and_cosines_by_update(tmp_path):
     assert any(line.startswith("clean,FGSM,0,10,90.0,10,") for line in rest)
     assert any(line.startswith("gradient alignment,FGSM,0,20,0.1,10,") for line in rest)
     assert all(f"{config.folder}/train.json" in line for line in rest)
+    assert [len(row["hconcat"]) for row in picture.spec["vconcat"]] == [3, 2]
     (tmp_path / "runs" / config.folder / TRACES).unlink()
     assert [*gradalign_curves.draw(read(tmp_path))] == []
 
@@ -253,3 +214,38 @@ def test_filters_by_update_and_at_updates(tmp_path):
     remove(tmp_path, config, "filters")
     _, patches = gradalign_filters.draw(read(tmp_path))
     assert len(lines(patches)[1]) == 36
+
+
+def test_feature_maps_say_how_far_fgsm_moves_them(tmp_path):
+    config = trained(tmp_path)
+    image = np.zeros((1, 2, 3, 2, 2), np.uint8)
+    image[0, :, 0] = 255  # red
+    of_clean, of_moved = [[1, 3], [-9, 0]], [[3, 1], [-9, 8]]  # below 0 ReLU takes all
+    maps = np.array([[[of_clean, np.ones((2, 2))], [of_moved, np.ones((2, 2))]]], np.float16)
+    whole = {"filter": np.zeros((2, 3, 1, 1), np.float32), "image": image, "map": maps}
+    for stage in ("filters-at_10", "filters"):
+        left(tmp_path, config, stage, whole, alignment=0.5)
+    *_, picture = gradalign_filters.draw(read(tmp_path))
+    assert picture.name == "gradalign_filters-maps"
+    assert len(picture.spec["hconcat"]) == 2
+    values = {(p["update"], p["version"], p["filter"]): p for p in picture.spec["data"]["values"]}
+    assert len(values) == 2 * 2 * (1 + 2)
+    assert values[20, "FGSM", 0]["moved"] == pytest.approx((2 + 2 + 0 + 8) / (1 + 3))
+    assert values[20, "FGSM", 1]["moved"] == 0
+    assert values[20, "clean", 0]["moved"] is None
+    assert values[20, "FGSM", 0]["largest"] == 8
+    shown = {who: pixels(values[20, *who]["url"]) for who in (("clean", None), ("FGSM", 0))}
+    assert shown["clean", None][2, 2].tolist() == [255, 0, 0]
+    of_one = gradalign_filters.SHARPER // 2 + gradalign_filters.SHARPER * np.arange(2)
+    assert shown["FGSM", 0][np.ix_(of_one, of_one)].tolist() == [[159, 223], [255, 0]]
+    remove(tmp_path, config, "filters-at_10")
+    *_, picture = gradalign_filters.draw(read(tmp_path))
+    assert {p["update"] for p in picture.spec["data"]["values"]} == {20}
+    (tmp_path / "runs" / config.folder / "filters.safetensors").unlink()
+    assert [*gradalign_filters.draw(read(tmp_path))] == []
+
+
+def pixels(url):
+    head, _, content = url.partition(",")
+    assert head == "data:image/png;base64"
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))

@@ -4,9 +4,11 @@ import dataclasses
 import re
 import shutil
 
+import drawn
 import made_up
 import pandas as pd
 import pytest
+import vl_convert
 from made_up import SMOKE, config, done, expense, training, write
 
 from bench.runs import catalogue
@@ -16,6 +18,7 @@ from bench.runs.run import expand
 from bench.runs.suite import parse_suite, read_yaml
 from report import figures, render, suite_figures
 from report.collect import collect
+from report.paper_figures import _parts as parts
 
 RADII = (0, 25, 51, 64)
 SOUND, TRAPPED = (95, 80, 60, 40), (95, 50, 75, 70)  # FGSM accuracy, by radius
@@ -68,6 +71,47 @@ def test_a_figure_says_what_it_shows_and_reads_and_draws_nothing_from_nothing(na
     assert reads == "nothing." or (reads and reads in figure.lacking)
 
 
+def points(name, root):
+    pictures = suite_figures.draw(name, drawn.read(root)).pictures
+    return [
+        {**point, "picture": one.name} for one in pictures for point in one.spec["data"]["values"]
+    ]
+
+
+def said(found):
+    """What points show, but for the files that they name."""
+    return [{k: v for k, v in point.items() if k != "records"} for point in found]
+
+
+@pytest.mark.parametrize("name", catalogue.names(FIGURES))
+def test_points_go_with_the_records_that_they_name_and_with_no_others(name, tmp_path):
+    """Name in `records` the files that a point is of: those without which it is not what it is."""
+    if catalogue.said(f"{FIGURES}/{name}.py", "Reads") == "nothing.":
+        return
+    assert name in drawn.RECORDS, "give it the records that it is drawn from, in tests/drawn.py"
+    drawn.RECORDS[name](tmp_path)
+    before = points(name, tmp_path)
+    named = {file for point in before for file in point["records"].split()}
+    ours = {file for file in named if not (ROOT / file).is_file()}  # others have printed numbers
+    assert ours, "it is drawn, and names no record"
+    of_none = [point for point in before if not point["records"]]
+    assert all("no records" in point.values() for point in of_none), "a point names no file"
+    runs = tmp_path / "runs"
+    files = {path.relative_to(runs).as_posix() for path in runs.rglob("*.json")}
+    for file in sorted(files | ours):
+        content = (runs / file).read_bytes()
+        (runs / file).unlink()
+        after = points(name, tmp_path)
+        (runs / file).write_bytes(content)
+        if file not in ours:
+            assert after == before, f"{file} is read, and no point names it"
+            continue
+        lost, left = ([point for point in found if file in point["records"].split()]
+                      for found in (before, after))  # fmt: skip
+        assert not left, f"{file} is gone, and a point names it"
+        assert not any(point in said(after) for point in said(lost)), f"{file} made no difference"
+
+
 def test_figures_are_drawn_from_published_records_without_training(tmp_path):
     source = ROOT / "results/published/mnist_5k"
     shutil.copytree(source, tmp_path / "published")
@@ -107,13 +151,104 @@ def test_a_point_goes_with_its_record(results):
     assert "needs trained runs and their evaluation eps_sweep." in page(results)
 
 
+def test_axes_say_of_how_many_images_and_seeds_a_mean_is():
+    of_seed = {"n": 360, "seed": 0, "line": "Clean"}
+    assert parts.counted([of_seed]) == "n = 360, 1 seed"
+    other = {**of_seed, "seed": 1}
+    assert parts.counted([of_seed, other]) == "n = 360, 2 seeds"
+    assert parts.counted([of_seed, {**other, "line": "PGD-10"}]) == "n = 360, 1 seed"
+    elsewhere = [{**of_seed, "x": x, "seed": x} for x in (1, 2, 2, 3)]
+    assert parts.counted([of_seed, *elsewhere]) == "n = 360, 1 seed"
+    assert parts.counted([of_seed, other, *elsewhere]) == "n = 360, 1 to 2 seeds"
+    attacked = [{**other, "line": line, "n": n} for line, n in (("A", 360), ("B", 100), ("B", 50))]
+    assert parts.counted([of_seed, *attacked]) == "n = 360, B 50 or 100, 1 seed"
+
+
+def test_a_point_between_two_axes_has_the_seeds_of_its_own(tmp_path):
+    for method, seeds in (("fgsm", (0, 1)), ("sora", (0,))):
+        for seed in seeds:
+            done(tmp_path / "runs", config(method, seed), aa=40.0)
+    for name in ("trade_off", "cost_totals"):
+        picture = suite_figures.draw(name, drawn.read(tmp_path)).pictures[0]
+        shown = {p["label"]: (p["seeds"], p["n"]) for p in picture.spec["data"]["values"]}
+        assert shown == {"FGSM, 2 seeds": (2, "50"), "SORA, 1 seed": (1, "50")}
+        titles = picture.csv.partition("\n")[0]
+        assert "PGD-10 accuracy, %, n = 50, 1 to 2 seeds" in titles.replace('"', "")
+        assert titles.endswith(",seeds,images,records")
+
+
+def test_runs_without_costs_are_told_and_how_to_make_them(results, capsys):
+    for run in expand(suite()):
+        (results / "runs" / run.folder / "cost.json").unlink(missing_ok=True)
+    figure = suite_figures.draw("cost_totals", drawn.read(results))
+    trained = len(expand(suite()))
+    assert figure.lacking.endswith(f"({trained} trained runs are here, and the cost of none)")
+    suite_figures.main(["--suite", "sora_figures", "--results", str(results)])
+    asked = "made by: snakemake figures --configfile workflows/config/sora_figures.yaml"
+    assert asked in capsys.readouterr().out
+
+
+def test_what_no_record_is_drawn_from_says_so(results):
+    suite_figures.render(suite("gradalign_lemma1", "trade_off"), results)
+    computed, _, drawn_of = page(results).partition('id="trade_off"')
+    assert "Computed as drawn, from no file" in computed
+    assert "Drawn from" not in computed.partition("<main>")[2]
+    assert "Computed" not in drawn_of
+    assert re.search(r"Drawn from [1-9]\d* file", drawn_of)
+
+
+@pytest.mark.parametrize("name", catalogue.names(FIGURES))
+def test_text_can_be_read_on_a_page_180_mm_wide(name, tmp_path):
+    drawn.RECORDS.get(name, lambda root: None)(tmp_path)
+    page_wide = 180 / 25.4 * 72  # points
+    for picture in suite_figures.draw(name, drawn.read(tmp_path)).pictures:
+        svg = vl_convert.vegalite_to_svg(picture.spec)
+        wide = float(re.search(r'<svg[^>]* width="([\d.]+)"', svg)[1])
+        least = min(float(size) for size in re.findall(r'font-size="([\d.]+)px"', svg))
+        assert least * page_wide / wide >= 6.4, f"{picture.name} is {wide:.0f} pixels wide"
+
+
+def symbols(picture):
+    """The symbols of a picture's legends, as they are drawn."""
+    svg = vl_convert.vegalite_to_svg(picture.spec)
+    legends = re.findall(r'role-legend-symbol".*?</g>', svg)
+    return [symbol for legend in legends for symbol in re.findall(r"<path [^>]*>", legend)]
+
+
+@pytest.mark.parametrize("name", ["early_warning", "gradalign_lemma1", "eps_overfitting"])
+def test_every_symbol_of_a_legend_can_be_seen(name, tmp_path):
+    drawn.RECORDS.get(name, lambda root: None)(tmp_path)
+    found = [one for picture in suite_figures.draw(name, drawn.read(tmp_path)).pictures
+             for one in symbols(picture)]  # fmt: skip
+    assert found
+    for symbol in found:
+        given = dict(re.findall(r'([\w-]+)="([^"]*)"', symbol))
+        filled = given.get("fill", "none") not in ("none", "transparent")
+        is_line = "A" not in given["d"] and "Z" not in given["d"]  # which has nothing to fill
+        stroked = given.get("stroke", "none") != "none" and float(given["stroke-width"])
+        assert stroked or (filled and not is_line), symbol
+
+
 def test_epsilon_overfitting_is_drawn_with_its_number(results):
     suite_figures.render(suite("eps_overfitting"), results)
     shown = numbers(results, "eps_overfitting")
     number = shown[shown["attack"] == "EO"].set_index("method")["radius, 1/255; of EO: points"]
     assert dict(number) == {"FGSM": 25.0, "SORA": -15.0}
     svg = (results / "figures/smoke/eps_overfitting.svg").read_text()
-    assert "accuracy, %, n = 500, 1 seed" in svg
+    assert ">accuracy, %<" in svg
+    assert ">n = 500, 1 seed<" in svg
+
+
+def test_the_number_of_epsilon_overfitting_is_no_mean_of_its_axes(results):
+    for seed in (0, 1):
+        for run in expand(suite(methods=["fgsm", "sora"], seeds=[seed])):
+            done(results / "runs", run, aa=40.0)
+            measure = swept([y - seed * i for i, y in enumerate(TRAPPED)])
+            write(results / "runs", run, "eps_sweep", measure=measure)
+    (picture,) = suite_figures.draw("eps_overfitting", drawn.read(results)).pictures
+    panel = picture.spec["vconcat"][0]["hconcat"][0]
+    titles = {str(layer["encoding"]["y"]["title"]) for layer in panel["layer"][1:]}
+    assert titles == {"['accuracy, %', 'n = 500, 2 seeds']"}
 
 
 def test_totals_hold_what_a_run_begins_with_and_memory_where_there_is_any(tmp_path, monkeypatch):
@@ -128,7 +263,7 @@ def test_totals_hold_what_a_run_begins_with_and_memory_where_there_is_any(tmp_pa
         write(runs, run, "cost", expense=measured)
 
     def totals():
-        pictures = suite_figures.draw("cost_totals", records(tmp_path)).pictures
+        pictures = suite_figures.draw("cost_totals", drawn.read(tmp_path)).pictures
         values = {p.name.rpartition("cost_totals-")[2]: p.spec["data"]["values"] for p in pictures}
         return {name: {v["label"]: v["x"] for v in points} for name, points in values.items()}
 
@@ -228,22 +363,24 @@ def test_a_method_looks_the_same_in_every_picture(results):
     }  # fmt: skip
 
 
-def trained(results, scores, method="sora", **settings):
-    settings = catalogue.default_settings(method) | settings
-    kept = {k: v for k, v in settings.items() if catalogue.added_settings(method).get(k) != v}
-    write(results / "runs", config(method, settings=kept), "train", training=training(*scores))
-
-
-def records(results):
-    return collect(published=results / "published", runs=results / "runs").runs
+def test_no_two_lines_of_a_picture_share_dashes_or_shape_as_grey_has_no_colours():
+    methods = ["fgsm", "fgsm_rs", "grad_align", "sora", "pgd2", "pgd10"]
+    looks = figures.looks(methods)
+    assert len({shape for _, shape in looks.values()}) < len(methods), "these would not tell"
+    found = parts.of_methods(methods)
+    assert len({look.shape for look in found.values()}) == len(methods)
+    assert len({look.dash for look in found.values()}) == len(methods)
+    assert {name: look.colour for name, look in found.items()} == {
+        name: colour for name, (colour, _) in looks.items()
+    }
 
 
 def test_each_printed_ablation_stands_below_the_nearest_reading(tmp_path):
-    trained(tmp_path, (84, 57, 45))
-    trained(tmp_path, (85, 58, 45), draw="none")  # the paper's row: +0.98, +1.38, -0.21
-    trained(tmp_path, (86, 51, 33), adapt=False)  # +2.13, -5.49, -11.48
-    trained(tmp_path, (89, 28, 17), adapt=False, draw="none")  # +5.24, -29.21, -28.33
-    (picture,) = suite_figures.draw("sora_ablation", records(tmp_path)).pictures
+    drawn.of(tmp_path, "sora", (84, 57, 45))
+    drawn.of(tmp_path, "sora", (85, 58, 45), draw="none")  # the paper's row: +0.98, +1.38, -0.21
+    drawn.of(tmp_path, "sora", (86, 51, 33), adapt=False)  # +2.13, -5.49, -11.48
+    drawn.of(tmp_path, "sora", (89, 28, 17), adapt=False, draw="none")  # +5.24, -29.21, -28.33
+    (picture,) = suite_figures.draw("sora_ablation", drawn.read(tmp_path)).pictures
     order = picture.spec["layer"][0]["encoding"]["y"]["sort"]
     below = dict(zip(order[1:], order, strict=False))
     assert below["printed: without random sampling"] == "code: u = 1"
@@ -264,9 +401,9 @@ def test_the_suite_of_ablations_has_all_17_readings():
 
 def test_a_sweep_holds_what_differs_in_its_setting_alone(tmp_path):
     for tau in (0.02, 0.1):
-        trained(tmp_path, (90, 60, 50), tau=tau)
-    trained(tmp_path, (90, 60, 10), tau=0.5, theta=0.5)
-    (picture,) = suite_figures.draw("sora_sweep", records(tmp_path)).pictures
+        drawn.of(tmp_path, "sora", (90, 60, 50), tau=tau)
+    drawn.of(tmp_path, "sora", (90, 60, 10), tau=0.5, theta=0.5)
+    (picture,) = suite_figures.draw("sora_sweep", drawn.read(tmp_path)).pictures
     assert {point["x"] for point in picture.spec["data"]["values"]} == {0.02, 0.1}
     assert len(picture.spec["hconcat"]) == 1  # theta and alpha_max have one value
 
@@ -278,7 +415,7 @@ def test_networks_of_several_radii_are_shown_at_one(tmp_path):
         measure = Evaluation(settings={}, scores={"pgd50 51/255": Score(accuracy=30.0, n=360)},
                              measure_seconds=1.0)  # fmt: skip
         write(tmp_path / "runs", run, "pgd50-51_255", measure=measure)
-    (picture,) = suite_figures.draw("seat_radius", records(tmp_path)).pictures
+    (picture,) = suite_figures.draw("seat_radius", drawn.read(tmp_path)).pictures
     points = picture.spec["data"]["values"]
     assert {(p["x"], p["y"]) for p in points if p["panel"] != "no attack"} == {(51, 30), (77, 30)}
     rule = picture.spec["hconcat"][1]["layer"][0]["data"]["values"]

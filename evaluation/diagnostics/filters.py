@@ -1,9 +1,10 @@
-"""filters: norms of the first layer's filters, and gradient alignment without each of them."""
+"""filters: norms of the first layer's filters, gradient alignment without each, feature maps."""
 
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 
+import torch
 from torch import nn
 from torch.linalg import vector_norm
 
@@ -12,6 +13,9 @@ from bench.runs.record import Value
 from evaluation.attack import Found
 from evaluation.diagnostic import Diagnostic
 from evaluation.diagnostics.gradient_alignment import GradientAlignment
+from evaluation.moves import fgsm_move
+
+MAPS = 50_000  # bytes of images and their maps in a file, at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +29,11 @@ class Filters(Diagnostic):
         norm.i     = ||w_i||_2 of filter i of the first convolution
         outgoing.i = ||v_i||_2 of the next layer's weights that read its map
         without.i  = gradient alignment where w_i and its bias are 0
+        map        = the first convolution's output at x and at x + d, d of FGSM
 
-    Shapes: w (F, C, k, k), kept as the array `filter`; v_i (classes, 1, H W) after one layer.
+    Shapes: w (F, C, k, k), kept as the array `filter`; v_i (classes, 1, H W) after one layer;
+        image (n, 2, C, H, W) in 1/255 and map (n, 2, F, h, w) of the first n images, as many as
+        50 kB hold.
     Cost: 2 (F + 1) forward and backward.
     Differs: nothing; where several layers read the maps, v is the first one's.
     """
@@ -36,7 +43,7 @@ class Filters(Diagnostic):
         "alignment": ("cosine", -1, 1),
         "alignment_without_largest": ("cosine", -1, 1),
     }
-    arrays = ("filter",)
+    arrays = ("filter", "image", "map")
 
     images: int = 256
 
@@ -56,7 +63,8 @@ class Filters(Diagnostic):
             values[f"outgoing.{i}"] = Value(value=outgoing[i].item(), unit="L2 norm", n=whole.n)
         largest = values[f"without.{int(outgoing.argmax())}"]
         values |= {"alignment": whole, "alignment_without_largest": largest}
-        return Found(values=values, arrays={"filter": first.weight.detach().cpu().clone()})
+        arrays = {"filter": first.weight.detach().cpu().clone(), **feature_maps(task, first)}
+        return Found(values=values, arrays=arrays)
 
 
 def layers(net):
@@ -76,6 +84,28 @@ def outgoing_norms(first, after):
     """Return the norm of the weights that read each filter's map, (F,)."""
     by_map = after.weight.detach().reshape(len(after.weight), len(first.weight), -1)
     return vector_norm(by_map, dim=(0, 2))
+
+
+def feature_maps(task, first):
+    """Return the first images, each beside what FGSM makes of it, and their maps; small."""
+    bytes_of_one = 2 * (2 * output(task.net, first, task.x[:1]).numel() + task.x[0].numel())
+    n = MAPS // bytes_of_one
+    x, y = task.x[: max(n, 1)], task.y[: max(n, 1)]  # not every network takes no image at all
+    both = torch.stack([x, x + fgsm_move(task.net, x, y, task.threat)], 1)
+    maps = output(task.net, first, both.flatten(0, 1)).unflatten(0, (-1, 2))
+    return {"image": (255 * both[:n]).round().byte().cpu(), "map": maps[:n].half().cpu()}
+
+
+def output(net, layer, x):
+    """Return what a layer makes of images."""
+    found = []
+    hook = layer.register_forward_hook(lambda *call: found.append(call[-1]))
+    try:
+        with torch.no_grad():
+            net(x)
+    finally:
+        hook.remove()
+    return found[0]
 
 
 @contextmanager

@@ -1,20 +1,23 @@
 """What the figures share: names of record files, what runs measured, and panels to draw it in."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.runs import catalogue, evaluations
-from bench.runs.ending import plural
-from report import sources
+from report import figures, sources
 from report.collect import RunRecords
 from report.columns import COLUMNS, Column
-from report.figures import ATTACKS, COLOURS, CONFIG, SHAPES, Picture, filled, looks, paper_colours
+from report.figures import ATTACKS, COLOURS, CONFIG, SHAPES, Picture, filled, paper_colours
 from report.groups import Group, groups
 from report.rows import Row
 
 DASHES = ((1, 0), (6, 2), (2, 2), (9, 2, 2, 2), (4, 4), (12, 3))
 WIDTH, HEIGHT = 250, 210  # pixels of a panel
+NARROW = 200  # of one of three in a row, so that 11 pixels are 6.5 pt on a page 180 mm wide
 GAP = 18  # pixels of a row of a table, or of dots
+PLACE = ("panel", "name", "line", "update", "x")  # fields that tell one mean from another
 
 
 class Look(NamedTuple):
@@ -57,6 +60,16 @@ class Measured(NamedTuple):
 def record(run: RunRecords, *stages: str) -> str:
     """Name the record files of a run, as a column "records" has them."""
     return " ".join(f"{run.folder}/{stage}.json" for stage in stages)
+
+
+def records(runs: Iterable[RunRecords], *stages: str) -> list[str]:
+    """Name the record files of some runs, of those stages that they have."""
+    return [record(run, stage) for run in runs for stage in stages if run.has(stage)]
+
+
+def file(path: Path) -> str:
+    """Name a file of the repository likewise, where points are from no record."""
+    return path.relative_to(catalogue.ROOT).as_posix()
 
 
 def tables(name: str, runs: Iterable[RunRecords]) -> Iterator[tuple[str, Group]]:
@@ -102,20 +115,77 @@ def swept(
             yield one
 
 
+def titled(title: str, points: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Write the title of an axis, and below it how many images and seeds a mean is of."""
+    return [title, counted(points)]
+
+
 def counted(points: Iterable[Mapping[str, Any]]) -> str:
-    """Say how many images and seeds points are of: "n = 500, 3 seeds"."""
-    points = list(points)
-    images = " or ".join(map(str, sorted({point["n"] for point in points})))
-    seeds = len({point["seed"] for point in points})
-    return f"n = {images}, {plural(seeds, 'seed')}"
+    """Say how many images and seeds a mean of points is of: "n = 360, PGD-20 100, 1 to 3 seeds".
+
+    Points are of one mean if they differ in neither place nor line.
+    """
+    images: dict[str, set[int]] = defaultdict(set)
+    seeds: dict[tuple[Any, ...], set[int]] = defaultdict(set)
+    for point in points:
+        images[point.get("line", "")].add(point["n"])
+        seeds[tuple(point.get(key) for key in PLACE)].add(point["seed"])
+    texts = {line: " or ".join(map(str, sorted(found))) for line, found in images.items()}
+    ((usual, _),) = Counter(texts.values()).most_common(1)
+    others = [f", {line} {text}" for line, text in texts.items() if text != usual]
+    return f"n = {usual}{''.join(others)}, {of_seeds(len(found) for found in seeds.values())}"
 
 
-def of_rows(rows: Iterable[Row], key: str) -> str:
-    """Say the same of what rows measured of a column."""
-    return counted(
-        {"n": n, "seed": run.config.seed}
-        for row in rows for run in row.runs for n in row.cells[key].images
-    )  # fmt: skip
+def of_seeds(numbers: Iterable[int]) -> str:
+    """Say how many seeds each of some means is of: "3 seeds", or "1 to 3 seeds"."""
+    least, most = min(numbers := [*numbers]), max(numbers)
+    span = f"{least} to {most}" if least < most else f"{most}"
+    return f"{span} seed{'' if most == 1 else 's'}"
+
+
+def of_rows(rows: Sequence[Row], key: str) -> str:
+    """Say of how many images and seeds the means of rows are, by a column's key."""
+    cells = [row.cells[key] for row in rows]
+    images = " or ".join(map(str, sorted({n for cell in cells for n in cell.images})))
+    return f"n = {images}, {of_seeds(cell.n for cell in cells)}"
+
+
+class Compared(NamedTuple):
+    """A row of a table as a point between two axes."""
+
+    row: Row
+    x: float
+    key: str  # of the column upwards
+    records: Sequence[str]  # files that it is drawn from
+
+
+def compared(name: str, rows: Sequence[Compared], x: str, y: str, *, is_cost: bool) -> Picture:
+    """Make a picture of rows between two axes.
+
+    Args:
+        x: title of the axis, and its unit.
+        y: likewise; how many images and seeds the points are of is added.
+        is_cost: whether less of x is better.
+    """
+    looked = figures.looks([one.row.method for one in rows])
+    several = len({one.row.cells[one.key].n for one in rows}) > 1
+    points = []
+    for row, across, key, records in rows:
+        cell, (colour, shape) = row.cells[key], looked[row.method]
+        low, high = cell.interval or (None, None)
+        points.append({
+            "label": row.title + (f", {of_seeds([cell.n])}" if several else ""),
+            "x": across, "y": cell.mean, "low": low, "high": high, "colour": colour, "shape": shape,
+            "seeds": cell.n, "n": " or ".join(map(str, cell.images)), "records": " ".join(records),
+        })  # fmt: skip
+    # room for the points alone: an interval of two seeds may be the whole axis
+    bottom = 10 * max(0, min(one.row.cells[one.key].mean or 0 for one in rows) // 10 - 1)
+    n = of_rows([one.row for one in rows], rows[0].key)
+    spec = figures.scatter(points, x, f"{y}, {n}", is_cost=is_cost, bottom=bottom)
+    titles = spec["usermeta"]["columns"]
+    records_title = titles.pop("records")
+    titles |= {"seeds": "seeds", "n": "images", "records": records_title}
+    return Picture.of(name, spec)
 
 
 def title(key: str) -> str:
@@ -125,12 +195,16 @@ def title(key: str) -> str:
 
 
 def of_methods(methods: Iterable[str]) -> dict[str, Look]:
-    """Give each method its look: colour and shape are the same in all pictures, dashes in one."""
-    found = looks(list(dict.fromkeys(methods)))
-    return {
-        name: Look(colour, DASHES[i % len(DASHES)], shape)
-        for i, (name, (colour, shape)) in enumerate(found.items())
-    }
+    """Give each method its look: its own colour, and dashes and a shape that no other has here.
+
+    The shape is that of all pictures, unless one before it has it.
+    """
+    found: dict[str, Look] = {}
+    for i, (name, (colour, own)) in enumerate(figures.looks(list(dict.fromkeys(methods))).items()):
+        taken = {look.shape for look in found.values()}
+        shape = next((one for one in (own, *SHAPES) if one not in taken), own)
+        found[name] = Look(colour, DASHES[i % len(DASHES)], shape)
+    return found
 
 
 def picture(
@@ -163,10 +237,11 @@ def lines(
     title: str,
     shown: Mapping[str, Look],
     *,
-    x: str,
-    y: str,
+    x: str | Sequence[str],
+    y: str | Sequence[str],
     log: bool = False,
     at: float | None = None,
+    ticks: Iterable[float] = (),
     width: int = WIDTH,
     domain: Sequence[float] | None = (0, 100),
     dots: int = 38,
@@ -180,6 +255,7 @@ def lines(
         x: title of the axis.
         y: likewise.
         at: where an upright rule stands.
+        ticks: numbers on the axis of x; none: round ones.
         domain: of y; None: that of the points.
         dots: size of the points on a line; 0: none, where there are hundreds.
     """
@@ -187,13 +263,15 @@ def lines(
         "field": "x", "type": "quantitative", "title": x,
         "scale": {"type": "log" if log else "linear", "nice": False, "padding": 8}
         | ({} if log else {"zero": False}),
-        "axis": {"grid": False, "format": ".4~g"},
+        "axis": {"grid": False, "format": ".6~g", **({} if log else {"tickCount": 6})},
     }  # fmt: skip
+    if values := sorted(set(ticks)):
+        across["axis"]["values"] = values
     up = {"field": "y", "type": "quantitative", "title": y,
           "scale": {"domain": [*domain]} if domain else {"zero": False}}  # fmt: skip
     mean = {"x": across, "y": {**up, "aggregate": "mean"}}
     layers: list[dict[str, Any]] = [
-        {"mark": {"type": "line", "strokeWidth": 0.8, "opacity": 0.45},
+        {"mark": {"type": "line", "strokeWidth": 1, "opacity": 0.55},
          "encoding": {"x": across, "y": up, "detail": {"field": "seed"},
                       **look(shown, "color", "strokeDash")}},
         {"mark": {"type": "line", "strokeWidth": 2},
@@ -223,24 +301,29 @@ def look(shown: Mapping[str, Look], *channels: str) -> dict[str, Any]:
 
 
 def dots(
-    names: Sequence[str], shown: Mapping[str, Look], *, x: str, width: int = 2 * WIDTH
-) -> dict[str, Any]:
+    names: Sequence[str], shown: Mapping[str, Look], *, x: str | Sequence[str],
+    width: int = 2 * WIDTH,
+) -> dict[str, Any]:  # fmt: skip
     """Make a panel with a name a line, in the field "name": means over seeds, and their range.
 
-    Points whose field "hollow" is true are drawn so.
+    The lines of a name stand below each other. Points whose field "hollow" is true are drawn so.
     """
-    across = {"field": "y", "type": "quantitative", "title": x, "scale": {"zero": False}}
+    across = {"field": "y", "type": "quantitative", "title": x,
+              "scale": {"zero": False, "nice": False, "padding": 12}}  # fmt: skip
     down = {"field": "name", "type": "nominal", "title": None, "sort": list(names),
             "scale": {"domain": list(names)},
-            "axis": {"grid": True, "labelLimit": 300}}  # fmt: skip
-    mark = {"type": "point", "size": 60, "opacity": 1, "strokeWidth": 1.6}
-    mean = {"x": {**across, "aggregate": "mean"}, "y": down, **look(shown, "color", "shape")}
+            "axis": {"grid": True, "tickBand": "extent", "labelLimit": 300}}  # fmt: skip
+    apart = {"field": "line", "type": "nominal", "sort": list(shown),
+             "scale": {"domain": list(shown)}}  # fmt: skip
+    mark = {"type": "point", "size": 45, "opacity": 1, "strokeWidth": 1.4}
+    place = {"y": down, "yOffset": apart}
+    mean = {"x": {**across, "aggregate": "mean"}, **place, **look(shown, "color", "shape")}
     return {
-        "width": width, "height": {"step": GAP},
+        "width": width, "height": {"step": max(GAP, 6 * len(shown)), "for": "position"},
         "layer": [
             {"mark": {"type": "rule", "strokeWidth": 1.5},
              "encoding": {"x": {**across, "aggregate": "min"},
-                          "x2": {"field": "y", "aggregate": "max"}, "y": down,
+                          "x2": {"field": "y", "aggregate": "max"}, **place,
                           **look(shown, "color")}},
             {"mark": {**mark, "filled": True}, "transform": [{"filter": "!datum.hollow"}],
              "encoding": mean},
@@ -261,7 +344,7 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, tuple[str, in
     down = {"field": "at", "type": "quantitative", "axis": None,
             "scale": {"domain": [height, 0], "nice": False}}  # fmt: skip
     for field, (head, pixels) in columns.items():
-        is_text = not any(str(row[field])[:1].isdigit() for row in rows)
+        is_text = not any(str(row[field]).lstrip("-")[:1].isdigit() for row in rows)
         at = place if is_text else place + pixels - 12
         mark = {"type": "text", "fontSize": 11, "baseline": "middle", "x": at,
                 "align": "left" if is_text else "right"}  # fmt: skip

@@ -8,14 +8,14 @@ import numpy as np
 from report import arrays
 from report.figures import Picture
 from report.paper_figures import _parts as parts
-from report.paper_figures._updates import Found, stage_of
+from report.paper_figures._updates import ONSET, STAGES, Found, stage_of
 
 LIGHT_TO_DARK = ["#f3f7fb", "#b7d3ea", "#5f9fd0", "#0072B2", "#003a5c", "#000a14"]
 SIDE = 165  # pixels of a plane
 COLOURS: dict[
     str, tuple[str, dict[str, Any]]
 ] = {  # of what a square shows: dark is where the network is worse
-    "loss": ("mean loss", {"type": "log", "range": LIGHT_TO_DARK}),
+    "loss": ("mean cross-entropy", {"type": "log", "range": LIGHT_TO_DARK}),
     "same": ("% that keep the class of (0, 0)", {"domain": [0, 100], "range": LIGHT_TO_DARK[::-1]}),
 }
 BAR = {"gradientLength": 240, "titleLimit": 400, "titleFontWeight": "normal"}  # of a legend
@@ -85,7 +85,11 @@ def picture(
     axes = {
         f"{way}{end}": {
             "field": f"{way}_{edge}", **({} if end else {
-                "type": "quantitative", "title": title, "scale": {"nice": False, "zero": False},
+                "type": "quantitative", "title": title,
+                "scale": {"nice": False, "domain": [
+                    min(square[way] - square["half"] for square in found),
+                    max(square[way] + square["half"] for square in found),
+                ]},
                 "axis": {"tickCount": 4, "grid": False},
             }),
         }
@@ -95,14 +99,19 @@ def picture(
     colour = {"field": shown, "type": "quantitative", "scale": {**scale, "interpolate": "rgb"},
               "legend": {**BAR, "title": f"{title}, {n}", "format": ".3~g",
                          "tickCount": 4}}  # fmt: skip
+    seen = {square["stage"] for square in found}
+    stages = ", ".join(stage.removesuffix(ONSET) for stage in STAGES if stage in seen)
     yield parts.picture(name, found, columns, {
-        # they overlap a little, as seams between squares would show
+        **({"title": {"text": f"Of runs that collapsed: {stages}{ONSET}", "offset": 14}}
+           if stages else {}),
+        # they overlap by a pixel, as seams between squares would show
         "transform": [{"calculate": f"datum.{way} {share} * datum.half", "as": f"{way}_{edge}"}
-                      for way in "xy" for share, edge in (("- 1", "from"), ("+ 1.1", "to"))],
+                      for way in "xy" for share, edge in (("- 1", "from"), ("+ 1.3", "to"))],
         "facet": {"field": "panel", "type": "nominal", "title": None,
                   "sort": list(dict.fromkeys(square["panel"] for square in found)),
                   "header": {"labelExpr": "split(datum.label, '|')", "labelLimit": 240}},
         "columns": across,
-        "spec": {"width": SIDE, "height": SIDE, "mark": {"type": "rect", "strokeWidth": 0},
+        "spec": {"width": SIDE, "height": SIDE,
+                 "mark": {"type": "rect", "strokeWidth": 0, "clip": True},
                  "encoding": {**axes, "color": colour}},
     })  # fmt: skip

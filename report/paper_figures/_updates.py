@@ -12,6 +12,9 @@ from report.groups import groups
 from report.paper_figures import _parts as parts
 from report.traces import Watched
 
+ONSET = " the onset"
+STAGES = (f"before{ONSET}", f"at{ONSET}", f"after{ONSET}")  # of a run that collapsed
+
 
 class Found(NamedTuple):
     """What an evaluation found of a run, at the end of its training or on the way."""
@@ -24,8 +27,8 @@ class Found(NamedTuple):
 
     @property
     def record(self) -> str:
-        """The record's file, below the folder of runs."""
-        return parts.record(self.run, self.entry.name)
+        """Its files, below the folder of runs: training says where the update lies."""
+        return parts.record(self.run, TRAIN, self.entry.name)
 
 
 def training(run: RunRecords) -> Training | None:
@@ -66,9 +69,7 @@ def stage_of(one: Found) -> str:
     if onset is None:
         return ""
     per_epoch = one.training.updates / one.training.epochs
-    if one.update <= onset * per_epoch:
-        return "before the onset"
-    return "at the onset" if one.update <= (onset + 1) * per_epoch else "after the onset"
+    return STAGES[(one.update > onset * per_epoch) + (one.update > (onset + 1) * per_epoch)]
 
 
 def watched(run: RunRecords) -> dict[str, Watched]:

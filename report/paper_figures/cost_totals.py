@@ -2,8 +2,9 @@
 
 Seconds are those of all updates of a run, and of the run that it begins with, at the pace that its
 cost stage measured; making batches, probes and attacks on test images are not in them. Memory is
-the peak of the device in an update, and exists on GPUs only. Points are means over seeds, upright
-bars 95 % intervals; dashed are the methods that no other beats on both axes.
+the peak of the device in an update, and exists on GPUs only. Costs are of one run, accuracies are
+means over seeds, upright bars their 95 % intervals; dashed are the methods that no other beats on
+both axes.
 
 Figure: SORA (arXiv:2606.00738), cost; SEAT (arXiv:2210.05373), Table 1, minutes an epoch.
 
@@ -12,7 +13,6 @@ Reads: trained runs and their costs.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from bench.runs.record import COST, TRAIN, Expense, Training
 from report import figures
@@ -27,24 +27,32 @@ NO_MEMORY = "Peak memory: not measured, as there is none to measure without a GP
 
 
 def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
-    """Draw a picture of each total, of each table and device."""
+    """Draw a picture of each total, of each table and device.
+
+    Raises:
+        ValueError: there are runs, and costs of none.
+    """
+    trained = sum(run.has(TRAIN) for run in runs)
+    if trained and not any(run.has(COST) for run in runs):
+        raise ValueError(f"{trained} trained runs are here, and the cost of none")
     by_id = {run.config.run_id: run for run in runs}
     for name, group in parts.tables("cost_totals", runs):
-        points: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+        points: dict[tuple[str, str], list[parts.Compared]] = defaultdict(list)
         for row in group.rows:
             for device, total, x, records in _totals(row, by_id):
                 points[device, total].append(_point(row, x, records))
         devices = list(dict.fromkeys(device for device, _ in points))
         for (device, total), shown in points.items():
-            n = parts.of_rows((point["row"] for point in shown), "pgd10")
-            data = [{k: v for k, v in point.items() if k != "row"} for point in shown]
-            spec = figures.scatter(data, f"{TOTALS[total]}, {device}", f"PGD-10 accuracy, %, {n}")
+            place = f"-{devices.index(device) + 1}" if len(devices) > 1 else ""
+            picture = parts.compared(
+                f"{name}-{total}{place}", shown, f"{TOTALS[total]}, {device}, n = 1 run",
+                "PGD-10 accuracy, %", is_cost=True,
+            )  # fmt: skip
             if not any(key == (device, "memory") for key in points):
                 dim = figures.paper_colours()["dim"]
-                spec |= {"title": {"text": NO_MEMORY, "anchor": "start", "color": dim,
-                                   "fontSize": 11, "fontWeight": "normal"}}  # fmt: skip
-            place = f"-{devices.index(device) + 1}" if len(devices) > 1 else ""
-            yield Picture.of(f"{name}-{total}{place}", spec)
+                picture.spec["title"] = {"text": NO_MEMORY, "anchor": "start", "color": dim,
+                                         "fontSize": 11, "fontWeight": "normal"}  # fmt: skip
+            yield picture
 
 
 def _totals(
@@ -80,11 +88,6 @@ def _bodies(run: RunRecords) -> tuple[Training, Expense]:
     return training, expense
 
 
-def _point(row: Row, x: float, records: list[str]) -> dict[str, Any]:
-    robust = row.cells["pgd10"]
-    low, high = robust.interval or (None, None)
-    trained = [parts.record(run, TRAIN) for run in row.runs if run.has(TRAIN)]
-    colour, shape = figures.looks([row.method])[row.method]
-    named = dict.fromkeys(" ".join([*records, *trained]).split())
-    return {"label": row.title, "x": x, "y": robust.mean, "low": low, "high": high,
-            "colour": colour, "shape": shape, "records": " ".join(named), "row": row}  # fmt: skip
+def _point(row: Row, x: float, records: list[str]) -> parts.Compared:
+    named = dict.fromkeys(" ".join([*records, *parts.records(row.runs, TRAIN)]).split())
+    return parts.Compared(row, x, "pgd10", [*named])

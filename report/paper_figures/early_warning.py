@@ -21,7 +21,7 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bench.runs import evaluations
 from bench.runs.ending import plural
@@ -33,6 +33,7 @@ from report.collect import RunRecords
 from report.early_warning import DETECTORS, Detector
 from report.figures import Picture, looks
 from report.paper_figures import _parts as parts
+from report.sources import title
 
 EVERY_RECORD = True
 NAME = "early_warning"
@@ -41,13 +42,12 @@ KINDS = {"alarm": "circle", "halved": "triangle-down"}  # with their shapes
 PUBLIC = benchmark.FOLDER / "fastat_warnings.csv"
 OF_CURVES = {"clean": "clean accuracy", "fgsm": "accuracy under FGSM",
              "pgd10": "accuracy under PGD-10"}  # fmt: skip
+RISES = {detector.title for detector in DETECTORS if detector.rises}
 COLUMNS = {
-    "detector": ("detector", 170), "passes": ("passes", 80),
-    "lead": ("lead, median", 90), "least": ("least", 50), "most": ("most", 50),
-    "missed": ("missed", 60), "first": ("first", 45),
-    "halved": ("halved", 60), "half": ("before, median", 100), "half_least": ("least", 50),
-    "half_most": ("most", 50),
-    "false": ("false alarms", 90), "quiet": ("of", 65), "rate": ("per 1,000", 75),
+    "detector": ("detector", 165), "passes": ("passes", 75), "alarms": ("alarms", 60),
+    "leads": ("lead", 105), "first": ("first", 40), "halved": ("halved", 60),
+    "halves": ("before the onset", 115), "false": ("false alarms", 85), "quiet": ("of", 75),
+    "rate": ("per 1,000", 65),
 }  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
     public = [
         Said(OF_CURVES[row.detector], NONE, f"{row.method}, {row.dataset}", row.seed,
              Warned(row.onset, row.readings, row.judged, row.lead, row.false_alarms, row.quiet,
-                    row.half), "")
+                    row.half), parts.file(PUBLIC))
         for row in curves.read_csv(PUBLIC, curves.Heard)
     ]  # fmt: skip
     yield _table(f"{NAME}-public", public, "epochs")
@@ -123,6 +123,21 @@ def _range(leads: Sequence[int]) -> tuple[float | str, int | str, int | str]:
     return (statistics.median(leads), leads[0], leads[-1]) if leads else (NONE, NONE, NONE)
 
 
+def _written(leads: Sequence[int]) -> str:
+    """Write the median of several, and least and most; one alone as it is."""
+    if not leads:
+        return NONE
+    span = f", {leads[0]} to {leads[-1]}" if leads[0] < leads[-1] else ""
+    return f"{statistics.median(leads):g}{span}"
+
+
+def _of_judged(count: int, detector: str, found: Summary, *, falls: bool = False) -> str:
+    """Say of how many collapses that were judged; of those that rise there is nothing halved."""
+    if falls and detector in RISES:
+        return "-"
+    return f"{count} of {found.missed + len(found.leads)}"
+
+
 def _table(name: str, said: Sequence[Said], unit: str) -> Picture:
     """Make the table of some runs."""
     best, rows = _best(said), []
@@ -132,20 +147,24 @@ def _table(name: str, said: Sequence[Said], unit: str) -> Picture:
         rate = found.per_1000
         rows.append({
             "detector": detector, "passes": ones[0].passes,
-            "lead": lead, "least": least, "most": most,
-            "missed": f"{found.missed} of {found.missed + len(found.leads)}",
+            "alarms": _of_judged(len(found.leads), detector, found),
+            "lead": lead, "least": least, "most": most, "leads": _written(found.leads),
             "first": sum(_run(one) in best and one.warned.lead == best[_run(one)] for one in ones),
-            "halved": f"{len(found.halves)} of {found.missed + len(found.leads)}",
+            "halved": _of_judged(len(found.halves), detector, found, falls=True),
             "half": half, "half_least": half_least, "half_most": half_most,
+            "halves": "-" if detector in RISES else _written(found.halves),
             "false": found.false_alarms, "quiet": found.quiet,
             "rate": NONE if rate is None else round(rate, 2),
             "records": " ".join(dict.fromkeys(one.record for one in ones)),
         })  # fmt: skip
     columns = {**COLUMNS, "quiet": (f"of {unit}", COLUMNS["quiet"][1])}
-    heads = {field: head for field, (head, _) in columns.items()} | {
-        "lead": f"lead, median, {unit}", "half": f"halved before the onset, median, {unit}",
-        "half_least": "halved, least", "half_most": "halved, most",
-        "quiet": f"{unit} without collapse",
+    heads = {
+        "detector": "detector", "passes": "passes", "alarms": "alarms, of judged collapses",
+        "lead": f"lead, median, {unit}", "least": "least", "most": "most", "first": "first",
+        "halved": "halved, of judged collapses",
+        "half": f"halved before the onset, median, {unit}", "half_least": "halved, least",
+        "half_most": "halved, most", "false": "false alarms",
+        "quiet": f"{unit} without collapse", "rate": "per 1,000",
     }  # fmt: skip
     return parts.picture(name, rows, heads, {
         **parts.table(rows, columns), "title": {"text": [_counted(said, unit)], "offset": 14},
@@ -171,10 +190,8 @@ def _counted(said: Sequence[Said], unit: str) -> str:
     runs = {_run(one): one.warned for one in said}
     fell = [one for one in runs.values() if one.onset is not None]
     judged = [one for one in fell if one.judged]
-    text = (
-        f"Leads in {unit}; {plural(len(runs), 'run')}, {len(fell)} collapsed, {len(judged)} of "
-        "them judged"
-    )
+    text = (f"Leads in {unit}, of several: median, least to most; {plural(len(runs), 'run')}, "
+            f"{len(fell)} collapsed, {len(judged)} of them judged")  # fmt: skip
     if few := sorted(one.readings for one in fell if not one.judged):
         span = f"{few[0]} to {few[-1]}" if few[0] < few[-1] else f"{few[0]}"
         text += f" (before the other {len(few)}: {span} readings)"
@@ -183,40 +200,61 @@ def _counted(said: Sequence[Said], unit: str) -> str:
 
 def _leads(said: Sequence[Said]) -> Picture:
     """Draw how long before the onset of each run each detector alarmed, or had halved."""
+    ranked = [(name, ones, found) for name, ones, found in _ranked(said)
+              if found.leads or found.halves]  # fmt: skip
     points = [
-        {"name": one.detector, "x": x, "kind": kind, "method": one.method, "seed": one.seed,
+        {"name": name, "x": x, "kind": kind, "line": title(one.method), "seed": one.seed,
+         "alarms": _of_judged(len(found.leads), name, found),
+         "halved": _of_judged(len(found.halves), name, found, falls=True),
          "onset": one.warned.onset, "readings": one.warned.readings, "records": one.record}
-        for one in said
+        for name, ones, found in ranked for one in ones
         for kind, x in zip(KINDS, (one.warned.lead, one.warned.half), strict=True)
         if x is not None
     ]  # fmt: skip
-    methods = looks(list(dict.fromkeys(str(point["method"]) for point in points)))
-    shown = {point["name"] for point in points}
-    names = [name for name, _, _ in _ranked(said) if name in shown]
-    runs = plural(len({(point["method"], point["seed"]) for point in points}), "run")
+    methods = {title(one): colour for one, (colour, _) in looks([o.method for o in said]).items()
+               if any(point["line"] == title(one) for point in points)}  # fmt: skip
     across = {"field": "x", "type": "quantitative", "axis": {"tickCount": 8},
               "scale": {"padding": 10, "nice": False},
-              "title": f"before the onset, updates, {runs}; bars: medians"}  # fmt: skip
-    down: dict[str, Any] = {"field": "name", "type": "nominal", "title": None, "sort": names,
-                            "axis": {"grid": True, "labelLimit": 300}}  # fmt: skip
-    colour = {"field": "method", "type": "nominal", "title": None, "scale": {
-        "domain": list(methods), "range": [colour for colour, _ in methods.values()],
+              "title": ["before the onset, updates; bars: medians of two or more",
+                        "right: alarms and halved, of the collapses judged"]}  # fmt: skip
+    down = {"field": "name", "type": "nominal", "title": None, "axis": {"grid": True},
+            "sort": [name for name, _, _ in ranked]}  # fmt: skip
+    hollow = {"legend": {"symbolStrokeWidth": 1.6, "symbolFillColor": "transparent"}}
+    colour = {"field": "line", "type": "nominal", "title": None, **hollow, "scale": {
+        "domain": list(methods), "range": list(methods.values()),
     }}  # fmt: skip
-    kind = {"field": "kind", "type": "nominal", "title": None,
+    kind = {"field": "kind", "type": "nominal", "title": None, **hollow,
             "scale": {"domain": list(KINDS), "range": list(KINDS.values())}}  # fmt: skip
+    texts = [
+        {"mark": {"type": "text", "align": "left", "fontSize": 11},
+         "encoding": {"x": {"value": 2 * parts.WIDTH + place}, "y": down,
+                      "text": {"field": field, "aggregate": "min", "type": "nominal"}}}
+        for field, place in (("alarms", 12), ("halved", 62))
+    ]  # fmt: skip
+    heads = [
+        {"mark": {"type": "text", "align": "left", "fontSize": 11, "fontWeight": "bold",
+                  "x": 2 * parts.WIDTH + place, "y": -8, "text": field},
+         "data": {"values": [{}]}}
+        for field, place in (("alarms", 12), ("halved", 62))
+    ]  # fmt: skip
     view = {
         "width": 2 * parts.WIDTH, "height": {"step": parts.GAP},
         "layer": [
             {"mark": {"type": "rule", "strokeDash": [2, 2]},
              "data": {"values": [{"x": 0}]}, "encoding": {"x": across}},
             {"mark": {"type": "tick", "thickness": 2, "size": 13, "color": "black"},
-             "encoding": {"x": {**across, "aggregate": "median"}, "y": down,
-                          "detail": {"field": "kind"}}},
+             "transform": [{"aggregate": [{"op": "median", "field": "x", "as": "x"},
+                                          {"op": "count", "as": "several"}],
+                            "groupby": ["name", "kind"]},
+                           {"filter": "datum.several > 1"}],
+             "encoding": {"x": across, "y": down}},
             {"mark": {"type": "point", "size": 55, "opacity": 1, "strokeWidth": 1.6},
              "encoding": {"x": across, "y": down, "color": colour, "shape": kind}},
+            *texts, *heads,
         ],
     }  # fmt: skip
     columns = {"name": "detector", "kind": "what", "x": "before the onset, updates",
-               "method": "method", "seed": "seed", "onset": "onset, update",
-               "readings": "readings before it"}  # fmt: skip
+               "line": "method", "seed": "seed", "onset": "onset, update",
+               "readings": "readings before it", "alarms": "alarms, of judged collapses",
+               "halved": "halved, of judged collapses"}  # fmt: skip
     return parts.picture(f"{NAME}-leads", points, columns, view)

@@ -46,10 +46,11 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
         lines = dict(sorted(lines.items(), key=lambda item: [*looks.values()].index(item[1])))
         unit = next(found.unit for row in group.rows for found in map(sweep.of, row.runs) if found)
         trained = k_trained(group.facts.eps, unit)
+        means = [point for point in points if point["panel"] != "EO"]
         panels = [
             parts.lines(
                 title, lines, at=trained, x=f"radius of the attack, 1{unit}",
-                y=f"accuracy, %, {parts.counted(points)}",
+                y=parts.titled("accuracy, %", means),
             )
             for title in ATTACKS.values()
         ]  # fmt: skip

@@ -37,7 +37,8 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
     panels = [
         parts.lines(
             title, shown, x="radius of training and attack, 1/255",
-            y=f"accuracy, %, {parts.counted(there)}",
+            ticks=[point["x"] for point in points], width=parts.NARROW,
+            y=parts.titled("accuracy, %", there),
         )
         for title in PANELS.values() if (there := [p for p in points if p["panel"] == title])
     ]  # fmt: skip

@@ -9,7 +9,7 @@ Reads: trained runs, with gradient_alignment and cos_fgsm_pgd measured while tra
     curves.safetensors.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.runs.record import TRACES, TRAIN
@@ -20,6 +20,7 @@ from report.paper_figures._updates import training, watched
 
 ACCURACIES = {"clean": "clean", "fgsm": "FGSM", "pgd10": "PGD-10"}
 COSINES = {"gradient_alignment": "gradient alignment", "cos_fgsm_pgd": "cos(FGSM, PGD-10)"}
+MOST_DOTS = 50  # of a line
 COLUMNS = {"panel": "what", "line": "method", "seed": "seed", "x": "update", "y": "% or cosine",
            "n": "images"}  # fmt: skip
 
@@ -27,21 +28,33 @@ COLUMNS = {"panel": "what", "line": "method", "seed": "seed", "x": "update", "y"
 def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
     """Draw a picture a table, of the runs of which cosines were measured."""
     for name, group in parts.tables("gradalign_curves", runs):
-        rows = sorted(group.rows, key=lambda row: row.label)
+        methods = sorted(group.rows, key=lambda row: row.label)
         points = [{"line": row.title, **point}
-                  for row in rows for run in row.runs for point in _points(run)]  # fmt: skip
+                  for row in methods for run in row.runs for point in _points(run)]  # fmt: skip
         if not points:
             continue
-        looks = parts.of_methods(row.method for row in rows)
-        shown = {row.title: looks[row.method] for row in rows
+        looks = parts.of_methods(row.method for row in methods)
+        shown = {row.title: looks[row.method] for row in methods
                  if any(point["line"] == row.title for point in points)}  # fmt: skip
-        n, x = parts.counted(points), f"update, at {group.facts.eps}"
-        accuracies = [parts.lines(title, shown, x=x, y=f"accuracy, %, {n}")
-                      for title in ACCURACIES.values()]  # fmt: skip
-        cosines = [parts.lines(title, shown, x=x, y=f"cosine, {n}", domain=(-0.1, 1))
-                   for title in COSINES.values()]  # fmt: skip
-        view = {"vconcat": [{"hconcat": accuracies}, {"hconcat": cosines}]}
+        x = f"update, at {group.facts.eps}"
+        rows = [_row(ACCURACIES, points, shown, x=x, y="accuracy, %", domain=(0, 100)),
+                _row(COSINES, points, shown, x=x, y="cosine", domain=(-0.1, 1))]  # fmt: skip
+        view = {"vconcat": [{"hconcat": row} for row in rows]}
         yield parts.picture(name, points, COLUMNS, view)
+
+
+def _row(
+    titles: Mapping[str, str], points: Sequence[Mapping[str, Any]], shown: Mapping[str, parts.Look],
+    *, x: str, y: str, domain: tuple[float, float],
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Make a panel of each of some titles that there are points of."""
+    found = {title: [point for point in points if point["panel"] == title]
+             for title in titles.values()}  # fmt: skip
+    return [
+        parts.lines(title, shown, x=x, y=parts.titled(y, own), domain=domain, width=parts.NARROW,
+                    dots=0 if len({point["x"] for point in own}) > MOST_DOTS else 38)
+        for title, own in found.items() if own
+    ]  # fmt: skip
 
 
 def _points(run: RunRecords) -> Iterator[dict[str, Any]]:

@@ -40,11 +40,15 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
           "title": f"length over sqrt(d), in 1/255, {DRAWS:,} draws"}  # fmt: skip
     marks = {BOUND: {"type": "line", "strokeWidth": 2},
              MEAN: {"type": "point", "filled": True, "size": 70, "opacity": 1}}  # fmt: skip
-    shown = {name: parts.shade(i) for i, name in enumerate(marks)}
+    shapes = {BOUND: "stroke", MEAN: "circle"}
+    shown = {name: parts.shade(i)._replace(shape=shapes[name]) for i, name in enumerate(marks)}
+    look = parts.look(shown, "color")
+    look["color"]["legend"] = {"symbolStrokeWidth": 2}  # of the line
     yield parts.picture("gradalign_lemma1", points, COLUMNS, {
-        "width": 400, "height": 260,
-        "encoding": {"x": across, "y": up, **parts.look(shown, "color")},
-        "layer": [{"mark": mark, "transform": [{"filter": {"field": "line", "equal": name}}]}
+        "width": 350, "height": 240,
+        "encoding": {"x": across, "y": up},
+        "layer": [{"mark": mark, "transform": [{"filter": {"field": "line", "equal": name}}],
+                   "encoding": look | (parts.look(shown, "shape") if name == MEAN else {})}
                   for name, mark in marks.items()],
     })  # fmt: skip
 

@@ -37,8 +37,8 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
         for name, line in lines.items() for k, value in zip(RADII, line, strict=True)
     ]  # fmt: skip
     view = parts.lines(
-        title, {name: parts.shade(i) for i, name in enumerate(lines)}, width=400, domain=(0.5, 1),
-        x="eps, in 1/255", y=f"mean gradient alignment (cosine), {DRAWS:,} draws",
+        title, {name: parts.shade(i) for i, name in enumerate(lines)}, width=350, domain=(0.5, 1),
+        x="eps, in 1/255", y=["mean gradient alignment (cosine)", f"{DRAWS:,} draws"],
     )  # fmt: skip
     yield parts.picture("gradalign_lemma2", points, COLUMNS, view)
 

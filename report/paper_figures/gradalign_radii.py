@@ -37,7 +37,7 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
     shown = {f"trained at {eps}": parts.shade(i) for i, eps in enumerate(trained)}
     panels = [
         parts.lines(title, shown, x="radius of the attack, 1/255",
-                    y=f"accuracy, %, {parts.counted(points)}")
+                    y=parts.titled("accuracy, %", points))
         for title in ATTACKS.values()
     ]  # fmt: skip
     yield parts.picture("gradalign_radii", points, COLUMNS, {"hconcat": panels})

@@ -50,8 +50,8 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
                 "autoattack": cell.text, "n": " or ".join(map(str, cell.images)),
                 "seeds": str(cell.n), "rank": f"{row.rank_text} of {len(others) + 1}",
                 "best": f"{best.title} {best.cells['autoattack'].text}" if best else "-",
-                "records": " ".join(parts.record(run, TRAIN, AUTOATTACK)
-                                    for run in (*row.runs, *(best.runs if best else ()))),
+                "records": " ".join(parts.records((*row.runs, *(best.runs if best else ())),
+                                                  TRAIN, AUTOATTACK)),
             })  # fmt: skip
     if not rows:
         return

@@ -1,9 +1,10 @@
-"""Input landscapes: loss and class on planes through test images, before, at and after the onset.
+"""Input landscapes: loss and class on planes through test images.
 
 Dark is a large loss, or where the network gives few images the class that it gives them at (0, 0),
 on one scale for all planes of a picture. Roughness is the mean absolute
 second difference of the loss along FGSM's step: 0 where the loss is linear there. A network that
-has overfitted FGSM has a ridge between the image and FGSM's point.
+has overfitted FGSM has a ridge between the image and FGSM's point. "Before", "at" and "after the
+onset" are said of a run that collapsed, by the epoch in which it did.
 
 Figure: SORA (arXiv:2606.00738), evolution of the landscape; SEAT (arXiv:2210.05373), Figures 2, 5.
 
@@ -18,8 +19,8 @@ from report.figures import Picture
 from report.paper_figures._planes import picture, squares
 from report.paper_figures._updates import measured, named
 
-SECOND = {"pgd": "along the move of PGD-10", "random": "along noise in [0, eps]"}
-MOST = 5  # planes in a row
+SECOND = {"pgd": "in moves of PGD-10", "random": "in draws of noise in [0, eps]"}
+MOST = 4  # planes in a row
 
 
 def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
@@ -39,6 +40,6 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
         across = min(max((len(ones) for _, ones in by_run), default=1), MOST)
         for shown, words in (("loss", "fgsm"), ("same", "class-fgsm")):
             yield from picture(
-                f"input_landscape-{words}_{second}", found, x="along the step of FGSM", y=title,
+                f"input_landscape-{words}_{second}", found, x="in steps of FGSM", y=title,
                 across=across, number="roughness", shown=shown,
             )  # fmt: skip

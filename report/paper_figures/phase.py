@@ -2,7 +2,7 @@
 
 A cell is coloured by the verdict on most of its runs, and says on how many of its seeds. A thick
 outline marks cells with a neighbour of another verdict: there the border runs, and `python -m bench
-refine SUITE` prints the suite that divides it.
+refine SUITE` prints the suite that divides it. A place without a cell has no run.
 
 Figure: of no paper.
 
@@ -17,6 +17,7 @@ from report import sources
 from report.collect import RunRecords
 from report.figures import Picture
 from report.paper_figures import _parts as parts
+from report.paper_figures._updates import training
 from report.phase import EPS, VERDICTS, Phases, phases
 
 TITLES = {EPS: "radius of training, 1/255", "alpha": "step, in units of eps"}
@@ -57,10 +58,13 @@ def _picture(one: Phases, name: str) -> Picture:
     outline = {"type": "rect", "filled": False, "stroke": "black", "strokeWidth": 3,
                "width": WIDTH - 4, "height": HEIGHT - 4}  # fmt: skip
     text = {"type": "text", "fontSize": 11, "color": "black"}
+    of = [found for cell in one.cells for run in cell.runs if (found := training(run))]
+    n = " or ".join(map(str, sorted({found.probe_images for found in of})))
     columns = {"x": one.x, "y": one.y, "verdict": "verdict", "seeds": "seeds of that verdict",
                "border": "border"}  # fmt: skip
     return parts.picture(name, points, columns, {
-        "title": f"{sources.title(one.method)}: verdict, and on how many seeds; thick: the border",
+        "title": [f"{sources.title(one.method)}: verdict, and on how many seeds; thick: the border",
+                  f"n = {n or 0} test images after every epoch"],
         "width": {"step": WIDTH}, "height": {"step": HEIGHT}, "encoding": axes,
         "layer": [
             {"mark": {"type": "rect", "stroke": "white"}, "encoding": {"color": colour}},

@@ -48,8 +48,8 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
         return
     lines = {title(method): look for method, look in looks.items()}
     panels = [
-        parts.lines(panel, lines, x="radius of training, 1/255", at=at,
-                    y=f"accuracy, %, {parts.counted(p for p in points if p['panel'] == panel)}")
+        parts.lines(panel, lines, x="radius of training, 1/255", at=at, ticks=radii,
+                    y=parts.titled("accuracy, %", [p for p in points if p["panel"] == panel]))
         for panel in dict.fromkeys(point["panel"] for point in points)
     ]  # fmt: skip
     columns = {"panel": "attack", "line": "method", "x": "radius of training, 1/255",

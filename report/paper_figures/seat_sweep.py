@@ -9,6 +9,7 @@ Reads: trained runs of seat with several lam, and their evaluation pgd50_10 wher
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from report import printed, sources
 from report.collect import RunRecords
@@ -23,7 +24,6 @@ PRINTED = "printed, CIFAR-10"
 def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
     """Draw a picture a table."""
     asked = [run for run in runs if run.config.method == "seat"]
-    lines = {parts.title(key): parts.MEASURES[key] for key in KEYS}
     for name, group in parts.tables("seat_sweep", asked):
         points = []
         for one in parts.swept(group, "seat", "lam", KEYS, ["attack"]):
@@ -34,18 +34,26 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
         for panel in PANELS.values():
             found = [point for point in points if point["panel"] == panel]
             if len({point["x"] for point in found}) > 1:
-                y = f"accuracy, %, {parts.counted(found)}"
-                panels.append(parts.lines(panel, lines, x="lam", y=y, width=200))
+                y = parts.titled("accuracy, %", found)
+                panels.append(_panel(panel, found, y))
         if not panels:
             continue
-        points += [
+        table = [
             {"panel": PRINTED, "line": parts.title(KEYS[number.attack != "clean"]),
              "x": number.settings["lam"], "y": number.number, "seed": None, "n": None,
-             "records": ""}
+             "records": parts.file(printed.FOLDER / "seat.csv")}
             for number in printed.printed("seat")
             if number.table == "Table 3" and number.attack in ("clean", "pgd_unspecified")
         ]  # fmt: skip
-        panels.append(parts.lines(PRINTED, lines, x="lam", y="accuracy, %", width=200))
+        points += table
+        panels.append(_panel(PRINTED, table, "accuracy, %"))
         columns = {"panel": "attack of training", "x": "lam", "line": "measured", "seed": "seed",
                    "n": "images", "y": "accuracy, %"}  # fmt: skip
         yield parts.picture(name, points, columns, {"hconcat": panels})
+
+
+def _panel(title: str, points: Sequence[dict[str, Any]], y: str | Sequence[str]) -> Any:
+    shown = {parts.title(key): parts.MEASURES[key] for key in KEYS}
+    return parts.lines(
+        title, shown, x="lam", y=y, ticks=[p["x"] for p in points], width=parts.NARROW
+    )

@@ -35,7 +35,7 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
     lines = {parts.title(key): parts.MEASURES[key] for key in KEYS if parts.title(key) in shown}
     columns = {"name": "trained with", "line": "measured", "seed": "seed", "n": "images",
                "y": "accuracy, %"}  # fmt: skip
-    view = parts.dots(order, lines, x=f"accuracy, %, {parts.counted(points)}")
+    view = parts.dots(order, lines, x=parts.titled("accuracy, %", points))
     yield parts.picture("soar_starts", points, columns, view)
 
 

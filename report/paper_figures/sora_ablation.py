@@ -57,14 +57,15 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
             order.insert(order.index(min(distances, key=distances.__getitem__)) + 1, label)
             points += [
                 {"line": parts.title(key), "name": label, "hollow": True, "y": less[key],
-                 "value": numbers[key], "seed": None, "n": None, "records": ""}
+                 "value": numbers[key], "seed": None, "n": None,
+                 "records": parts.file(printed.FOLDER / "sora.csv")}
                 for key in KEYS
             ]  # fmt: skip
         columns = {"name": "reading", "line": "attack", "seed": "seed", "n": "images",
                    "value": "accuracy, %", "y": "change from the full method, points"}  # fmt: skip
-        ours = parts.counted(point for point in points if not point["hollow"])
+        ours = [point for point in points if not point["hollow"]]
         lines = {parts.title(key): parts.MEASURES[key] for key in KEYS}
-        view = parts.dots(order, lines, x=f"change from the full method, points, {ours}")
+        view = parts.dots(order, lines, x=parts.titled("change from the full method, points", ours))
         yield parts.picture(name, points, columns, view)
 
 

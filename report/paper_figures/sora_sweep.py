@@ -37,8 +37,8 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
                 points += found
                 panels.append(parts.lines(
                     title, {parts.title(key): parts.MEASURES[key] for key in KEYS}, log=True,
-                    x=title, y=f"accuracy, %, {parts.counted(found)}", at=published[setting],
-                    width=200,
+                    x=title, y=parts.titled("accuracy, %", found), at=published[setting],
+                    width=parts.NARROW, ticks=[point["x"] for point in found],
                 ))  # fmt: skip
         if panels:
             columns = {"panel": "setting", "x": "its value", "line": "attack", "seed": "seed",

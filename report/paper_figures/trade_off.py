@@ -9,11 +9,9 @@ Figure: SORA (arXiv:2606.00738), clean against robust accuracy.
 Reads: trained runs, and AutoAttack where there is any.
 """
 
-import functools
 from collections.abc import Iterator, Sequence
 
 from bench.runs.record import AUTOATTACK, TRAIN
-from report import figures
 from report.collect import RunRecords
 from report.figures import Picture
 from report.paper_figures import _parts as parts
@@ -24,24 +22,16 @@ STAGES = {"pgd10": [TRAIN], "autoattack": [TRAIN, AUTOATTACK]}  # that a column'
 def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
     """Draw a picture of each attack, a table."""
     for name, group in parts.tables("trade_off", runs):
-        titles = {column.key: column.title for column in group.columns}
-        looks = figures.looks([row.method for row in group.rows])
         for key, stages in STAGES.items():
-            shown = [row for row in group.rows if row.cells[key].mean is not None
-                     and row.cells["clean"].mean is not None]  # fmt: skip
-            points = []
-            for row in shown:
-                low, high = row.cells[key].interval or (None, None)
-                colour, shape = looks[row.method]
-                files = [parts.record(run, stage) for run in row.runs for stage in stages
-                         if run.has(stage)]  # fmt: skip
-                points.append({
-                    "label": row.title, "x": row.cells["clean"].mean, "y": row.cells[key].mean,
-                    "low": low, "high": high, "colour": colour, "shape": shape,
-                    "records": " ".join(files),
-                })  # fmt: skip
-            if points:
-                yield Picture(f"{name}-{key}", functools.partial(
-                    figures.scatter, points, f"clean accuracy, %, {parts.of_rows(shown, 'clean')}",
-                    f"{titles[key]} accuracy, %, {parts.of_rows(shown, key)}", is_cost=False,
-                ))  # fmt: skip
+            shown = [
+                parts.Compared(row, clean, key, parts.records(row.runs, *stages))
+                for row in group.rows
+                if row.cells[key].mean is not None
+                and (clean := row.cells["clean"].mean) is not None
+            ]  # fmt: skip
+            if shown:
+                of_clean = parts.of_rows([one.row for one in shown], "clean")
+                yield parts.compared(
+                    f"{name}-{key}", shown, f"clean accuracy, %, {of_clean}",
+                    f"{parts.title(key)} accuracy, %", is_cost=False,
+                )  # fmt: skip

@@ -30,6 +30,7 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
         if len({point["x"] for point in points}) > 1:
             columns = {"x": "beta", "line": "measured", "seed": "seed", "n": "images",
                        "y": "accuracy, %"}  # fmt: skip
-            view = parts.lines("TRADES", lines, x="beta", log=True, at=published, width=420,
-                               y=f"accuracy, %, {parts.counted(points)}")  # fmt: skip
+            view = parts.lines("TRADES", lines, x="beta", log=True, at=published, width=340,
+                               ticks=[published, *(point["x"] for point in points)],
+                               y=parts.titled("accuracy, %", points))  # fmt: skip
             yield parts.picture(name, points, columns, view)

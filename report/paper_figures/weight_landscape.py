@@ -45,7 +45,7 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
     top = 1.05 * max(point["y"] for point in points)
     panels = [
         parts.lines(f"update {update}", shown, x="distance, in norms of the filters",
-                    domain=(0, top), y=f"mean loss under PGD, {parts.counted(points)}")
+                    domain=(0, top), y=parts.titled("mean loss under PGD", points))
         for update in sorted({point["update"] for point in points})
     ]  # fmt: skip
     yield parts.picture("weight_landscape", points, COLUMNS, {"hconcat": panels})

@@ -29,6 +29,7 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
         )
     )  # fmt: skip
     yield from picture(
-        "weight_landscape_2d", found, x="along the first direction", y="along the second",
+        "weight_landscape_2d", found, x="direction 1, in norms of filters",
+        y="direction 2, in norms of filters",
         across=4, number="adversarial loss at the weights",
     )  # fmt: skip

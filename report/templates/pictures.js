@@ -66,7 +66,7 @@ function scatter(points, x, y, width) {
   return {data: points, limit: names - 18, width: Math.max(120, width - names - 60),
     height: Math.max(320, 15 * points.length),
     // room for the points, not for every interval: that of two seeds can be the whole axis
-    top: Math.min(102, 1.3 * Math.max(8, ...points.map(point => point.y))),
+    bottom: 0, top: Math.min(102, 1.3 * Math.max(8, ...points.map(point => point.y))),
     xTitle: axis(x), yTitle: axis(y), worse: isCost ? 1 : -1, step: isCost ? "step-after" : "linear",
     xScale: isCost && Math.min(...points.map(point => point.x)) > 0 ? PICTURES.log : PICTURES.linear};
 }
