@@ -54,6 +54,11 @@ class RunRecords:
     weights: str = ""  # what ``report.weights`` found of them; "" where it has not looked
 
     @property
+    def run_id(self) -> str:
+        """The run's id; ``config.run_id`` without hashing it again."""
+        return self.folder.rpartition("/")[2]
+
+    @property
     def sources(self) -> set[str]:
         """Ids of other runs whose weights its stages read."""
         bodies = (record.body for record in self.records.values())
@@ -180,7 +185,7 @@ def listed(runs: Iterable[RunRecords]) -> list[RunRecords]:
     read = {source for run in runs for source in run.sources}
     return [
         run for run in runs
-        if run.planned or run.config.run_id not in read
+        if run.planned or run.run_id not in read
         or {*run.records, *run.broken} - {TRAIN, COST}
     ]  # fmt: skip
 
