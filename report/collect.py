@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from bench.runs import catalogue
 from bench.runs.cache import Reader, cached
 from bench.runs.record import (
     COST,
@@ -120,6 +121,7 @@ def no_garbage() -> Iterator[None]:
             gc.enable()
 
 
+@catalogue.read_once()
 @no_garbage()
 def collect_all(results: Path, *, plan: Path | None = None) -> Collection:
     """Read all records below a folder of results, published ones and this machine's."""

@@ -115,7 +115,7 @@ class Cache:
 
 
 def _stamp(path: Path) -> Stamp:
-    found = os.stat(path)
+    found = path.stat()
     return Stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
