@@ -13,7 +13,6 @@ from typing import Any
 
 from bench.runs.files import write_bytes
 from report.groups import Group
-from report.page import run_key
 
 FOLDER = "leaderboard.runs"
 LARGEST = 8_000_000  # characters of details that the page itself holds
@@ -50,7 +49,7 @@ def forget(files: Collection[str], results: Path) -> None:
 
 def _part(group: Group, details: dict[str, Any]) -> dict[str, Any]:
     """Take a group's runs out of the details, with those values of the lists that they hold."""
-    runs = {key: details["runs"][key] for row in group.rows for key in map(run_key, row.runs)}
+    runs = {run.run_id: details["runs"][run.run_id] for row in group.rows for run in row.runs}
     stages = [stage for run in runs.values() for stage in run["stages"]]
     places = {
         "configs": {run["config"] for run in runs.values()},

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from bench.runs import catalogue
 from bench.runs.cache import Reader, cached
 from bench.runs.record import (
     COST,
@@ -52,6 +53,11 @@ class RunRecords:
     broken: dict[str, str] = field(default_factory=dict)  # by stage: why its file is unreadable
     place: Path | None = None  # the folder that its records lie in
     weights: str = ""  # what ``report.weights`` found of them; "" where it has not looked
+
+    @property
+    def run_id(self) -> str:
+        """The run's id; ``config.run_id`` without hashing it again."""
+        return self.folder.rpartition("/")[2]
 
     @property
     def sources(self) -> set[str]:
@@ -115,6 +121,7 @@ def no_garbage() -> Iterator[None]:
             gc.enable()
 
 
+@catalogue.read_once()
 @no_garbage()
 def collect_all(results: Path, *, plan: Path | None = None) -> Collection:
     """Read all records below a folder of results, published ones and this machine's."""
@@ -180,7 +187,7 @@ def listed(runs: Iterable[RunRecords]) -> list[RunRecords]:
     read = {source for run in runs for source in run.sources}
     return [
         run for run in runs
-        if run.planned or run.config.run_id not in read
+        if run.planned or run.run_id not in read
         or {*run.records, *run.broken} - {TRAIN, COST}
     ]  # fmt: skip
 

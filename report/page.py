@@ -4,6 +4,7 @@ The script reads the view when the page opens, and the details when a reader fir
 or a curve. A value that many runs share stands once in a list; the runs hold its place there.
 """
 
+import functools
 import json
 import math
 import shlex
@@ -25,7 +26,7 @@ from bench.runs.record import (
     is_stage,
 )
 from bench.runs.run import kept_for
-from bench.runs.stage import Stage, in_order
+from bench.runs.stage import Options, Stage, in_order
 from bench.runs.stage import stage as stage_of
 from evaluation.sweep import Sweep
 from report import figures, latex, sources, sweep
@@ -73,12 +74,8 @@ def view(found: Sequence[Group], outside: Iterable[Outside]) -> dict[str, Any]:
     reasons = Shared()
     rows = [row for group in found for row in group.rows]
     # columns without any number, as memory without a GPU, would only push the notes aside
-    columns = {
-        c.key: c
-        for group in found
-        for c in group.columns
-        if c.key == "autoattack" or any(row.cells[c.key].n for row in rows)
-    }
+    filled = {"autoattack", *(key for row in rows for key, cell in row.cells.items() if cell.n)}
+    columns = {c.key: c for group in found for c in group.columns if c.key in filled}
     methods = sorted({row.method for group in found for row in group.rows})
     looks = figures.looks(methods)
     cited = {m: key for m in methods if (key := sources.citation_key(m))}
@@ -163,12 +160,13 @@ def details(runs: Sequence[RunRecords], logs: Path) -> dict[str, Any]:
             entry["source"] = codes.place(training.method_source)
             entry["curves"] = curves(training.curves, points, training.verdict.onset_epoch)
             # a run that starts from another has cost what that has, too
-            chain = [config for config in (run.config.source, run.config) if config]
+            source = run.config.source
+            chain = [by_folder.get(source.folder), run] if source else [run]
             of_chain = [
-                passes(by_folder[config.folder].records[TRAIN], expense)
-                for config in chain
-                if (expense := expenses.get(_unseeded(config)))  # measured for one seed
-                and config.folder in by_folder and by_folder[config.folder].has(TRAIN)
+                passes(one.records[TRAIN], expense)
+                for one in chain
+                if one and one.has(TRAIN)
+                and (expense := expenses.get(_unseeded(one.config)))  # measured for one seed
             ]  # fmt: skip
             if len(of_chain) == len(chain):
                 entry["passes"] = {way: _rounded(sum(one[way] or 0.0 for one in of_chain))
@@ -180,16 +178,11 @@ def details(runs: Sequence[RunRecords], logs: Path) -> dict[str, Any]:
             entry["eo"] = eo and {name: _rounded(x) for name, x in eo._asdict().items()}
         if run.folder in tails:
             entry["logs"] = tails[run.folder]
-        found[run_key(run)] = entry
+        found[run.run_id] = entry
     return {
         "configs": configs.values, "origins": origins.values, "sources": codes.values,
         "runs": found,
     }  # fmt: skip
-
-
-def run_key(run: RunRecords) -> str:
-    """Return a run's id, its name in the page's address."""
-    return run.folder.rpartition("/")[2]
 
 
 def command(run: RunRecords) -> str:
@@ -219,7 +212,7 @@ def _sources(stage: Stage, config: Config, folder: str) -> Iterator[tuple[Config
 
 
 def _json(config: Config) -> str:
-    return json.dumps(config.as_dict(), separators=(",", ":"))
+    return shlex.quote(json.dumps(config.as_dict(), separators=(",", ":")))
 
 
 def _command(
@@ -228,24 +221,22 @@ def _command(
     """Write the command that does a stage as a record has it; without one by defaults.
 
     Args:
-        config: as JSON.
+        config: as JSON, quoted.
         kept: updates of a training after which its weights are kept, too.
     """
-    options = {"--config": config, "--out": folder}
-    if record:
-        options |= _machine(record) | stage.flags(stage.options_of(record))
+    text = f"python -m bench {stage.program} --config {config} --out {folder}"
+    if record and (origin := record.origin):  # device and threads decide the last bits of a number
+        text += f" --device {'cuda' if origin.cuda else 'cpu'} --threads {origin.threads}"
+    flags = _flags(stage, stage.options_of(record) if record else None, tuple(kept))
+    return f"{text} {flags}" if flags else text
+
+
+@functools.lru_cache  # thousands of runs have the same
+def _flags(stage: Stage, options: Options | None, kept: tuple[int, ...]) -> str:
+    flags = stage.flags(options) if options else {}
     if kept:
-        options["--keep-at"] = ",".join(map(str, kept))
-    words = shlex.join(word for pair in options.items() for word in pair)
-    return f"python -m bench {stage.program} {words}"
-
-
-def _machine(record: Record) -> dict[str, str]:
-    """Make the flags for device and threads, which decide the last bits of a number."""
-    origin = record.origin
-    if origin is None:
-        return {}
-    return {"--device": "cuda" if origin.cuda else "cpu", "--threads": str(origin.threads)}
+        flags["--keep-at"] = ",".join(map(str, kept))
+    return shlex.join(word for pair in flags.items() for word in pair)
 
 
 def passes(record: Record, expense: Expense) -> dict[str, float | None]:
@@ -288,14 +279,14 @@ def curves(
     ]  # fmt: skip
     drawn: dict[str, list[float | None]] = {"epoch": [e.epoch + 1 for e in kept]}
     for name in dict.fromkeys(name for e in kept for name in e.probe):
-        drawn[name] = [_rounded(e.probe.get(name)) for e in kept]
-    drawn["validation"] = [_rounded(e.validation) for e in kept]
-    drawn["validation, average"] = [_rounded(e.validation_average) for e in kept]
-    drawn["PertAlign"] = [_rounded(e.pert_align) for e in kept]
-    drawn["loss"] = [_rounded(e.loss) for e in kept]
-    drawn["reach"] = [_rounded(e.reach) for e in kept]
+        drawn[name] = _all_rounded(e.probe.get(name) for e in kept)
+    drawn["validation"] = _all_rounded(e.validation for e in kept)
+    drawn["validation, average"] = _all_rounded(e.validation_average for e in kept)
+    drawn["PertAlign"] = _all_rounded(e.pert_align for e in kept)
+    drawn["loss"] = _all_rounded(e.loss for e in kept)
+    drawn["reach"] = _all_rounded(e.reach for e in kept)
     for name in dict.fromkeys(name for e in kept for name in e.state):
-        drawn[f"state: {name}"] = [_rounded(e.state.get(name)) for e in kept]
+        drawn[f"state: {name}"] = _all_rounded(e.state.get(name) for e in kept)
     return {name: values for name, values in drawn.items() if any(v is not None for v in values)}
 
 
@@ -319,7 +310,7 @@ def _row(row: Row, columns: Sequence[str], reasons: Shared) -> dict[str, Any]:
         "collapse": row.collapse,
         "collapsed": row.collapsed,
         "cells": [_cell(row.cells[key], reasons) for key in columns],
-        "runs": [run_key(run) for run in row.runs],
+        "runs": [run.run_id for run in row.runs],
         "source": source.run_id if (source := row.runs[0].config.source) else None,
     }
 
@@ -429,7 +420,10 @@ def _tails(runs: Sequence[RunRecords], logs: Path) -> dict[str, dict[str, str]]:
 
 
 def _rounded(value: float | None, digits: int = 5) -> float | None:
+    return _all_rounded([value], digits)[0]
+
+
+def _all_rounded(values: Iterable[float | None], digits: int = 5) -> list[float | None]:
     """Round to so many significant digits; None for nan and infinity, which JSON lacks."""
-    if value is None or not math.isfinite(value):
-        return None
-    return float(f"{value:.{digits}g}")
+    form, finite = f".{digits}g", math.isfinite  # looked up once: there are millions of values
+    return [None if v is None or not finite(v) else float(format(v, form)) for v in values]

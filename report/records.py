@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.runs import catalogue
 from bench.runs.ending import plural
 from bench.runs.files import between_marks, write_bytes
 from bench.runs.record import AUTOATTACK, TRAIN, Record, Training, radius
@@ -190,6 +191,7 @@ def _packed(texts: Iterable[str]) -> bytes:
     return buffer.getvalue()
 
 
+@catalogue.read_once()
 def main(words: Sequence[str] | None = None) -> None:
     """Write the download and say what it holds, or write the columns into a document."""
     parser = argparse.ArgumentParser(

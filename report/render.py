@@ -96,6 +96,9 @@ def ending(runs: list[RunRecords], logs: Path) -> Ending:
     for run in [run for run in runs if not run.published]:
         wanted = {TRAIN, AUTOATTACK} if run.folder in attacked else {TRAIN}
         for stage in run.records.keys() | run.broken.keys() | wanted:
+            if run.has(stage):
+                said.done += 1
+                continue
             name, log = title(run.config, stage), logs / run.folder / f"{stage}.log"
             record, fault = run.records.get(stage), run.broken.get(stage)
             if record is None or fault:

@@ -1,6 +1,7 @@
 """Whether the weights beside a run's records are those that its training left."""
 
 import hashlib
+import os
 from collections.abc import Iterable
 
 from bench.runs import dropped
@@ -29,7 +30,8 @@ def _found(run: RunRecords, budget: int) -> tuple[str, int]:
     """Compare a run's files of weights with its record; return what was found and bytes read."""
     training, place = run.records[TRAIN].training, run.place
     assert training and place, "a training that is done has numbers, and a place"
-    files = {epoch: place / name for epoch, name in WEIGHTS.items() if (place / name).is_file()}
+    names = {entry.name for entry in os.scandir(place) if entry.is_file()}
+    files = {epoch: place / name for epoch, name in WEIGHTS.items() if name in names}
     if not files:
         return (DROPPED if dropped.reason(place) else ABSENT), 0
     if not training.weights:

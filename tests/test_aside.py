@@ -7,7 +7,7 @@ import re
 from made_up import HOSTILE, config, done
 
 from report import aside, render
-from report.page import details, run_key
+from report.page import details
 
 
 def rendered(root, monkeypatch, largest=0):
@@ -39,7 +39,7 @@ def test_each_table_has_a_file_with_all_of_its_runs_and_of_no_other(tmp_path):
     known = details(records.runs, tmp_path / "logs")
     for group in found:
         part = json.loads(json.dumps(aside._part(group, known)))
-        runs = {run_key(run): run for row in group.rows for run in row.runs}
+        runs = {run.run_id: run for row in group.rows for run in row.runs}
         assert part["runs"].keys() == runs.keys()
         for key, shown in part["runs"].items():
             assert part["runs"][key] == json.loads(json.dumps(known["runs"][key]))

@@ -172,3 +172,47 @@ def test_nothing_is_told_by_colour_alone():
         layer["mark"] for layer in figures.SCATTER["layer"] if layer["mark"]["type"] == "point"
     ]
     assert all(mark["stroke"] == "$ink" for mark in points)  # on white and in grey
+
+
+@pytest.fixture
+def bundled(tmp_path, monkeypatch):
+    """Bundle the library as another process would; the file that keeps it, and a list of calls."""
+    calls = []
+
+    def bundle(snippet):
+        calls.append(snippet)
+        return "window.vegaEmbed = 'ä';\n\r\n"
+
+    monkeypatch.setattr(figures, "BUNDLE", str(tmp_path / "vega.js"))
+    monkeypatch.setattr(figures.vl_convert, "javascript_bundle", bundle)
+    return figures.script.__wrapped__, tmp_path / "vega.js", calls
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda kept: b"",
+        lambda kept: kept[:-1],
+        lambda kept: kept + b" ",
+        lambda kept: kept.replace(b"window", b"Window"),
+        lambda kept: b"\xff" + kept,
+        lambda kept: kept.replace(figures.version("vl-convert-python").encode(), b"0.0"),
+    ],
+    ids=["empty", "cut", "longer", "changed", "no text", "other version"],
+)
+def test_the_library_is_bundled_once_and_anew_where_its_copy_is_damaged(bundled, damage):
+    script, kept, calls = bundled
+    first = script()
+    assert [script(), len(calls)] == [first, 1]
+    sound = kept.read_bytes()
+    kept.write_bytes(damage(sound))
+    assert kept.read_bytes() != sound
+    assert [script(), script(), len(calls)] == [first, first, 2]
+    assert kept.read_bytes() == sound
+
+
+def test_the_library_is_bundled_where_no_copy_can_be_written(bundled):
+    script, kept, calls = bundled
+    kept.mkdir()
+    assert script() == script()
+    assert len(calls) == 2

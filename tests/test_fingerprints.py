@@ -262,7 +262,6 @@ def reached(tmp_path, monkeypatch):
     def names(source):
         path = tmp_path / "bench/a.py"
         path.write_text(source)
-        definitions.forget_files()
         found = definitions.follow([(path, "root")], [tmp_path / "bench"])
         return {name for _, name in found} - {"", "root"}
 

@@ -118,3 +118,14 @@ def test_no_results_at_all_are_no_error(tmp_path, capsys):
     status.main(["--configfile", str(FILE), "--results", str(tmp_path / "none")])
     assert "left: 6 of 6 stages of suite smoke" in capsys.readouterr().out
     assert not (tmp_path / "none").exists()
+
+
+def test_a_method_is_fingerprinted_once_however_many_runs_it_has(plan, monkeypatch):
+    from workflows import plan as module
+
+    asked = []
+    monkeypatch.setattr(module, "method_fingerprint", lambda name: asked.append(name) or name)
+    suite = plan.suite.model_copy(update={"seeds": [0, 1, 2]})
+    many = Plan(suite, expand(suite), data_dir="x", results=plan.results)
+    assert len(many.runs) == 9
+    assert sorted(asked) == sorted(many.code) == ["fgsm", "pgd2", "sora"]

@@ -152,12 +152,13 @@ class Plan:
         for run in self.runs.values():
             if run.source:
                 self._kept.setdefault(run.source.folder, set()).update(kept_for(run))
-        self.code = {run.method: method_fingerprint(run.method) for run in self.runs.values()}
+        methods = {run.method for run in self.runs.values()}
+        self.code = {method: method_fingerprint(method) for method in methods}
         self._records: dict[str, tuple[int, Record | None]] = {}
 
     def file(self, work: Work, name: str | None = None) -> Path:
         """Return the path of a stage's record, or of another file in its run's folder."""
-        return self.results / "runs" / work.config.folder / (name or f"{work.stage.name}.json")
+        return Path(self.results, "runs", work.config.folder, name or f"{work.stage.name}.json")
 
     def reads(self, work: Work) -> list[Work]:
         """List the work that has to be done before, the earliest first."""

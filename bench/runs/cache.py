@@ -53,6 +53,7 @@ class Cache:
 
     def __init__(self, results: Path) -> None:
         self._path = results / NAME
+        self._prefix = f"{results}{os.sep}"
         self._copies: dict[str, tuple[Stamp, bytes | memoryview]] = {}  # by path below results/
         self._is_new = False
         with suppress(OSError, ValueError):
@@ -60,7 +61,7 @@ class Cache:
 
     def read(self, path: Path) -> Record:
         """Read a record as ``Record.read`` does."""
-        name = str(path).removeprefix(f"{self._path.parent}{os.sep}")
+        name = str(path).removeprefix(self._prefix)
         stamp = _stamp(path)
         known, content = self._copies.get(name, (None, b""))
         if known == stamp:

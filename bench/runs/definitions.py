@@ -33,12 +33,6 @@ class Module(NamedTuple):
     imports: dict[str, set[str]]  # dotted names
 
 
-def forget_files() -> None:
-    """Empty the caches of what files hold, so that edits made since are seen."""
-    for cache in (read_module, _file, resolve):
-        cache.cache_clear()
-
-
 def follow(roots: Iterable[Definition], within: Collection[Path]) -> set[Definition]:
     """Collect the roots and every definition that their code reaches.
 
@@ -63,13 +57,13 @@ def definitions_in(path: Path) -> list[Definition]:
     return [(path, name) for name in read_module(path).definitions]
 
 
+@catalogue.read_once()
 def check_names(path: Path) -> None:
     """Check that all names that a file uses are defined or imported, without running it.
 
     Raises:
         ValueError: lists every name that is not, and every import of what does not exist.
     """
-    forget_files()
     source = path.read_text(encoding="utf-8")
     tree, name = ast.parse(source), path.relative_to(catalogue.ROOT)
     mistakes = sorted({*_missing(tree), *_undefined(tree, symtable.symtable(source, "", "exec"))})
@@ -77,7 +71,7 @@ def check_names(path: Path) -> None:
         raise ValueError("\n".join(f"{name}, line {line}: {text}" for line, text in mistakes))
 
 
-@functools.cache
+@catalogue.remembered
 def resolve(path: Path, dotted: tuple[str, ...]) -> tuple[Definition, ...]:
     """Find the definitions that a dotted name stands for in a file.
 
@@ -97,7 +91,7 @@ def resolve(path: Path, dotted: tuple[str, ...]) -> tuple[Definition, ...]:
     return tuple(found)
 
 
-@functools.cache
+@catalogue.remembered
 def _file(dotted: tuple[str, ...]) -> Path | None:
     """Find the file of a module or package of ours; None for one of a library."""
     base = catalogue.ROOT.joinpath(*dotted)
@@ -105,7 +99,7 @@ def _file(dotted: tuple[str, ...]) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-@functools.cache
+@catalogue.remembered
 def read_module(path: Path) -> Module:
     """Read what a file defines and imports.
 

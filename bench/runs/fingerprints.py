@@ -18,7 +18,6 @@ from bench.runs.definitions import (
     Definition,
     definitions_in,
     follow,
-    forget_files,
     read_module,
     resolve,
 )
@@ -37,6 +36,7 @@ def fingerprint(*paths: Path) -> str:
     return _hash(_code(path.read_text(encoding="utf-8")) for path in paths)
 
 
+@catalogue.read_once()
 def method_fingerprint(method: str) -> str:
     """Hash what a method computes: all of its file, and the words of the bench it reaches.
 
@@ -47,6 +47,7 @@ def method_fingerprint(method: str) -> str:
 
 
 @functools.cache
+@catalogue.read_once()
 def bench_fingerprint(stage: str, dataset: str, architecture: str) -> str:
     """Hash the code beside the method that a stage's numbers depend on.
 
@@ -58,6 +59,7 @@ def bench_fingerprint(stage: str, dataset: str, architecture: str) -> str:
     return _combined(_of_bench(stage, dataset, architecture))
 
 
+@catalogue.read_once()
 def checkpoint_fingerprint(stage: str, method: str, dataset: str, architecture: str) -> str:
     """Hash all of every file that a stage reaches: any of it may read what a checkpoint holds."""
     reached = _of_method(method) | _of_bench(stage, dataset, architecture)
@@ -88,7 +90,6 @@ def former_codes() -> dict[str, set[str]]:
 
 
 def _of_method(method: str) -> set[Definition]:
-    forget_files()
     path, words, threat = (
         catalogue.ROOT / name for name in (f"methods/{method}.py", WORDS, THREAT)
     )
@@ -100,7 +101,6 @@ def _of_method(method: str) -> set[Definition]:
 
 
 def _of_bench(stage: str, dataset: str, architecture: str) -> set[Definition]:
-    forget_files()
     root, program = catalogue.ROOT, _program(stage)
     prepare, work = (resolve(program, (name,)) for name in ("prepare", "work"))
     assert prepare and work, f"{program} must define both prepare and work"

@@ -91,7 +91,7 @@ class Config:
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as dicts, ready for JSON: the later ones only where they are set."""
         # dataclasses.asdict would copy each value of each dict, which is slow for thousands of runs
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values = {key: value for key, value in vars(self).items() if key != "run_id"}
         start = values.pop("start")
         own = {k: {**value} if isinstance(value, dict) else value for k, value in values.items()}
         if start is None:

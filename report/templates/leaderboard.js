@@ -75,10 +75,10 @@ function hide(key) {
 
 // Filter, sort, rank.
 
-function passes(row, words, unwanted) {
+function passes(row, filters, words, unwanted) {
   if (unwanted.has(row.key) || unwanted.has(row.group.key)) return false;
-  const values = {...row.group.filters, family: row.family, status: row.status};
-  return Object.keys(FILTERS).every(k => !state[k] || values[k] === state[k])
+  const {family, status, group} = row;
+  return filters.every(k => ({...group.filters, family, status})[k] === state[k])
     && words.every(({word, isName}) => (isName ? row.names : row.words).includes(word));
 }
 
@@ -107,12 +107,15 @@ function nearest(text) {
     .reduce((best, name) => far(name) < far(best) ? name : best);
 }
 
-/** The groups that pass the filters, each with its rows in the order of the sort, ranked. */
+/** The groups that pass the filters: each with how many rows do, and these in the order of the sort,
+ * ranked when they are first asked for, since of thousands few are drawn. */
 function visible() {
-  const words = searched(), unwanted = hidden();
-  return view.groups
-    .map(group => ({group, rows: ranked(group.rows.filter(row => passes(row, words, unwanted)))}))
-    .filter(({rows}) => rows.length);
+  const filters = Object.keys(FILTERS).filter(k => state[k]), words = searched(), unwanted = hidden();
+  return view.groups.map(group => {
+    const found = group.rows.filter(row => passes(row, filters, words, unwanted));
+    let rows;
+    return {group, count: found.length, get rows() { return rows ??= ranked(found); }};
+  }).filter(({count}) => count);
 }
 
 /** Those of the chosen tab: one, or all. */
@@ -298,22 +301,23 @@ function drawHead() {
 
 function drawTabs(groups) {
   const [first] = inTab(groups), chosen = state.group === ALL ? ALL : first?.group.key;
+  const counts = new Map(groups.map(({group, count}) => [group.key, count]));
   for (const tab of $("tabs").children) {
-    const key = tab.dataset.tab, rows = groups.find(({group}) => group.key === key)?.rows.length;
-    tab.hidden = key !== ALL && !rows;
+    const key = tab.dataset.tab, text = key === ALL ? "" : ` ${counts.get(key)}`;
+    tab.hidden = key !== ALL && !counts.has(key);
     tab.setAttribute("aria-selected", String(key === chosen));
     tab.tabIndex = key === chosen ? 0 : -1;
-    tab.lastChild.textContent = key === ALL ? "" : ` ${rows}`;
+    if (tab.lastChild.textContent !== text) tab.lastChild.textContent = text;
   }
   $("tabs").hidden = view.groups.length < 2 || !groups.length;
 }
 
 /** Say what the filters left; if nothing, which name is nearest to what was looked for. */
 function drawCount(groups, drawn) {
-  const total = groups.reduce((sum, {rows}) => sum + rows.length, 0);
+  const total = groups.reduce((sum, {count}) => sum + count, 0);
   const all = view.groups.reduce((sum, group) => sum + group.rows.length, 0);
   const name = !total && state.q && view.groups.length ? nearest(state.q) : "";
-  const shown = inTab(groups).reduce((sum, {rows}) => sum + rows.length, 0);
+  const shown = inTab(groups).reduce((sum, {count}) => sum + count, 0);
   const isFiltered = Object.keys(FILTERS).some(k => state[k]);
   $("count").textContent = !total
     ? `Nothing found${state.q ? ` for "${state.q}"` : ""}${isFiltered ? " with these filters" : ""}.`
@@ -333,7 +337,7 @@ function drawTable(groups) {
     if (left <= 0) break;
     bodies.push(el("tbody", {"data-group": shown.group.key}, groupLine(shown, width),
       ...shown.rows.slice(0, left).map(line)));
-    left -= shown.rows.length;
+    left -= shown.count;
   }
   const focus = document.activeElement?.dataset?.sort;  // the heads are made anew
   drawHead();
@@ -354,6 +358,9 @@ function reported(mean, sd) {
 }
 
 function drawOutside() {
+  const asked = ["q", "data", "arch", "norm", "eps"].map(k => state[k]).join("\n");
+  if (asked === drawOutside.last) return;
+  drawOutside.last = asked;
   const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
   const rows = view.outside.filter(row =>
     [["data", "dataset"], ["arch", "architecture"], ["norm", "norm"]].every(
@@ -698,12 +705,12 @@ function draw() {
   drawExport();
   $("pictures").hidden = !groups.length;
   clearTimeout(later);
-  later = setTimeout(drawAll, 100);  // not at every key of a search
+  later = setTimeout(() => drawAll(groups), 100);  // not at every key of a search
   drawDrawer();
 }
 
-function drawAll() {
-  const groups = visible(), [shown] = inTab(groups);
+function drawAll(groups = visible()) {
+  const [shown] = inTab(groups);
   drawOverview(shown);
   if (shown?.group.aside) here(shown.group);  // a print cannot wait for it
   drawPictures(groups);

@@ -26,5 +26,5 @@ function drawOverview({group, rows} = {rows: []}) {
 
 addEventListener("resize", () => {
   clearTimeout(later);
-  later = setTimeout(drawAll, 200);
+  later = setTimeout(() => drawAll(), 200);
 });
