@@ -39,7 +39,7 @@ def cautions(plan: Plan, *, here: bool = True) -> list[str]:
         found.append(
             f"disk: the weights of {len(runs)} trainings left take {format_bytes(needed)}, and "
             f"{place} has {format_bytes(free)} free; make room, or have results elsewhere "
-            "(README, Elsewhere)"
+            "(docs/machines.md)"
         )
     return found
 
