@@ -24,7 +24,7 @@ WORKERS = -n 2 --dist loadfile --max-worker-restart 0
 COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet
 
-# What `make benchmark` times AutoAttack on; any folder of results/runs will do.
+# What `make benchmark` times AutoAttack on: a run's folder or its id.
 RUN ?=
 
 .PHONY: help leaderboard story test test-slurm coverage check format plan status benchmark report readme docs new-method check-method new-attack check-attack new-diagnostic check-diagnostic lock schema clean
@@ -67,7 +67,7 @@ plan: $(READY) $(SUITE_FILE)  ## what would run: make plan SUITE=cifar10 CONFIG=
 status: $(READY) $(SUITE_FILE)  ## what is done, runs, failed and waits: make status SUITE=cifar10
 	@$(BIN)/python -m bench status --configfile $(SUITE_FILE) --config $(CONFIG)
 
-benchmark: $(READY)  ## how fast training and AutoAttack are here: make benchmark RUN=results/runs/...
+benchmark: $(READY)  ## how fast training and AutoAttack are here: make benchmark RUN=b8dc16d7dc55
 	$(BIN)/python -m bench benchmark --threads $$(nproc) $(if $(RUN),--attack-run $(RUN)) \
 		--out results/published/benchmarks/$$(date +%Y-%m-%d-%H%M).json
 
@@ -79,7 +79,7 @@ readme: $(READY)  ## write what is made of published records and suites into REA
 	$(BIN)/python -m bench records --readme results/README.md
 	$(BIN)/python -m bench plan --configfile workflows/config/paper.yaml --readme docs/costs.md
 
-docs: $(READY)  ## write docs/methods.md and docs/attacks.md from the code and the records
+docs: $(READY)  ## write docs/methods.md, docs/attacks.md and docs/shapes.md from the code and the records
 	$(BIN)/python -m bench docs
 
 new-method: $(READY)  ## start a method: make new-method NAME=my_method

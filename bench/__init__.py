@@ -18,7 +18,7 @@ def load(run: str | Path, weights: "Weights" = "last", *, results: str | Path = 
     Args:
         run: the run's folder, or its id.
         weights: of the last epoch, of the one that the protocol's rule chose, or their average.
-        results: folder in which an id is looked for, in runs/ and in published/.
+        results: folder in which an id is looked for, in runs/ and then in published/.
 
     Raises:
         ValueError: there is no such run or no such weights, or they are not those that training

@@ -31,6 +31,7 @@ COMMANDS = {stage: f"bench.stages.{stage}" for stage in STAGES} | {
     "figures": "report.suite_figures",
     "outside": "report.outside",
 }
+AFTER = {"docs": "report.shapes"}  # the rest of a command, in a room that its first part cannot see
 
 
 def main() -> None:
@@ -46,7 +47,8 @@ def main() -> None:
         if command in STAGES:
             importlib.import_module("bench.stages.running").main(command, words)
         else:
-            importlib.import_module(COMMANDS[command]).main(words)
+            for module in filter(None, (COMMANDS[command], AFTER.get(command))):
+                importlib.import_module(module).main(words)
     except KeyboardInterrupt:
         print(f"{command}: interrupted; the same command goes on", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)

@@ -4,7 +4,6 @@ Torch is imported where it is used, because a job chooses its GPU before.
 """
 
 import hashlib
-import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from bench.runs import catalogue, dropped
 from bench.runs.files import write_bytes
+from bench.runs.find import run_folder
 from bench.runs.fingerprints import bench_fingerprint, equivalent
 from bench.runs.record import TRAIN, WEIGHTS, Config, Record, Source, Training, Weights
 
@@ -187,28 +187,13 @@ def load(run: str | Path, weights: Weights, results: Path) -> "Net":
 
     if weights not in get_args(Weights):
         raise ValueError(catalogue.unknown("weights", weights, get_args(Weights)))
-    found = read(_folder(run, results), weights)
+    found = read(run_folder(run, results), weights)
     net = network_of(found.record.config)
     put(found, net)
     if older := _older_code(found.record):
         warnings.warn(older, stacklevel=3)
     allow("fp32")  # as all evaluations have it
     return net.eval().requires_grad_(requires_grad=False)
-
-
-def _folder(run: str | Path, results: Path) -> Path:
-    """Find the folder of a run by its path or its id, this machine's before a published one."""
-    folder = Path(run)
-    if folder.is_dir():
-        return folder
-    if re.fullmatch("[0-9a-f]{12}", str(run)):
-        for place in ("runs/*/*/*", "published/**"):
-            if found := sorted(results.glob(f"{place}/{run}")):
-                return found[0]
-    raise ValueError(
-        f"there is no run {str(run)!r}; give its folder, or its id of 12 digits, looked for in "
-        f"{results}/runs and {results}/published"
-    )
 
 
 def _older_code(record: Record) -> str | None:

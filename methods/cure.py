@@ -35,8 +35,9 @@ class CURE(Method):
         gamma = 4 on its gradients is 0.8 on ours. h grows by shares of the training instead of
         epochs. [known] form paper: gamma = 4, h to 1.5 in pixels, 0.86 of that corner. x + z
         leaves the ball and is not clipped. The released gradient call fails in today's torch; its
-        intent is the gradient of each image's own loss. Trained from nothing at the learning rates
-        of other methods it may not become robust, or diverge. ELLE's version of it is not here.
+        intent is the gradient of each image's own loss. At the learning rates of other methods it
+        may not become robust, diverge, or end in one answer to all images, from trained weights,
+        too: there R's gradient is hundreds of times that of CE. ELLE's version of it is not here.
     """
 
     h: float = -1.0  # length of z, in that of a corner of the ball; negative: of the form

@@ -20,6 +20,7 @@ import numpy as np
 import yaml
 
 from bench.runs import evaluations
+from bench.runs.ending import plural
 from bench.runs.files import write_bytes, write_json
 from bench.runs.record import TRAIN, ConfigError, Training
 from bench.runs.run import expand
@@ -154,8 +155,10 @@ def main(words: Sequence[str] | None = None) -> None:
     out = args.results / "early_warning"
     differ = _told(given, runs, out)
     if differ:
-        sys.exit(f"{differ} runs of the second pass are not those of the first: nothing is told "
-                 "of them; is the machine, torch or the number of threads another?")  # fmt: skip
+        sys.exit(
+            f"in {plural(differ, 'run')} the second pass trained other weights than the first, and "
+            "tells nothing there; is the machine, torch or the number of threads another?"
+        )
 
 
 def _told(given: Mapping[str, Any], runs: Sequence[RunRecords], out: Path) -> int:

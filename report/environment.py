@@ -5,12 +5,15 @@ import hashlib
 
 import jinja2
 
+from bench.runs.ending import plural
+
 
 def templates() -> jinja2.Environment:
     """Make the environment of report/templates/.
 
     Text in HTML is escaped; Markdown templates escape the text of a table by the filter ``cell``.
-    The filter ``hashed`` names a script or style in the content policy of a page.
+    The filter ``plural`` counts things; ``hashed`` names a script or style in the content
+    policy of a page.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("report"),
@@ -21,6 +24,7 @@ def templates() -> jinja2.Environment:
     )
     environment.filters["cell"] = _cell
     environment.filters["hashed"] = _hashed
+    environment.filters["plural"] = plural
     return environment
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.runs.ending import plural
 from bench.runs.files import write_bytes
 from bench.runs.record import radius
 from report import curves
@@ -173,6 +174,6 @@ def main(words: Sequence[str] | None = None) -> None:
             print(f"{curves.statement(found, args.source.name)} Run by run: {path}")
         else:
             count = copy(args.source, args.into)
-            print(f"{count} outside rows in {args.into}; `snakemake report` shows them")
+            print(f"{plural(count, 'outside row')} in {args.into}; `snakemake report` shows them")
     except (ValueError, OSError) as error:
-        sys.exit(f"report.outside: {error}")
+        sys.exit(f"outside: {error}")

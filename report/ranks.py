@@ -103,12 +103,15 @@ class Pairs:
         Args:
             more: seeds that each row is imagined to have beside its own, of the same spread.
         """
+        return np.asarray(self.gap > self.half(more))
+
+    def half(self, more: float = 0) -> Matrix:
+        """Half the 95 % confidence interval of each difference, as a share; ``more`` as above."""
         error = self.error(more)
-        degrees = self._degrees(more, error)
-        return np.asarray(self.gap > student(degrees) * error)
+        return np.asarray(student(self._degrees(more, error)) * error)
 
     def error(self, more: float = 0) -> Matrix:
-        """Standard error of each difference, as a share; ``more`` as in ``differ``."""
+        """Standard error of each difference, as a share; ``more`` as above."""
         own = self._over_seeds / (self.seeds + more)
         return np.asarray(np.sqrt(self._paired + np.add.outer(own, own)))
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.runs.ending import plural
 from bench.runs.files import between_marks, write_bytes
 from bench.runs.record import AUTOATTACK, TRAIN, Record, Training, radius
 from bench.runs.stage import in_order
@@ -205,4 +206,6 @@ def main(words: Sequence[str] | None = None) -> None:
     for path in write(found, args.results):
         print(f"{path}, {path.stat().st_size / 1e6:.1f} MB")
     count = sum(len(run.records) for run in found.runs)
-    print("\n".join([f"{count} records of {len(found.runs)} runs", *found.faults]))
+    print(
+        "\n".join([f"{plural(count, 'record')} of {plural(len(found.runs), 'run')}", *found.faults])
+    )

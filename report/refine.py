@@ -13,12 +13,13 @@ from typing import Any
 
 import yaml
 
+from bench.runs.ending import plural
 from bench.runs.record import ConfigError
 from bench.runs.run import expand
 from bench.runs.settings import as_list
 from bench.runs.suite import parse_suite, read_suite
 from report.collect import collect_all
-from report.phase import EPS, VERDICTS, Cell, Phases, midpoints, phases, varying
+from report.phase import EPS, VERDICTS, Cell, Phases, midpoints, outcome, phases, varying
 
 
 def refined(given: dict[str, Any], diagram: Phases) -> dict[str, Any]:
@@ -36,10 +37,15 @@ def refined(given: dict[str, Any], diagram: Phases) -> dict[str, Any]:
             f"all {len(diagram.cells)} cells are of one verdict ({found}), so there is no border; "
             "widen the grid"
         )
-    new, own = dict(given, suite=f"{given['suite']}_refined"), given.get("method_args", {})
+    new, own = dict(given), given.get("method_args", {})
+    if "suite" in given:  # or else it says what is other than in the default suite
+        new["suite"] = f"{given['suite']}_refined"
     arguments, *others = as_list(own.get(diagram.method, {}))
     if others:
-        raise ConfigError(f"method_args has several mappings for {diagram.method}; write one")
+        raise ConfigError(
+            f"method_args has several mappings for {diagram.method}, which make no single grid; "
+            "write one mapping"
+        )
     arguments = dict(arguments)
     for name, values in ((diagram.x, _values(diagram.cells, border, across=True)),
                          (diagram.y, _values(diagram.cells, border, across=False))):  # fmt: skip
@@ -74,16 +80,21 @@ def main(words: Sequence[str] | None = None) -> None:
             raise ConfigError(
                 f"it varies {', '.join(varying(runs)) or 'nothing'} of "
                 f"{', '.join(sorted({run.method for run in runs}))}; a phase diagram is of two "
-                "numbers of one method, the radius or settings"
+                "numbers of one method, the radius or settings: give two of them several values"
             )
         wanted = {run.folder for run in runs}
-        found = collect_all(args.results).runs
-        known = [run for run in found if run.folder in wanted]
+        known = [run for run in collect_all(args.results).runs if run.folder in wanted]
         diagrams = [one for one in phases(known) if one.cells]
-        if len(diagrams) != 1:
+        if not diagrams:
+            judged = sum(outcome(run) is not None for run in known)
             raise ConfigError(
-                f"{len(known)} of its {len(runs)} runs are there, and they make "
-                f"{len(diagrams)} diagrams instead of one; run the suite first"
+                f"verdicts on {judged} of its {len(runs)} runs are too few to find a border; run "
+                "the suite first: snakemake --configfile SUITE.yaml"
+            )
+        if len(diagrams) > 1:
+            raise ConfigError(
+                f"its runs make {len(diagrams)} diagrams, one for each data set, network and "
+                "choice of settings that are words; leave one of each"
             )
         new = refined(given, diagrams[0])
         planned = expand(parse_suite(new))
@@ -93,7 +104,7 @@ def main(words: Sequence[str] | None = None) -> None:
     new_runs = sum(run.folder not in wanted for run in planned)
     print(
         f"# Divides the border of {args.suite}, by the verdicts on {judged} of its {len(runs)} "
-        f"runs:\n# {len(planned)} runs, {new_runs} of them new.\n"
+        f"runs:\n# {plural(len(planned), 'run')}, {new_runs} of them new.\n"
         + yaml.safe_dump(new, sort_keys=False, default_flow_style=None, width=100),
         end="",
     )

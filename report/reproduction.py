@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from bench.runs import catalogue, evaluations
+from bench.runs.ending import plural
 from bench.runs.evaluations import Entry
 from bench.runs.record import (
     AUTOATTACK,
@@ -51,7 +52,7 @@ class Ours:
     @property
     def text(self) -> str:
         """Mean, confidence interval, seeds, images and chosen settings for people."""
-        n = f"{self.seeds} seed{'s' if self.seeds > 1 else ''}"
+        n = plural(self.seeds, "seed")
         n += f" of {self.images} images" if self.images else ""
         within = "" if self.interval is None else " [{:.3g}, {:.3g}]".format(*self.interval)
         result = f"{shown(self.mean)}{within}, {n}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.runs.ending import plural
 from bench.runs.record import AUTOATTACK, COST
 from evaluation.binomial import wilson
 from report import ranks
@@ -61,7 +62,7 @@ class Statistic:
         """Seeds, images and confidence interval; the reason where there is no number."""
         if self.mean is None:
             return self.reason
-        seeds = f"{self.n} seed{'s' if self.n != 1 else ''}"
+        seeds = plural(self.n, "seed")
         if self.images:
             seeds += f", {' or '.join(map(str, self.images))} images each"
         if self.interval is None:
@@ -133,6 +134,22 @@ def interval(
         return None
     low, high = min(low for low, _ in bounds), max(high for _, high in bounds)
     return (max(low, 0.0), min(high, 100.0)) if images else (low, high)
+
+
+def difference_interval(more: Statistic, less: Statistic) -> tuple[float, float] | None:
+    """95 % interval of the difference of two means, from their own; None if one has none.
+
+    It is Newcombe's (Statistics in Medicine 17, 1998) of two samples that know nothing of each
+    other. Of the same images it is too wide rather than too narrow.
+    """
+    if more.mean is None or less.mean is None or not more.interval or not less.interval:
+        return None
+    (low, high), (least, most) = more.interval, less.interval
+    gap = more.mean - less.mean
+    return (
+        gap - math.hypot(more.mean - low, most - less.mean),
+        gap + math.hypot(high - more.mean, less.mean - least),
+    )
 
 
 def _spread(values: Sequence[float]) -> float | None:

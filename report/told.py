@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from bench.runs.ending import plural
 from bench.runs.record import TRAIN, Training
 from evaluation.binomial import standard_error
 from evaluation.sweep import Sweep, k_trained
@@ -83,7 +84,7 @@ class Told:
         """What became of the runs, in words."""
         if not self.runs:
             return self.row.reason or self.row.status
-        n = counted(len(self.runs))
+        n = plural(len(self.runs), "run")
         if lacking := len(self.row.runs) - len(self.runs):
             n += f" ({lacking} more learned nothing or did not end)"
         if self.collapsed:
@@ -145,7 +146,7 @@ def headline(subject: Told) -> str:
         f"it reads {fgsm} of digits right that were attacked in one step, and {pgd10} of those "
         f"attacked in ten ({_means(subject, len(last))}, {_images(t.clean.n for t in last)} each)."
     )
-    n, trained = counted(len(subject.runs)), "A network trained against attacks of one step"
+    n, trained = plural(len(subject.runs), "run"), "A network trained against attacks of one step"
     if subject.collapsed:
         return f"{trained} collapsed in {len(subject.collapsed)} of {n}: {scores}"
     return (
@@ -218,7 +219,8 @@ def alignments_said(told: Sequence[Told]) -> str:
     if not (ends[True] and ends[False]):
         return ""
     fell, held = (
-        f"{min(of):.2f} to {max(of):.2f} in {counted(len(of))}" for of in (ends[True], ends[False])
+        f"{min(of):.2f} to {max(of):.2f} in {plural(len(of), 'run')}"
+        for of in (ends[True], ends[False])
     )
     apart = max(ends[True]) < min(ends[False])
     found = (
@@ -234,14 +236,9 @@ def all_said(told: Sequence[Told]) -> str:
         if not one.runs:
             parts["Nothing to tell"].append(f"{one.title} ({one.outcome})")
             continue
-        share = f"{one.title} ({len(one.collapsed)} of {counted(len(one.runs))})"
+        share = f"{one.title} ({len(one.collapsed)} of {plural(len(one.runs), 'run')})"
         parts["Ended in collapse" if one.collapsed else "Did not"].append(share)
     return " ".join(f"{said}: {', '.join(names)}." for said, names in parts.items() if names)
-
-
-def counted(n: int) -> str:
-    """Write a number of runs."""
-    return f"{n} run{'s' if n != 1 else ''}"
 
 
 def _mean(values: Iterable[float]) -> str:
@@ -250,7 +247,7 @@ def _mean(values: Iterable[float]) -> str:
 
 def _means(one: Told, n: int) -> str:
     """Say which runs a number is the mean of."""
-    which = f"{counted(n)}{' that collapsed' if one.collapsed else ''}"
+    which = f"{plural(n, 'run')}{' that collapsed' if one.collapsed else ''}"
     return f"mean of {which}" if n > 1 else which
 
 

@@ -31,15 +31,14 @@ def test_every_possible_execution_is_measured_and_the_others_are_left_out(record
     ]  # a CPU captures nothing
 
 
-def test_a_folder_without_a_trained_run_is_reported_before_anything_is_measured(
+def test_a_run_that_cannot_be_attacked_is_reported_before_anything_is_measured(
     tmp_path, monkeypatch
 ):
+    (tmp_path / "train.json").write_text("{")
     words = ["--attack-run", str(tmp_path), "--out", str(tmp_path / "record.json")]
     monkeypatch.setattr(sys, "argv", ["measure", *words, "--device", "cpu"])
     monkeypatch.setattr(benchmark, "training_speeds", lambda *args: pytest.fail("measured"))
-    with pytest.raises(
-        SystemExit, match=r"train.json is missing; name the folder of a trained run"
-    ):
+    with pytest.raises(SystemExit, match=r"train.json is no valid record"):
         benchmark.main()
 
 

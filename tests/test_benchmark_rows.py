@@ -121,9 +121,9 @@ def test_the_program_writes_the_verdicts_and_says_the_count(put, tmp_path, monke
     outside.main([str(put(as_csv())), "--into", str(tmp_path / "into")])
     assert "2 of 5 runs" in capsys.readouterr().out
     assert read_csv(tmp_path / "into/fastat_runs.csv", Ending) == FOUND
-    with pytest.raises(SystemExit, match=r"report.outside: .*bad.csv holds no curves"):
+    with pytest.raises(SystemExit, match=r"^outside: .*bad.csv holds no curves"):
         outside.main([str(put("", "bad.csv"))])
-    with pytest.raises(SystemExit, match=r"report.outside: .*No such file.*gone.json"):
+    with pytest.raises(SystemExit, match=r"^outside: .*No such file.*gone.json"):
         outside.main([str(tmp_path / "gone.json")])
 
 

@@ -23,6 +23,7 @@ from report.traces import read
 
 EPOCHS, UPDATES = 20, 2000
 BEGUN = {0: 1720, 1: None, 2: 800}  # first update of the collapse, by seed
+HOLDS = 1
 WATCHED = [evaluations.read(one.entry) for one in DETECTORS if one.entry]
 
 
@@ -65,7 +66,8 @@ def project(tmp_path):
         suite = parse_suite(read_yaml(path))
         for config in expand(suite):
             folder = tmp_path / "runs" / config.folder
-            training = trained(folder, config.seed, suite.watch, digest)
+            seed = HOLDS if config.method == "pgd2" else config.seed
+            training = trained(folder, seed, suite.watch, digest)
             made_up.write(tmp_path / "runs", config, TRAIN, training=training)
 
     return path, train
@@ -94,6 +96,14 @@ def test_the_second_pass_probes_around_each_onset_and_where_none_is_around_the_u
     assert "fgsm, seed 1: holds; to be probed from 0 to 1050" in said
 
 
+def test_a_method_that_holds_is_probed_where_another_collapsed(project, capsys):
+    path, train = project
+    path.write_text(yaml.safe_dump(read_yaml(path) | {"methods": ["fgsm", "pgd2"], "seeds": [0]}))
+    train(path)
+    call(path)
+    assert "pgd2, seed 0: holds; to be probed from 200 to 2000" in capsys.readouterr().out
+
+
 def test_a_second_pass_with_other_weights_is_told(project, capsys):
     path, train = project
     train(path)
@@ -103,7 +113,9 @@ def test_a_second_pass_with_other_weights_is_told(project, capsys):
     call(path)
     assert capsys.readouterr().out.count("probed, with the first's weights") == 3
     train(next((path.parent / "early_warning").glob("*-2000.yaml")), digest="b")
-    with pytest.raises(SystemExit, match="1 runs of the second pass are not those of the first"):
+    with pytest.raises(
+        SystemExit, match="in 1 run the second pass trained other weights than the first"
+    ):
         call(path)
     said = capsys.readouterr().out
     assert "fgsm, seed 0: collapses before update 1800; probed, NOT with" in said

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.runs.ending import Ending, Named, shortened, together
+from bench.runs.ending import Ending, Named, plural, shortened, together
 
 NOWHERE = Path("nowhere.log")
 WORDS = {"page": "PAGE", "retry": "RETRY", "go_on": "GO ON"}
@@ -21,9 +21,14 @@ def ending(**counts):
     return made
 
 
+def test_one_thing_is_no_plural():
+    assert [plural(n, "run") for n in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
+
+
 @pytest.mark.parametrize(
     ("counts", "line"),
     [
+        ({"done": 1}, "done: 1 of 1 stage of suite x; PAGE"),
         ({}, "done: 0 of 0 stages of suite x; PAGE"),
         ({"done": 2}, "done: 2 of 2 stages of suite x; PAGE"),
         ({"done": 2, "refused": 1}, "done: 2 done, 1 refused of 3 stages of suite x; PAGE"),

@@ -249,9 +249,9 @@ def test_a_plan_says_what_methods_are_used_against_their_sources():
     assert told(methods=["soar"], **good) == []
     lines = told(methods=["elle", "llr", "lap"], **(common | {"eps": [8, 16, 51]}))
     assert [line.partition(";")[0] for line in lines] == [
-        "caution: elle's own weights are for radii to 26/255, and there are none for 51/255",
-        "caution: llr's own weights are for radii to 8/255, and there are none for 16/255, 51/255",
-        "caution: lap's own weights are for radii to 32/255, and there are none for 51/255",
+        "caution: elle's source has settings for radii up to 26/255, and none for 51/255",
+        "caution: llr's source has settings for radii up to 8/255, and none for 16/255, 51/255",
+        "caution: lap's source has settings for radii up to 32/255, and none for 51/255",
     ]
 
 

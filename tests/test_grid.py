@@ -125,6 +125,27 @@ def test_several_mappings_are_the_runs_of_each_and_those_in_two_are_one():
     assert found == [(0.01, 0.05), (0.02, 0.05), (0.02, 0.1)]
 
 
+def test_a_value_by_data_set_stands_there_and_the_published_one_elsewhere():
+    two = {"datasets": ["digits", "mnist_5k"], "methods": ["sora"], "eps": [8]}
+    args = {"sora": {"tau": {"digits": [0.01, 0.5], "svhn": 0.2}, "rule": "paper"}}
+    runs = expand(digits_suite(**two, method_args=args))
+    assert [(run.dataset, run.settings["tau"], run.settings["rule"]) for run in runs] == [
+        ("digits", 0.01, "paper"), ("digits", 0.5, "paper"), ("mnist_5k", 0.02, "paper"),
+    ]  # fmt: skip
+    sliced = expand(digits_suite(**two | {"datasets": ["mnist_5k"]}, method_args=args))
+    assert [run.run_id for run in sliced] == [runs[2].run_id]
+
+
+def test_atas_has_the_c_of_each_data_set_in_the_sora_benchmark():
+    paper = read_yaml(catalogue.ROOT / "workflows/config/paper.yaml")
+    runs = expand(parse_suite(paper | {"methods": ["atas"], "seeds": [0]}))
+    assert {run.settings["variant"] for run in runs} == {"sora_bench"}
+    found = {run.dataset: run.settings["c"] for run in runs}
+    found.pop("imagenet100")  # which ATAS refuses
+    assert found == {"cifar10": 0.04, "cifar100": 0.04, "tiny_imagenet": 0.04,
+                     "pathmnist": 0.07, "tissuemnist": 0.1}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("cores", "given", "gpus", "threads", "alone"),
     [

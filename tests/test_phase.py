@@ -157,6 +157,17 @@ def test_refining_again_halves_the_steps_and_leaves_behind_what_is_far_from_the_
     assert again.eps == [30, 35, 40]
 
 
+def test_what_is_laid_over_the_default_suite_is_refined_likewise(tmp_path, capsys):
+    _, suite = grid(tmp_path, beyond)
+    path = tmp_path / "over.yaml"
+    given = suite.model_dump(mode="json", exclude={"suite"})
+    path.write_text(yaml.safe_dump(given))
+    main([str(path), "--results", str(tmp_path)])
+    new = yaml.safe_load(capsys.readouterr().out)
+    assert "suite" not in new
+    assert parse_suite(new).eps == [20, 30, 40, 60]
+
+
 @pytest.mark.parametrize(
     ("changes", "fates", "said"),
     [
@@ -168,7 +179,17 @@ def test_refining_again_halves_the_steps_and_leaves_behind_what_is_far_from_the_
         (
             {},
             lambda *_: None,
-            "0 of its 12 runs are there, and they make 0 diagrams instead of one",
+            "verdicts on 0 of its 12 runs are too few to find a border; run the suite first: snake",
+        ),
+        (
+            {},
+            lambda x, alpha, seed: beyond(x, alpha, seed) if x == 20 else None,
+            "verdicts on 4 of its 12 runs are too few",
+        ),
+        (
+            {"datasets": ["digits", "mnist_5k"]},
+            beyond,
+            "its runs make 2 diagrams, one for each data set, network and choice of settings that",
         ),
         ({"eps": [20]}, beyond, "it varies alpha of fgsm; a phase diagram is of two numbers"),
         ({"methods": ["fgsm", "pgd2"]}, beyond, "of fgsm, pgd2; a phase diagram is of two numbers"),

@@ -134,7 +134,7 @@ def test_the_program_says_what_it_wrote_and_what_it_left_out(tmp_path, capsys):
     (tmp_path / "runs/x/train.json").write_text("{")
     records.main(["--results", str(tmp_path)])
     said = capsys.readouterr().out.splitlines()
-    assert said[2] == "3 records of 1 runs"
+    assert said[2] == "3 records of 1 run"
     assert "x/train.json is no valid record" in said[3]
     assert said[0].startswith(f"{tmp_path}/records.jsonl.gz, 0.0 MB")
 

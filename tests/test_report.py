@@ -239,7 +239,7 @@ def test_what_else_is_published_leaves_the_readme_as_short(published, tmp_path):
     )]  # fmt: skip
     assert len(readme.readme(more, text).splitlines()) == len(text.splitlines())
     before, after = (readme.tables(runs).count("\n## ") for runs in (published, more))
-    assert after == before + 2
+    assert after > before
     assert "| AWP |" in readme.tables(more)
 
 

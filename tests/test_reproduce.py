@@ -210,7 +210,7 @@ def test_the_best_epoch_is_judged_by_pgd10(again, published):
 def test_a_best_epoch_that_is_missing_is_no_reproduction(again, published):
     forge(published, "train", best=None)
     code, output = again()
-    assert (code, "best PGD-10 is there now alone" in output) == (1, True)
+    assert (code, "best PGD-10 is only in the new run" in output) == (1, True)
 
 
 @pytest.mark.parametrize(("points", "code", "place"), [(40, 1, "outside"), (4, 0, "within")])
@@ -375,7 +375,7 @@ def no_json(run):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (no_record, "train.json; name a run's folder"),
+        (no_record, "there is no trained run "),
         (no_json, "train.json is no valid record: record: Invalid JSON"),
         (failed, "train is failed in the record: KeyError: 'd'; only a run that is done has"),
         (failed_attack, "autoattack is oom in the record: memory is full; only a run that is done"),

@@ -116,7 +116,7 @@ def test_the_program_copies_valid_rows(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", words)
     outside.main()
     assert read(tmp_path / "out") == read(tmp_path / "in")
-    assert "1 outside rows" in capsys.readouterr().out
+    assert "1 outside row in" in capsys.readouterr().out
     monkeypatch.setattr(sys, "argv", ["outside", str(tmp_path / "empty")])
     with pytest.raises(SystemExit, match="holds no <data set>"):
         outside.main()
@@ -202,11 +202,16 @@ def test_a_run_that_is_not_done_is_not_exported(run, tmp_path):
             (tmp_path / path.name).write_bytes(path.read_bytes())
     record = Record.read(run / "autoattack.json")
     dataclasses.replace(record, status="oom", reason="full", attack=None).write(tmp_path)
-    with pytest.raises(ValueError, match=r"autoattack\.json is oom: full"):
+    with pytest.raises(
+        ValueError, match="autoattack is oom in the record: full; only a run that is"
+    ):
         export(tmp_path, tmp_path / "out")
     record.write(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(ValueError, match="cannot be read as this run's weights"):
+        export(tmp_path, tmp_path / "out")
+    (tmp_path / "autoattack.json").unlink()
+    with pytest.raises(ValueError, match=r"autoattack\.json; only a run that AutoAttack has"):
         export(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

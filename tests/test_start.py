@@ -35,6 +35,7 @@ FROM_STANDARD = {"fgsm": {"method": "standard", "protocol": "smoke"}}
 SMALL = {"train_images": 64, "width": 4, "protocol": "smoke", "methods": ["fgsm"]}
 RUN = expand(digits_suite(**SMALL, start_for=FROM_STANDARD))[0]
 WORDS = ("--test-images", "8", "--probe-images", "4")
+TRANSFER, SOURCE_SEED = "transfer_pgd20_from_same", 1000
 
 
 def suite(**changes):
@@ -129,7 +130,7 @@ def test_sources_are_trained_and_measured_but_not_attacked(plan):
     assert names.index(("train", "standard", 1)) < names.index(("train", "fgsm", 1))
     plan.write()
     assert len(json.loads((plan.results / "plan.json").read_text())["runs"]) == 4
-    assert "left: 6 of 6 runs, 2 of them for others to read (6 train" in summary(plan, "x")
+    assert "left: 6 of 6 runs, 2 of them only sources of others (6 train" in summary(plan, "x")
 
 
 def test_a_suite_that_lists_the_source_attacks_it_once(tmp_path):
@@ -168,7 +169,13 @@ def finish(plan):
     """Write all records, with weights that are told from each other by a letter."""
     for work in plan.work:
         letter = {"standard": "a", "fgsm": "b", "sora": "c"}[work.config.method]
-        given = {"train": {"weights": digests(letter)}, "autoattack": {"digest": letter * 64}}
+        letter = "s" if work.config.seed == SOURCE_SEED else letter
+        given = {
+            "train": {"weights": digests(letter)}, "autoattack": {"digest": letter * 64},
+            TRANSFER: {"digest": letter * 64, "source": Source(
+                run="s", digest="s" * 64, epochs=1, updates=1, train_seconds=1.0
+            )},
+        }  # fmt: skip
         leave(plan, work, **given.get(work.stage.name, {}))
 
 
@@ -186,6 +193,18 @@ def test_a_source_that_is_trained_again_makes_what_starts_from_it_stale(plan):
     assert [(work.stage.name, plan.why(work)) for work in plan.left] == [
         ("autoattack", "stale weights")
     ]
+
+
+def test_a_started_run_attacked_from_another_network_is_not_judged_by_its_own_start(tmp_path):
+    chosen = suite(seeds=[0], evaluations=[TRANSFER])
+    plan = Plan(chosen, expand(chosen), data_dir="x", results=tmp_path)
+    seeds = [work.config.seed for work in plan.work if work.config.method == "standard"]
+    assert sorted(seeds) == [0, 0, SOURCE_SEED], "one for all, trained as the start was"
+    finish(plan)
+    assert plan.left == []
+    source = next(work for work in plan.work if work.config.seed == SOURCE_SEED)
+    leave(plan, source, weights=digests("x"))
+    assert [plan.why(work) for work in plan.left] == ["stale weights"] * 2
 
 
 def test_a_source_that_is_left_leaves_what_reads_it(plan):

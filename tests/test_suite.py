@@ -86,7 +86,16 @@ def test_without_a_suite_the_default_is_meant():
         ({"method_args": {"sora": {"rule": "cod"}}}, "Input should be 'code' or 'paper'"),
         ({"method_args": {"sora": {"tau": [0.1, "x"]}}}, "sora.tau = 'x' is no float"),
         ({"method_args": {"sora": {"tau": [0.1, 0.1]}}}, "names something twice"),
-        ({"method_args": {"sora": {"tau": []}}}, "sora.tau is an empty list"),
+        ({"method_args": {"sora": {"tau": []}}}, "sora.tau is empty; give a value, or leave it"),
+        ({"method_args": {"sora": {"tau": {}}}}, "sora.tau is empty; give a value, or leave it"),
+        ({"method_args": {"sora": {"tau": {"digits": []}}}}, "sora.tau is empty; give a value"),
+        ({"method_args": {"sora": {"tau": {"digits": {"svhn": 1}}}}}, "sora.tau = {'svhn': 1} is"),
+        (
+            {"method_args": {"sora": {"tau": {"svhn": 1, "digit": 2}}}},
+            "sora.tau: unknown data set 'digit': did you mean digits?",
+        ),
+        ({"method_args": {"sora": {"taw": {"digit": 2}}}}, "'taw': did you mean tau?"),
+        ({"method_args": {"sora": {"tau": {3: 2}}}}, "sora.tau: unknown data set '3'"),
         ({"method_args": {"sora": [{"tau": 1}, {"taw": 1}]}}, "'taw': did you mean tau?"),
         ({"method_args": {"sora": []}}, "sora has an empty list; give a mapping, or leave it out"),
         ({"method_args": {"sora": {"tau": math.inf}}}, "sora.tau = inf is no float"),
@@ -131,7 +140,7 @@ def test_all_mistakes_are_told_at_once():
     with pytest.raises(ConfigError) as caught:
         suite(methods=["zerogrd"], eps=[0], epz=1, method_args={"sora": {"taw": 1}})
     text = str(caught.value)
-    assert "4 mistake(s)" in text
+    assert text.startswith("suite 'default' has 4 mistakes:\n")
     assert all(word in text for word in ("zerogrd", "eps.0", "epz", "taw"))
 
 

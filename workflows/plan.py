@@ -101,6 +101,11 @@ class Work(NamedTuple):
         """The name that people and Snakemake's wildcards use."""
         return f"{self.config.folder}/{self.stage.name}"
 
+    @property
+    def reads(self) -> list["Work"]:
+        """The work whose records its job reads; what these read is not among them."""
+        return [Work(stage(name), config) for config, name in self.stage.reads(self.config)]
+
 
 class Plan:
     """The work of a suite, and what is left of it.
@@ -156,8 +161,7 @@ class Plan:
 
     def reads(self, work: Work) -> list[Work]:
         """List the work that has to be done before, the earliest first."""
-        direct = [Work(stage(name), config) for config, name in work.stage.reads(work.config)]
-        return [one for source in direct for one in (*self.reads(source), source)]
+        return [one for source in work.reads for one in (*self.reads(source), source)]
 
     def record(self, work: Work) -> Record | None:
         """Read a stage's record; None if the file is missing or invalid."""
@@ -186,7 +190,7 @@ class Plan:
     def state(self, work: Work) -> State:
         """Compare a stage's record with what this suite and the code of now ask for."""
         code = self.code[work.config.method]
-        trainings = map(self.record, self.reads(work))
+        trainings = map(self.record, work.reads)
         return work.stage.state(
             self.record(work), self.options(work), code, self.attempt(work), trainings
         )

@@ -2,10 +2,9 @@
 
 Source: Zagoruyko and Komodakis, BMVC 2016, arXiv:1605.07146, in the variant of the SORA code: the
 1x1 projection takes the activated input (unlike preact_resnet18), and convolutions begin as Kaiming
-normal over their fan-out, all else as PyTorch does by default: the last bias, too, within 0.04 of
-0, where the SORA code begins with 0. As in the authors' code (szagoruyko/wide-residual-networks at
-04d8058), dropout stands directly before the second convolution of a block. It draws from torch's
-default generator.
+normal over their fan-out. All else begins as PyTorch does by default. As in the authors' code
+(szagoruyko/wide-residual-networks at 04d8058), dropout stands directly before the second
+convolution of a block. It draws from torch's default generator.
 """
 
 import torch.nn.functional as F

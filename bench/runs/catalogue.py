@@ -278,6 +278,16 @@ def folder(text: str) -> Path:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def add_data_dir(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that names the data folder."""
+    parser.add_argument(
+        "--data-dir",
+        type=folder,
+        default=data_folder(),
+        help="the data folder, with prepared/ inside; $ONESTEP_DATA or .data",
+    )
+
+
 def _docstring(path: str) -> str | None:
     return _docstring_of((ROOT / path).read_text(encoding="utf-8"))
 

@@ -63,7 +63,7 @@ class Ending:
         head = "failed" if self.failed else "left" if self.left else "done"
         parts = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
         parts = parts if total > max(counts.values()) else str(total)  # all of one kind
-        said = [f"{head}: {parts} of {total} stages of {self.of}"]
+        said = [f"{head}: {parts} of {plural(total, 'stage')} of {self.of}"]
         if named := self.failed or self.left:
             more = len(named) - NAMED
             said += [*map(str, named[:NAMED]), *([f"and {more} more"] if more > 0 else [])]
@@ -88,6 +88,11 @@ def together(endings: Iterable[Ending]) -> Ending:
 def title(config: Config, stage: str) -> str:
     """Name a stage of a run as messages do."""
     return f"{config.method} seed {config.seed}, {config.dataset}, {stage}"
+
+
+def plural(count: int, noun: str) -> str:
+    """Write a number of things, as "1 run" or "2 runs"."""
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def shortened(reason: str) -> str:

@@ -166,6 +166,7 @@ def source(entry: Entry, run: Config) -> Config | None:
         width=catalogue.published_width(architecture) if usual else run.width,
         method=method,
         settings=published_settings(method, run.dataset),
+        protocol=run.start.protocol if run.start else run.protocol,
         seed=entry.settings["source_seed"],
         start=None,
     )

@@ -13,7 +13,13 @@ from bench.runs import catalogue, evaluations
 from bench.runs.evaluations import Entry
 from bench.runs.protocol import PROTOCOLS, Protocol
 from bench.runs.record import Config, ConfigError, Norm, Start
-from bench.runs.settings import as_list, check_settings, kept_settings, published_settings
+from bench.runs.settings import (
+    as_list,
+    check_settings,
+    kept_settings,
+    published_settings,
+    variants_on,
+)
 from bench.runs.suite import StartFor, Suite, at_least_half_a_level, level, read_yaml
 from bench.runs.typed import build, from_json
 
@@ -37,7 +43,7 @@ def expand(suite: Suite) -> list[Config]:
         (method, dataset): [
             kept_settings(method, published_settings(method, dataset) | changed)
             for variants in as_list(suite.method_args.get(method, {}))
-            for changed in _product(variants)
+            for changed in _product(variants_on(dataset, variants))
         ]
         for method in suite.methods
         for dataset in suite.datasets

@@ -72,11 +72,12 @@ def check_settings(
     return checked
 
 
-def check_variants(method: str, given: Mapping[str, Any]) -> dict[str, list[Any]]:
+def check_variants(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Convert hyperparameters as `check_settings` does, where a list gives several values of one.
 
     Returns:
-        By name, the list of its values; a single value becomes a list of one.
+        By name, the list of its values, or such a list by data set; a single value becomes a list
+        of one.
 
     Raises:
         ValueError: lists every unknown name and every wrong value.
@@ -85,16 +86,39 @@ def check_variants(method: str, given: Mapping[str, Any]) -> dict[str, list[Any]
     checked, mistakes = {}, []
     for name, values in given.items():
         try:
-            checked[name] = distinct(
-                [check_settings(method, {name: value})[name] for value in as_list(values)]
-            )
+            checked[name] = _by_dataset(method, name, values)
         except ValueError as error:
             mistakes.append(str(error))
-        if values == []:
-            mistakes.append(f"{method}.{name} is an empty list; give a value, or leave it out")
     if mistakes:
         raise ValueError("; ".join(mistakes))
     return checked
+
+
+def variants_on(dataset: str, checked: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Choose a data set's values of what `check_variants` returned; what has none is left out."""
+    found = {
+        name: values.get(dataset) if isinstance(values, dict) else values
+        for name, values in checked.items()
+    }
+    return {name: values for name, values in found.items() if values is not None}
+
+
+def _by_dataset(method: str, name: str, given: Any) -> Any:
+    """Convert the values of one setting, which a mapping gives by data set."""
+    if not isinstance(given, dict) or not given:
+        return _values(method, name, given)
+    checked = {dataset: _values(method, name, values) for dataset, values in given.items()}
+    known = catalogue.names("bench/data")
+    if strange := [str(dataset) for dataset in given if dataset not in known]:
+        raise ValueError(f"{method}.{name}: {catalogue.unknown('data set', strange[0], known)}")
+    return checked
+
+
+def _values(method: str, name: str, given: Any) -> list[Any]:
+    """Convert one value of a setting, or a list of them."""
+    if given in ([], {}):
+        raise ValueError(f"{method}.{name} is empty; give a value, or leave it out")
+    return distinct([check_settings(method, {name: value})[name] for value in as_list(given)])
 
 
 def as_list(value: Any) -> list[Any]:

@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from bench.runs import catalogue, evaluations
+from bench.runs.ending import plural
 from bench.runs.protocol import PROTOCOLS
 from bench.runs.record import MOST_L2, ConfigError, Mode, Norm
 from bench.runs.settings import as_list, check_settings, check_variants, distinct
@@ -249,7 +250,8 @@ class Suite(BaseModel):
     ] = Field(
         default_factory=dict,
         description="Hyperparameters other than published, by method; a list of values means a run "
-        "of each, a list of mappings the runs of each.",
+        "of each, a list of mappings the runs of each. A value may be a mapping from data sets to "
+        "values, as {c: {cifar10: 0.04}}: elsewhere it is as published.",
     )
     figures: Annotated[list[FigureName], *_Several] = Field(
         default_factory=list,
@@ -376,7 +378,7 @@ def parse_suite(given: Mapping[str, Any]) -> Suite:
     except ValidationError as error:
         lines = [f"  {_explained(mistake)}" for mistake in error.errors()]
         name = given["suite"]
-        text = "\n".join([f"suite {name!r} has {len(lines)} mistake(s):", *lines])
+        text = "\n".join([f"suite {name!r} has {plural(len(lines), 'mistake')}:", *lines])
         raise ConfigError(text) from None
 
 

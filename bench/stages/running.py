@@ -189,10 +189,7 @@ def make_parser(program: str) -> argparse.ArgumentParser:
         "--config", required=True, help="the run: a JSON or YAML file, or JSON text"
     )
     parser.add_argument("--out", type=Path, required=True, help="the run's folder")
-    parser.add_argument(
-        "--data-dir", type=catalogue.folder, default=catalogue.data_folder(),
-        help="the data folder, with prepared/ inside; $ONESTEP_DATA, .data",
-    )  # fmt: skip
+    catalogue.add_data_dir(parser)
     parser.add_argument("--device", choices=get_args(machine.DeviceKind), default="auto")
     parser.add_argument("--threads", type=positive, default=1, help="CPU threads")
     parser.add_argument("--log", type=Path, help="file for progress; a terminal shows it too")

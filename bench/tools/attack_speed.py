@@ -25,13 +25,10 @@ def load_trained(
     """Load the trained run that AutoAttack is timed on.
 
     Raises:
-        ValueError: the folder holds no trained run, or its data are missing.
+        ValueError: its record or its weights cannot be read, or its data are missing.
         Skipped: its training failed.
     """
-    path = run / f"{TRAIN}.json"
-    if not path.is_file():
-        raise ValueError(f"--attack-run: {path} is missing; name the folder of a trained run")
-    config = Record.read(path).config
+    config = Record.read(run / f"{TRAIN}.json").config
     job = Job(stage(AUTOATTACK), config, options, run, data_dir, device, lambda line: None)
     return job, setup.trained(job)
 

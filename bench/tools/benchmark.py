@@ -15,11 +15,11 @@ import sys
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, get_args
 
 from bench.runs import catalogue
 from bench.runs.files import write_json
+from bench.runs.find import RUN, run_folder
 from bench.runs.git import commit
 from bench.runs.stage import AttackOptions
 from bench.stages import machine
@@ -52,7 +52,7 @@ def main(words: Sequence[str] | None = None) -> None:
         device = machine.device(args.device, args.threads)
         options = AttackOptions(images=args.attack_images, batch=args.attack_batch)
         trained = (
-            load_trained(args.attack_run, args.data_dir, device, options)
+            load_trained(run_folder(args.attack_run), args.data_dir, device, options)
             if args.attack_run
             else None
         )
@@ -127,20 +127,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--precisions", default="fp32,bf16", **listed)  # type: ignore[arg-type]
     parser.add_argument("--engines", default="eager,compiled,captured", **listed)  # type: ignore[arg-type]
     parser.add_argument("--dataset", default="cifar10", help="whose shapes; pictures are made up")
-    parser.add_argument("--width", type=positive, help="channels of the first layer; published")
-    parser.add_argument("--steps", type=positive, default=5, help="of a repetition")
-    parser.add_argument("--repetitions", type=positive, default=5)
+    parser.add_argument("--width", type=positive, help="channels of the first layer; as published")
+    parser.add_argument("--steps", type=positive, default=5, help="training steps a repetition; 5")
+    parser.add_argument("--repetitions", type=positive, default=5, help="of training; 5")
     parser.add_argument(
         "--product",
         type=positive,
-        help="rows of the matrices whose product is the ceiling; 8192, 2048",
+        help="rows of the matrices whose product is the ceiling; 8192 on a GPU, 2048 on a CPU",
     )
     parser.add_argument("--device", choices=get_args(machine.DeviceKind), default="auto")
     parser.add_argument("--threads", type=positive, default=1, help="CPU threads")
-    parser.add_argument("--attack-run", type=Path, help="trained run to time AutoAttack on")
-    parser.add_argument("--attack-images", type=positive, default=100)
-    parser.add_argument("--attack-batch", type=positive, default=256)
-    parser.add_argument("--attack-repetitions", type=positive, default=1)
-    parser.add_argument("--data-dir", type=catalogue.folder, default=catalogue.data_folder())
+    parser.add_argument("--attack-run", metavar="RUN", help=f"time AutoAttack on {RUN}")
+    parser.add_argument(
+        "--attack-images", type=positive, default=100, help="that AutoAttack takes; 100"
+    )
+    parser.add_argument("--attack-batch", type=positive, default=256, help="of them at once; 256")
+    parser.add_argument("--attack-repetitions", type=positive, default=1, help="of AutoAttack; 1")
+    catalogue.add_data_dir(parser)
     parser.add_argument("--out", type=new_file, required=True, help="file for the record, .json")
     return parser

@@ -7,6 +7,7 @@ import os
 import shutil
 
 from bench.runs import catalogue
+from bench.runs.ending import plural
 from bench.runs.locks import visible_gpus
 from bench.runs.record import TRAIN, Config
 from bench.runs.run import kept_for
@@ -28,7 +29,9 @@ def cautions(plan: Plan, *, here: bool = True) -> list[str]:
     if here and not visible_gpus(os.environ) and not machine.has_bf16_units():
         count = sum(machine.uses_bf16(one.stage, one.config, plan.options(one)) for one in left)
         if count:
-            found.append(f"bf16, in {count} of {len(left)} stages left: {machine.SLOW_BF16}")
+            found.append(
+                f"bf16, in {count} of {plural(len(left), 'stage')} left: {machine.SLOW_BF16}"
+            )
     runs = [work.config for work in left if work.stage.name == TRAIN]
     place = plan.results.absolute()
     while not place.exists():
@@ -37,9 +40,9 @@ def cautions(plan: Plan, *, here: bool = True) -> list[str]:
     keep = plan.suite.keep_weights
     if sum(map(_most, runs)) > free and (needed := weights_bytes(runs, keep)) > free:
         found.append(
-            f"disk: the weights of {len(runs)} trainings left take {format_bytes(needed)}, and "
-            f"{place} has {format_bytes(free)} free; make room, or have results elsewhere "
-            "(docs/machines.md)"
+            f"disk: the weights of {plural(len(runs), 'training')} left take "
+            f"{format_bytes(needed)}, and {place} has {format_bytes(free)} free; make "
+            "room, or have results elsewhere (docs/machines.md)"
         )
     return found
 

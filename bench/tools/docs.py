@@ -1,4 +1,7 @@
-"""Write docs/methods.md and docs/attacks.md from the code and the records: python -m bench docs"""
+"""Write documents from the code and the records: python -m bench docs
+
+docs/methods.md and docs/attacks.md are written here, docs/shapes.md by report/shapes.py.
+"""
 
 import re
 import sys
@@ -156,6 +159,8 @@ def _bytes(size: int) -> str:
 def main(words: Sequence[str] | None = None) -> None:
     """Write both documents."""
     if words:
-        sys.exit("docs takes no words: it writes docs/methods.md and docs/attacks.md")
+        sys.exit(
+            "docs takes no words: it writes docs/methods.md, docs/attacks.md and docs/shapes.md"
+        )
     for name, text in (("methods", methods()), ("attacks", attacks())):
         write_bytes(ROOT / f"docs/{name}.md", text.encode())

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from bench.runs import catalogue
 from bench.runs.catalogue import EVALUATIONS, ROOT, unknown
+from bench.runs.ending import plural
 from bench.runs.settings import published_settings
 from bench.stages.faults import place_in
 
@@ -292,8 +293,7 @@ class Verdict:
 
     def text(self) -> str:
         """Write a paragraph for each fault."""
-        count = sum(map(len, self.broken.values()))
-        told = [f"{count} law{'s' if count > 1 else ''}:"]
+        told = [f"{plural(sum(map(len, self.broken.values())), 'law')}:"]
         told += [f"- {_few(laws)}:\n  {self.texts[key]}" for key, laws in self.broken.items()]
         return "\n".join(told)
 

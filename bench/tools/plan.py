@@ -15,6 +15,7 @@ from typing import Any
 
 from bench.runs import catalogue
 from bench.runs.cache import Reader, cached
+from bench.runs.ending import plural
 from bench.runs.files import between_marks, write_bytes
 from bench.runs.record import Config, radius
 from bench.runs.run import expand
@@ -120,8 +121,9 @@ def against_sources(suite: Suite, runs: Iterable[Config]) -> str:
         beyond = [eps for eps in radii if most and 255 * radius(eps) > most + 0.5]
         if beyond:
             lines.append(
-                f"{method}'s own weights are for radii to {most:g}/255, and there are none for "
-                f"{', '.join(beyond)}; set them by method_args, or do not take its row for it"
+                f"{method}'s source has settings for radii up to {most:g}/255, and none for "
+                f"{', '.join(beyond)}; give some by method_args, or do not take its row for the "
+                "method's best"
             )
     return "".join(f"caution: {line}\n" for line in lines)
 
@@ -169,9 +171,9 @@ def summary(plan: Plan, device: str) -> str:
     why = f"\nwhy: {plan.reasons()}" if left else ""
     weights = memory.weights_bytes(plan.runs.values(), plan.suite.keep_weights)
     others = len(plan.runs) - len(plan.listed)
-    starts = f", {others} of them for others to read" if others else ""
+    starts = f", {others} of them only sources of others" if others else ""
     return (
-        f"left: {len(rest)} of {len(plan.runs)} runs{starts} ({_counted(left)}), "
+        f"left: {len(rest)} of {plural(len(plan.runs), 'run')}{starts} ({_counted(left)}), "
         f"{_takes(rest.values(), here)}; from nothing: {_takes(hours.values(), here)}"
         f"{why}\n"
         f"{_basis(here.trainings, device)}\n"
@@ -215,7 +217,7 @@ def _counted(left: Iterable[Work]) -> str:
 def _basis(finished: int, device: str) -> str:
     """Say on which machine the hours are counted."""
     if finished:
-        runs = f"{finished} finished run{'s' if finished > 1 else ''}"
+        runs = plural(finished, "finished run")
         return f"one job after the other, at the pace of {runs} on this machine's {device}"
     if device.startswith("CPU"):
         return (

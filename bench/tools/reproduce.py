@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from bench.runs import catalogue
+from bench.runs.ending import plural
+from bench.runs.find import RUN, run_folder
 from bench.runs.record import AUTOATTACK, TRAIN, ConfigError, Engine, Record, Score
 from bench.runs.run import kept_for, parse_run
 from bench.runs.stage import TrainOptions, stage, with_kept
@@ -63,8 +65,6 @@ def read_records(run: Path) -> list[Record]:
         ValueError: a record has no results, or the code for its configuration is missing here.
     """
     paths = [run / f"{stage}.json" for stage in STAGES]
-    if not paths[0].is_file():
-        raise ValueError(f"there is no {paths[0]}; name a run's folder, which has its records")
     # whatever lies there, even what is no file, counts as a record that has to be read
     records = [Record.read(path) for path in paths if os.path.lexists(path)]
     config, origin = records[0].config, records[0].origin
@@ -133,7 +133,7 @@ def compare_records(recorded: Record, repeated: Record) -> StageComparison:
     assert recorded.body and repeated.body, "a stage that is done has a body"
     old, new = results_by_path(asdict(recorded.body)), results_by_path(asdict(repeated.body))
     if old == new:
-        parts = [f"{repeated.training.epochs} epochs"] if repeated.training else []
+        parts = [plural(repeated.training.epochs, "epoch")] if repeated.training else []
         parts += [f"{name} {score.accuracy:.2f} of {score.n}"
                   for name, score in headline_scores(repeated).items()]  # fmt: skip
         text = f"equal to the last bit ({', '.join(parts)})"
@@ -245,8 +245,8 @@ def _compare_scores(
     compared = []
     for name in {**recorded, **repeated}:
         if name not in recorded or name not in repeated:
-            alone = "recorded" if name in recorded else "there now"
-            compared.append((f"{name} is {alone} alone", False))
+            where = "in the record" if name in recorded else "in the new run"
+            compared.append((f"{name} is only {where}", False))
             continue
         old, new = recorded[name].accuracy, repeated[name].accuracy
         if new == old:
@@ -269,7 +269,7 @@ def _first_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     _, kind, *rest = key.split(".")
     if kind == "robust" and before and after:
         turned = (int(before, 16) ^ int(after, 16)).bit_count()
-        return f"first differs after {rest[0]} (on {turned} images)"
+        return f"first differs after {rest[0]} (on {plural(turned, 'image')})"
     # float32 has 9 digits
     shown = [f"{x:.9g}" if isinstance(x, float) else x for x in (before, after)]
     values = f"{shown[0]} recorded, {shown[1]} now"
@@ -283,26 +283,24 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench reproduce", description="Train and attack a recorded run again."
     )
-    parser.add_argument("run", type=Path, help="folder of the run, with its records")
+    parser.add_argument("run", metavar="RUN", help=RUN)
     parser.add_argument(
         "--into", type=Path, help="new folder to work in; a temporary one, removed if all is equal"
     )
+    catalogue.add_data_dir(parser)
     parser.add_argument(
-        "--data-dir",
-        type=catalogue.folder,
-        default=catalogue.data_folder(),
-        help="$ONESTEP_DATA, .data",
+        "--device", choices=get_args(DeviceKind), help="default: of the kind in the record"
     )
-    parser.add_argument("--device", choices=get_args(DeviceKind), help="the record's kind")
-    parser.add_argument("--threads", type=positive, help="CPU threads; the record's")
-    parser.add_argument("--engine", choices=get_args(Engine), help="the record's")
+    parser.add_argument("--threads", type=positive, help="CPU threads; default: the record's")
+    parser.add_argument("--engine", choices=get_args(Engine), help="default: the record's")
     args = parser.parse_args(words)
     try:
-        kind, threads = recorded_device(args.run)
+        run = run_folder(args.run)
+        kind, threads = recorded_device(run)
         environment = Environment(
             args.data_dir, args.device or kind, args.threads or threads, args.engine
         )
-        reproduced = reproduce(args.run, environment, args.into)
+        reproduced = reproduce(run, environment, args.into)
     except (ValueError, OSError) as error:
         print(f"cannot judge {args.run}: {error}", file=sys.stderr)
         sys.exit(2)

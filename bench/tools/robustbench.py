@@ -19,6 +19,7 @@ from typing import Any
 from bench import weights
 from bench.runs import catalogue
 from bench.runs.files import write_bytes, write_json
+from bench.runs.find import RUN, run_folder
 from bench.runs.record import AUTOATTACK, TRAIN, Attack, Config, Data, Record
 
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
@@ -75,10 +76,15 @@ def export(run: Path, into: Path, *, name: str | None = None) -> str:
         ValueError: a stage is yet to be done or failed, or the weights do not fit the network.
         OSError: a file cannot be read or written.
     """
+    if not (path := run / f"{AUTOATTACK}.json").is_file():
+        raise ValueError(f"there is no {path}; only a run that AutoAttack has attacked has a row")
     trained, attacked = (Record.read(run / f"{stage}.json") for stage in (TRAIN, AUTOATTACK))
     for record in (trained, attacked):
         if record.status != "done":
-            raise ValueError(f"{run}/{record.stage}.json is {record.status}: {record.reason}")
+            raise ValueError(
+                f"{record.stage} is {record.status} in the record: {record.reason}; only a run "
+                "that is done has a row"
+            )
     assert trained.training and attacked.attack and attacked.data, "what is done has numbers"
     config = attacked.config
     name = name or f"Onestep_{config.method}_{attacked.run}"
@@ -195,12 +201,12 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench export", description="Export a run in RobustBench's format."
     )
-    parser.add_argument("run", type=Path, help="folder of the run, with its weights")
+    parser.add_argument("run", metavar="RUN", help=RUN)
     parser.add_argument("--into", type=Path, required=True, help="for model_info/ and models/")
     parser.add_argument("--name", help="of the files; default: made of method and run id")
     args = parser.parse_args(words)
     try:
-        name = export(args.run, args.into, name=args.name)
+        name = export(run_folder(args.run), args.into, name=args.name)
     except (ValueError, OSError) as error:
         sys.exit(f"export: {error}")
     print(f"{name} in {args.into}/model_info and {args.into}/models")

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from bench.runs import catalogue
+from bench.runs.find import RUN, run_folder
 from bench.runs.fingerprints import bench_fingerprint, equivalent, method_fingerprint
 from bench.runs.record import AUTOATTACK, TRAIN, Attack, Data, Record, Training
 from bench.runs.stage import stage
@@ -220,21 +221,19 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench verify", description="Attack a slice of a submitted run again."
     )
-    parser.add_argument("run", type=Path, help="folder of the run, with its weights")
+    parser.add_argument("run", metavar="RUN", help=RUN)
+    catalogue.add_data_dir(parser)
+    parser.add_argument("--images", type=positive, default=32, help="size of the slice; 32")
     parser.add_argument(
-        "--data-dir",
-        type=catalogue.folder,
-        default=catalogue.data_folder(),
-        help="$ONESTEP_DATA, .data",
+        "--seed", type=number(0), default=0, help="of the slice and of the attacks; 0"
     )
-    parser.add_argument("--images", type=positive, default=32, help="size of the slice; default 32")
-    parser.add_argument("--seed", type=number(0), default=0, help="of the slice and of the attacks")
-    parser.add_argument("--batch", type=positive, default=256, help="images at once")
+    parser.add_argument("--batch", type=positive, default=256, help="images at once; 256")
     parser.add_argument("--device", choices=get_args(DeviceKind), default="auto")
     args = parser.parse_args(words)
     try:
+        run = run_folder(args.run)
         checks = verify(
-            args.run,
+            run,
             data_dir=args.data_dir,
             images=args.images,
             seed=args.seed,
@@ -247,7 +246,7 @@ def main(words: Sequence[str] | None = None) -> None:
     for check in checks:
         print(f"{'  ok' if check.holds else 'FAIL'}  {check.claim}: {check.found}")
     if accepted := _accepted(checks):
-        trained, attacked = (Record.read(args.run / f"{name}.json") for name in (TRAIN, AUTOATTACK))
+        trained, attacked = (Record.read(run / f"{name}.json") for name in (TRAIN, AUTOATTACK))
         for remark in remarks(trained, attacked):
             print(f"note  {remark}")
         place = f"results/published/submitted/NAME/{attacked.config.folder}"

@@ -22,7 +22,8 @@ class Transfer(Attack):
     Shapes: x, d (B, C, H, W).
     Cost: steps forward and backward of the source.
     Differs: SOAR's WRN is not named; it is read as WideResNet-34-10. One source, of one seed,
-        serves all runs of a table, and is never the network that is attacked.
+        serves all runs of a table, and is never the network that is attacked; of a run that
+        starts from another's weights it has the protocol of the other, which began anew.
     """
 
     norms = ("Linf", "L2")

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bench.runs import catalogue, evaluations
+from bench.runs.ending import plural
 from report import sources
 from report.collect import RunRecords
 from report.columns import COLUMNS, Column
@@ -106,7 +107,7 @@ def counted(points: Iterable[Mapping[str, Any]]) -> str:
     points = list(points)
     images = " or ".join(map(str, sorted({point["n"] for point in points})))
     seeds = len({point["seed"] for point in points})
-    return f"n = {images}, {seeds} seed{'s' if seeds != 1 else ''}"
+    return f"n = {images}, {plural(seeds, 'seed')}"
 
 
 def of_rows(rows: Iterable[Row], key: str) -> str:

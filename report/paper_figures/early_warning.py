@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from bench.runs import evaluations
+from bench.runs.ending import plural
 from bench.runs.record import TRAIN
 from evaluation import load
 from evaluation.early_warning import Summary, Warned, judge, summary
@@ -170,8 +171,10 @@ def _counted(said: Sequence[Said], unit: str) -> str:
     runs = {_run(one): one.warned for one in said}
     fell = [one for one in runs.values() if one.onset is not None]
     judged = [one for one in fell if one.judged]
-    count = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
-    text = f"Leads in {unit}; {count}, {len(fell)} collapsed, {len(judged)} of them judged"
+    text = (
+        f"Leads in {unit}; {plural(len(runs), 'run')}, {len(fell)} collapsed, {len(judged)} of "
+        "them judged"
+    )
     if few := sorted(one.readings for one in fell if not one.judged):
         span = f"{few[0]} to {few[-1]}" if few[0] < few[-1] else f"{few[0]}"
         text += f" (before the other {len(few)}: {span} readings)"
@@ -190,10 +193,10 @@ def _leads(said: Sequence[Said]) -> Picture:
     methods = looks(list(dict.fromkeys(str(point["method"]) for point in points)))
     shown = {point["name"] for point in points}
     names = [name for name, _, _ in _ranked(said) if name in shown]
-    seeds = len({(point["method"], point["seed"]) for point in points})
+    runs = plural(len({(point["method"], point["seed"]) for point in points}), "run")
     across = {"field": "x", "type": "quantitative", "axis": {"tickCount": 8},
               "scale": {"padding": 10, "nice": False},
-              "title": f"before the onset, updates, {seeds} runs; bars: medians"}  # fmt: skip
+              "title": f"before the onset, updates, {runs}; bars: medians"}  # fmt: skip
     down: dict[str, Any] = {"field": "name", "type": "nominal", "title": None, "sort": names,
                             "axis": {"grid": True, "labelLimit": 300}}  # fmt: skip
     colour = {"field": "method", "type": "nominal", "title": None, "scale": {

@@ -6,7 +6,7 @@ network. In the pictures of filters, light is negative and dark positive.
 
 Figure: GradAlign (arXiv:2007.02617), Figures 5 to 7.
 
-Reads: the evaluation filters, at the end or at updates (filters-at_4692); and, for norms by update,
+Reads: the evaluation filters, at the end or at updates (filters-at_1173); and, for norms by update,
     measured while training.
 """
 
