@@ -74,10 +74,10 @@ benchmark: $(READY)  ## how fast training and AutoAttack are here: make benchmar
 report: $(READY) $(SUITE_FILE)  ## render the page from whatever has finished
 	@$(BIN)/snakemake report $(OPTIONS)
 
-readme: $(READY)  ## write the tables of published records and of costs into README.md, and the columns of all records into results/README.md
+readme: $(READY)  ## write what is made of published records and suites into README.md, docs/tables.md, docs/costs.md and results/README.md
 	$(BIN)/python -m bench report --readme README.md
 	$(BIN)/python -m bench records --readme results/README.md
-	$(BIN)/python -m bench plan --configfile workflows/config/paper.yaml --readme README.md
+	$(BIN)/python -m bench plan --configfile workflows/config/paper.yaml --readme docs/costs.md
 
 docs: $(READY)  ## write docs/methods.md, docs/attacks.md and docs/shapes.md from the code and the records
 	$(BIN)/python -m bench docs

@@ -173,7 +173,7 @@ COLUMNS = (
         rising=True,
     ),
 )
-SHORT = tuple(  # of the README, of Markdown and of LaTeX
+SHORT = tuple(  # of the README, docs/tables.md and LaTeX
     column
     for column in COLUMNS
     if column.key in ("autoattack", "clean", "fgsm", "pgd10", "time_ratio")

@@ -81,9 +81,10 @@ def setting(group: Group) -> str:
     attacked = f"AutoAttack on the first {images} test images" if images else "AutoAttack not run"
     if tested := " or ".join(map(str, facts.tested_images)):
         attacked += f", other accuracies on {tested}"
+    caution = f" {group.caution}" if group.caution else ""
     return (
         f"{group.name}, {facts.precision}; {facts.texts['train_images']} training images, {data}; "
-        f"{attacked}."
+        f"{attacked}.{caution}"
     )
 
 

@@ -32,7 +32,7 @@ from evaluation.sweep import Sweep
 from report import figures, latex, sources, sweep
 from report.collect import RunRecords
 from report.columns import SHORT
-from report.groups import KEY_FACTS, TITLES, Group
+from report.groups import TITLES, Group
 from report.outside import Outside
 from report.rows import Row
 from report.statistic import Statistic
@@ -45,7 +45,9 @@ LOG_BUDGET = 2_000_000  # characters of all runs together, unfinished stages fir
 # the facts of a group that a reader may filter by, by their name in the page's address
 FILTERS = {"data": "dataset", "arch": "architecture", "eps": "eps", "norm": "norm",
            "protocol": "protocol", "official": "data"}  # fmt: skip
-BARE = ("width", "train_images", "checksum")  # facts that say nothing without their title
+# facts that tell tables of one data set apart, the most telling first, as a tab has them
+TELLING = {"eps": "{}", "protocol": "{}", "norm": "{}", "architecture": "{}", "width": "width {}",
+           "precision": "{}", "train_images": "{} images", "checksum": "data {:.6}"}  # fmt: skip
 
 
 class Shared:
@@ -84,7 +86,7 @@ def view(found: Sequence[Group], outside: Iterable[Outside]) -> dict[str, Any]:
     return {
         "columns": [
             {"key": c.key, "title": c.title, "meaning": c.meaning, "kind": c.kind,
-             "rising": c.rising, "unit": c.unit, "short": c in SHORT}
+             "rising": c.rising, "unit": c.unit, "short": c in SHORT, "optional": c.optional}
             for c in columns.values()
         ],
         "groups": [
@@ -113,17 +115,21 @@ def view(found: Sequence[Group], outside: Iterable[Outside]) -> dict[str, Any]:
 
 
 def tabs(found: Sequence[Group]) -> list[str]:
-    """Name each group shortly: its data set, and what tells it from others of that data set."""
-    known: dict[str, dict[str, set[str]]] = {}  # by data set and fact: what its groups have
-    for texts in (group.facts.texts for group in found):
-        for key in KEY_FACTS:
-            known.setdefault(texts["dataset"], {}).setdefault(key, set()).add(texts[key])
+    """Name each group shortly: its data set, and what tells it from the others of that one.
+
+    Of the facts in which they differ, that is the most telling, and of the rest what it takes.
+    """
     names = []
-    for texts in (group.facts.texts for group in found):
-        differing = (key for key in KEY_FACTS if len(known[texts["dataset"]][key]) > 1)
-        words = (f"{TITLES[key]} {texts[key][:12]}" if key in BARE else texts[key]
-                 for key in differing)  # fmt: skip
-        names.append(" ".join([texts["dataset"], *words]))
+    for group in found:
+        own = group.facts.texts
+        others = [other.facts.texts for other in found
+                  if other is not group and other.facts.dataset == own["dataset"]]  # fmt: skip
+        told = [key for key in TELLING if any(other[key] != own[key] for other in others)]
+        for key in told[:0:-1]:
+            rest = [one for one in told if one != key]
+            if all(any(other[one] != own[one] for one in rest) for other in others):
+                told = rest
+        names.append(" ".join([own["dataset"], *(TELLING[key].format(own[key]) for key in told)]))
     return names
 
 

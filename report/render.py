@@ -22,9 +22,9 @@ from markupsafe import Markup
 
 from bench.runs import catalogue, fingerprints, git
 from bench.runs.ending import Ending, Named, shortened, title
-from bench.runs.files import between_marks, write_bytes
+from bench.runs.files import write_bytes
 from bench.runs.record import AUTOATTACK, TRAIN, ConfigError
-from report import aside, benchmark, figures, sources, weights
+from report import aside, benchmark, figures, readme, sources, weights
 from report import records as download
 from report.benchmark import NOTHING, Reported
 from report.collect import (
@@ -47,7 +47,6 @@ from report.papers import paper_reports
 
 TOP = 24  # rows of each group that a terminal is shown
 TABLES = 4  # groups that it is shown
-MARK = "leaderboard"  # in the README
 
 
 @catalogue.read_once()
@@ -199,8 +198,9 @@ def _filled(
         others=others,
         faults=faults,
         download=download.is_quick(runs),
-        done=sum(counted),
+        attacked=sum(counted),
         total=len(counted),
+        lent=len(runs) - len(counted),
         drawn=drawn,
         project=project,
         view=_script_safe(shown | {"groups": tables, "project": project, "nonce": nonce}),
@@ -224,20 +224,9 @@ def _chosen(known: Sequence[str], columns: Sequence[str]) -> Sequence[str]:
 
 
 def markdown(found: list[Group], others: Reported = NOTHING) -> str:
-    """Write the groups, and what others report, as Markdown tables."""
+    """Write the groups with all their columns, and what others report, as Markdown tables."""
     template = templates().get_template("leaderboard.md.j2")
-    return template.render(groups=found, columns=SHORT, others=others)
-
-
-def readme(runs: list[RunRecords], text: str) -> str:
-    """Return the README's text with the tables of the published runs between its marks."""
-    reports = paper_reports(runs)
-    total = sum(report.counts.total() for report in reports)
-    comparable = sum(report.comparable for report in reports)
-    body = templates().get_template("readme.md.j2").render(
-        groups=groups(runs), columns=SHORT, papers=reports, total=total, comparable=comparable
-    )  # fmt: skip
-    return between_marks(text, MARK, body)
+    return template.render(groups=found, columns=(), others=others)
 
 
 def summary(results: Path, found: list[Group], pictures: int = 0) -> str:
@@ -252,6 +241,8 @@ def summary(results: Path, found: list[Group], pictures: int = 0) -> str:
         facts = group.facts.texts
         images = f"AutoAttack on {facts['attacked_images'] or 'no'} images"
         lines += ["", f"{group.name} ({facts['data']} data, {images})"]
+        if group.caution:
+            lines.append(f"  {group.caution}")
         lines.append(f"  {'':4}{'method':26}{'AutoAttack':>16}{'clean':>16}{'PGD-10':>16}")
         for row in group.rows[:TOP]:
             numbers = "".join(f"{row.cells[k].text:>16}" for k in ("autoattack", "clean", "pgd10"))
@@ -287,19 +278,24 @@ def _script_safe(value: Any) -> Markup:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Render the page and print its top, or write the README."""
+    """Render the page and print its top, or write the tables of published records."""
     parser = argparse.ArgumentParser(
         prog="python -m bench report", description="Render the leaderboard from the records."
     )
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--columns", help="of the LaTeX tables, by key: autoattack,clean,passes")
-    parser.add_argument("--readme", type=Path, help="write the published tables into this file")
+    parser.add_argument(
+        "--readme",
+        type=Path,
+        help=f"write published tables into this file and {readme.TABLES} beside it",
+    )
     args = parser.parse_args(words)
     if args.readme:
         try:
-            text = args.readme.read_text(encoding="utf-8")
-            published = collect(published=args.results / "published")
-            write_bytes(args.readme, readme(published.runs, text).encode())
+            published = collect(published=args.results / "published").runs
+            text = readme.readme(published, args.readme.read_text(encoding="utf-8"))
+            write_bytes(args.readme, text.encode())
+            write_bytes(args.readme.parent / readme.TABLES, readme.tables(published).encode())
         except (OSError, ValueError) as error:
             sys.exit(str(error))
         return

@@ -268,16 +268,16 @@ def test_disk_is_one_byte_a_pixel():
     assert estimate.disk_bytes(["imagenet100"]) > 130_000 * 3 * 256**2
 
 
-def test_the_readme_says_what_the_paper_suite_costs():
+def test_the_docs_say_what_the_paper_suite_costs():
     """If this fails: make readme."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/costs.md").read_text(encoding="utf-8")
     costs = estimate.estimates(PAPER, expand(PAPER))
     assert f"{command.table(PAPER, costs)}\n\n{command.total(PAPER, costs)}\n" in text
 
 
-def test_the_readme_says_what_methods_keep_in_memory():
+def test_the_docs_say_what_methods_keep_in_memory():
     """If this fails: make readme."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/costs.md").read_text(encoding="utf-8")
     body = command.keep(PAPER, expand(PAPER))
     assert f"{body}\n\n<!-- end of {command.MARK} -->" in text
 

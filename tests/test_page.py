@@ -14,9 +14,10 @@ import zlib
 
 import numpy as np
 import pytest
-from made_up import HOSTILE, SEEDS, SMOKE, config, done, suite, write
+from made_up import HOSTILE, SEEDS, SMOKE, config, done, measure, suite, training, write
+from tables import tables
 
-from bench.runs.record import Evaluation, Value
+from bench.runs.record import Epoch, Evaluation, Value
 from report import aside, benchmark, figures, render, sources
 from report.benchmark import NOTHING
 from report.outside import Outside
@@ -572,6 +573,86 @@ def name_of(found, dataset):
     )
 
 
+def test_a_tab_names_what_tells_its_table_from_others_and_no_more(tmp_path):
+    other = SMOKE | {"name": "long"}
+    for changes in (
+        {},
+        {"eps": "26/255"},
+        {"protocol": other},
+        {"eps": "26/255", "protocol": other, "width": 8},
+        {"eps": "10/255", "protocol": other, "width": 4},
+        {"dataset": "cifar10"},
+    ):
+        done(tmp_path / "runs", config(**changes), aa=10.0)
+    assert sorted(tabs(tables(tmp_path))) == [
+        "cifar10", "digits 10/255", "digits 26/255 long", "digits 26/255 smoke",
+        "digits 51/255 long", "digits 51/255 smoke",
+    ]  # fmt: skip
+
+
+def test_many_tables_are_tabs_on_a_wide_window_and_a_choice_on_a_phone(opened, many):
+    page = opened("", many)
+    found = json.loads(page.locator("#view").text_content())["groups"]
+    assert len(found) == 25
+    tablist, pick = page.locator("#tabs"), page.locator("#pick-table")
+    assert page.get_by_role("tab").count() == 26
+    assert not pick.is_visible()
+    assert tablist.evaluate("node => node.scrollHeight <= node.clientHeight")
+    tab = page.get_by_role("tab").nth(3)
+    assert tab.get_attribute("title") == found[3]["name"]
+    assert len(found[3]["tab"]) < len(found[3]["name"]) / 2
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert not tablist.is_visible()
+    assert pick.locator("option").count() == 26
+    assert pick.input_value() == found[0]["key"]
+    pick.focus()
+    pick.select_option(found[3]["key"])
+    assert page.locator("tr.group").inner_text().startswith(found[3]["name"])
+    assert f"group={found[3]['key']}" in page.url
+    assert page.evaluate("document.activeElement.id") == "pick-table"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_table_has_no_column_of_an_evaluation_that_none_of_its_rows_has(opened, tmp_path):
+    runs, first, second = tmp_path / "runs", config(), config(dataset="cifar10")
+    for one in (first, second):
+        done(runs, one, aa=10.0)
+    write(runs, first, "pgd20", measure=measure("pgd20"))
+    render.render(tmp_path)
+    path = tmp_path / "leaderboard.html"
+    for address, has in (
+        ("#data=digits", 1),
+        ("#data=cifar10", 0),
+        ("#data=cifar10&sort=pgd20", 1),
+    ):
+        page = opened(address, path)
+        assert page.locator('[data-row] td[data-column="pgd20"]').count() == has
+        assert page.locator("#heads th").count() == page.locator("[data-row] > *").count()
+
+
+def test_no_name_of_a_curve_is_cut_on_a_phone(opened, tmp_path):
+    probe = {"clean": 80.0, "fgsm": 60.0, "pgd10": 40.0}
+    one = Epoch(epoch=0, lr=0.1, loss=1.0, pert_align=0.5, reach=1.0, state={}, probe=probe,
+                validation=40.0, validation_average=41.0)  # fmt: skip
+    curves = [one, dataclasses.replace(one, epoch=1)]
+    done(tmp_path / "runs", config(), aa=10.0)
+    trained = dataclasses.replace(training(epochs=2), curves=curves)
+    write(tmp_path / "runs", config(), "train", training=trained)
+    render.render(tmp_path)
+    page = opened("", tmp_path / "leaderboard.html")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.locator("#pictures").scroll_into_view_if_needed()
+    page.wait_for_selector("#traces svg")
+    page.locator("[data-row] th button").click()
+    page.wait_for_selector("#run-curves svg")
+    for place in ("#traces", "#run-curves"):
+        names = page.locator(f"{place} .role-legend-label text")
+        assert names.count() == 5
+        edge = page.locator(place).bounding_box()
+        ends = [name.bounding_box() for name in names.all()]
+        assert max(end["x"] + end["width"] for end in ends) <= edge["x"] + edge["width"] <= 390
+
+
 def test_a_search_is_for_names_and_else_for_other_words(opened):
     page = opened("#group=all&q=sora")
     assert set(methods(page)) == {"SORA"}  # and not all of the protocol sora-30
@@ -681,10 +762,14 @@ def test_a_table_of_mnist_says_what_it_cannot_show(opened, tmp_path):
     done(tmp_path / "runs", config(dataset="mnist_5k"), aa=10.0)
     done(tmp_path / "runs", config(), aa=10.0)
     render.render(tmp_path)
-    page = opened("#group=all", tmp_path / "leaderboard.html")
+    page = opened("#group=all&format=markdown", tmp_path / "leaderboard.html")
     cautions = page.locator("tr.group .caution").all_inner_texts()
     assert cautions == [sources.caution("mnist_5k")]
-    assert "ranks nobody" in cautions[0]
+    open_export(page)
+    text = page.locator("#exported")
+    assert text.input_value().count(cautions[0]) == 1
+    page.locator('select[data-key="format"]').select_option("latex")
+    assert text.input_value().count(cautions[0]) == 1
 
 
 def test_a_row_whose_training_is_unreadable_has_no_rank_by_any_column(opened, tmp_path):

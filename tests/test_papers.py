@@ -32,7 +32,7 @@ from bench.runs.record import (
 )
 from bench.runs.run import expand
 from bench.runs.suite import parse_suite, read_yaml
-from report import benchmark, render
+from report import benchmark, readme, render
 from report.collect import RunRecords
 from report.groups import groups
 from report.papers import main, page
@@ -597,9 +597,10 @@ def test_every_printed_number_is_on_the_page():
 README = "<!-- leaderboard: written by `make readme` -->\n<!-- end of leaderboard -->"
 
 
-def test_what_compares_stands_in_the_readme_with_its_difference():
+def test_what_compares_stands_among_the_tables_with_its_difference():
     runs = [run(45.0), run(42.21, method="fgsm_rs", settings={"alpha": 1.25}, n=1000)]
-    lines = [line for line in render.readme(runs, README).splitlines() if "https://" in line]
+    lines = [line for line in readme.tables(runs).splitlines() if "https://" in line]
+    assert f"Of our numbers, {len(lines)} stand there" in readme.readme(runs, README)
     cells = [[part.strip() for part in line.strip("|").split("|")] for line in lines]
     assert ["clean", "84.69"] in [row[3:5] for row in cells]
     (row,) = [row for row in cells if row[3:5] == ["autoattack", "43.21"]]
@@ -610,8 +611,10 @@ def test_what_compares_stands_in_the_readme_with_its_difference():
     assert all(len(row) == 8 for row in cells)
 
 
-def test_a_readme_without_anything_to_compare_says_so():
-    text = render.readme([run(45.0, eps="12/255")], README)
+def test_tables_without_anything_to_compare_say_so():
+    runs = [run(45.0, eps="12/255")]
+    assert "None of our numbers can be compared" in readme.readme(runs, README)
+    text = readme.tables(runs)
     assert "Nothing here can be compared" in text
     total = sum(len(printed(paper.key)) for paper in papers())
     assert f"{total} numbers of SORA" in text

@@ -1,5 +1,6 @@
 """What the report writes: the page, its tables and the README, escaped."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -7,14 +8,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from made_up import HOSTILE, config, done, write
-from tables import rows_of, tables
+from tables import collected, rows_of, tables
 
 from bench.runs import catalogue
 from bench.runs.ending import Ending
 from bench.runs.record import Evaluation, Score
-from report import benchmark, figures, render
+from report import benchmark, figures, readme, render, sources
 from report.collect import collect
-from report.columns import COLUMNS, SHORT
+from report.columns import COLUMNS
 from report.groups import frame, groups
 from report.page import view
 
@@ -48,7 +49,8 @@ def test_what_comes_from_records_is_escaped(page):
     row = next(
         line for line in (page / "leaderboard.md").read_text().splitlines() if "alert" in line
     )
-    assert len(re.findall(r"(?<!\\)\|", row)) == 6 + len(SHORT)
+    (group,) = tables(page)
+    assert len(re.findall(r"(?<!\\)\|", row)) == 6 + len(group.columns)
 
 
 def test_a_spreadsheet_computes_nothing_and_markdown_has_no_tags(tmp_path):
@@ -214,15 +216,54 @@ def test_frame_keeps_what_the_group_shares(tmp_path):
     assert frame(group).iloc[0]["eps"] == "51/255"
 
 
-def test_the_readme_shows_the_published_records():
+@pytest.fixture(scope="module")
+def published():
+    return collect(published=catalogue.ROOT / "results/published").runs
+
+
+def test_readme_and_tables_show_the_published_records(published):
     """If this fails: make readme."""
     text = (catalogue.ROOT / "README.md").read_text()
-    published = collect(published=catalogue.ROOT / "results/published").runs
-    assert render.readme(published, text) == text
+    assert readme.readme(published, text) == text
+    assert readme.tables(published) == (catalogue.ROOT / readme.TABLES).read_text()
 
 
-def test_a_column_without_any_number_is_left_out():
-    published = collect(published=catalogue.ROOT / "results/published").runs
+def test_what_else_is_published_leaves_the_readme_as_short(published, tmp_path):
+    """A table of its own, and a row of another suite in a table of the README's."""
+    text = (catalogue.ROOT / "README.md").read_text()
+    done(tmp_path / "runs", config(), aa=30.0)
+    known = next(run for run in published if run.config.train_images == 2000)
+    named = dataclasses.replace(known.config, method="awp")
+    more = [*published, *collected(tmp_path), dataclasses.replace(
+        known, folder=named.folder, config=named
+    )]  # fmt: skip
+    assert len(readme.readme(more, text).splitlines()) == len(text.splitlines())
+    before, after = (readme.tables(runs).count("\n## ") for runs in (published, more))
+    assert after > before
+    assert "| AWP |" in readme.tables(more)
+
+
+def test_every_run_is_counted_once(published):
+    shown = render.page(groups(published), published)
+    total, attacked, lent = map(int, re.search(
+        r"(\d+) runs, (\d+) of them attacked, and (\d+) that only lent", shown
+    ).groups())  # fmt: skip
+    assert total + lent == len(published)
+    assert total == sum(len(row.runs) for group in groups(published) for row in group.rows)
+    assert attacked == sum(run.has("autoattack") for run in published)
+
+
+def test_a_caution_stands_wherever_there_are_ranks(tmp_path):
+    done(tmp_path / "runs", config(dataset="mnist_5k"), aa=10.0)
+    render.render(tmp_path)
+    said = sources.caution("mnist_5k")
+    assert "these ranks are of small networks" in said
+    (tex,) = (tmp_path / "tables").glob("*.tex")
+    for path in (tmp_path / "leaderboard.md", tmp_path / "leaderboard.txt", tex):
+        assert said in path.read_text(), path.name
+
+
+def test_a_column_without_any_number_is_left_out(published):
     keys = {column["key"] for column in view(groups(published), ())["columns"]}
     assert {"autoattack", "clean", "fgsm", "pgd10", "time_ratio"} <= keys
     assert "memory_ratio" not in keys  # no GPU

@@ -385,7 +385,7 @@ class Plan:
         """Return the time limit of a job on a cluster: 4 hours, 8 hours, ... 24 hours.
 
         A try must get from one checkpoint to the next: half a minute in training; in an attack one
-        batch, 9 h at the most (imagenet100, wide_resnet28_10, at the README's rate).
+        batch, 9 h at the most (imagenet100, wide_resnet28_10, at the rate of docs/costs.md).
         """
         return min(240 * attempt, 1440)
 

@@ -42,7 +42,7 @@ def cautions(plan: Plan, *, here: bool = True) -> list[str]:
         found.append(
             f"disk: the weights of {plural(len(runs), 'training')} left take "
             f"{format_bytes(needed)}, and {place} has {format_bytes(free)} free; make "
-            "room, or have results elsewhere (README, Elsewhere)"
+            "room, or have results elsewhere (docs/machines.md)"
         )
     return found
 

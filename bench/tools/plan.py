@@ -39,7 +39,7 @@ from bench.tools.estimate import (
 from bench.tools.memory import format_bytes
 from workflows.plan import Plan, Work
 
-MARK = "costs"  # of the README's part
+MARK = "costs"  # of the part in docs/costs.md
 
 
 def table(suite: Suite, costs: Iterable[Estimate]) -> str:
@@ -141,7 +141,7 @@ def has_batchnorm(architecture: str) -> bool:
 
 
 def readme(suite: Suite, runs: list[Config]) -> str:
-    """Make the README's part on costs: the table, the total and what is kept in memory."""
+    """Make the part of docs/costs.md: the table, the total and what is kept in memory."""
     costs = estimates(suite, runs)
     return f"{table(suite, costs)}\n\n{total(suite, costs)}\n\n{keep(suite, runs)}\n"
 
@@ -269,7 +269,7 @@ def _change(given: str) -> tuple[str, Any]:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Print the summary or the table, or write the table into the README."""
+    """Print the summary or the table, or write the table into docs/costs.md."""
     parser = argparse.ArgumentParser(
         prog="python -m bench plan", description="Say what is left of a suite, and what it takes."
     )

@@ -178,13 +178,17 @@ function ranked(rows) {
 
 // The table.
 
-function heads() {
+/** The columns of tables: all but optional ones of which none of their rows has a number. */
+const columnsOf = groups => view.columns.filter(({key, optional}) => !optional || key === state.sort
+  || groups.some(({group}) => group.rows.some(row => Array.isArray(row.cells[place[key]]))));
+
+function heads(columns) {
   return [
     ["rank", "Rank", `by ${title(rankKey())}; rows that share one (=) are not told apart: AutoAttack `
       + "by a paired test over images and seeds, other columns by overlapping 95 % intervals"],
     ["method", "Method", "its settings are named where they differ within a table"],
     ["collapse", "Collapsed", "seeds that overfitted catastrophically, and the epoch it began"],
-    ...view.columns.map(column => [column.key, column.title, column.meaning]),
+    ...columns.map(column => [column.key, column.title, column.meaning]),
     ["n", "n", "seeds attacked with AutoAttack"],
     ["status", "Status", ""],
   ];
@@ -211,8 +215,8 @@ function cellNote([mean, , seeds, low, high, ...images]) {
     + (low === null ? "" : `: 95 % interval ${shown(low, mean)} to ${shown(high, mean)}`);
 }
 
-function cellOf(row, column, i) {
-  const cell = row.cells[i], attributes = {"data-column": column.key};
+function cellOf(row, {key}) {
+  const cell = row.cells[place[key]], attributes = {"data-column": key};
   if (Array.isArray(cell))
     return el("td", {...attributes, title: cellNote(cell)}, number(cell[0], cell[1]));
   const reason = view.reasons[cell];
@@ -240,7 +244,7 @@ const notes = row => [...row.notes, row.reason].filter(Boolean).join("; ");
 const badges = row =>
   row.badges.map(([text, bad]) => el("span", {class: bad ? "badge bad" : "badge"}, text));
 
-function line({row, rank}) {
+function line({row, rank}, columns) {
   const bad = row.collapsed?.[0] ? "text bad" : "text";
   return el("tr", {"data-row": row.key},
     el("td", {class: "tick"}, el("input", {type: "checkbox", checked: true,
@@ -250,7 +254,7 @@ function line({row, rank}) {
       onclick: () => set({run: row.runs[0]})}, row.label),
     ...badges(row)),
     el("td", {class: bad, "data-column": "collapse"}, row.collapse),
-    ...view.columns.map((column, i) => cellOf(row, column, i)),
+    ...columns.map(column => cellOf(row, column)),
     el("td", {"data-column": "n"}, String(value(row, "n"))),
     el("td", {class: row.status === "done" ? "text" : "text bad"}, ABSENCES[row.status] ?? row.status),
     el("td", {class: "text"}, ...paperLinks(row.method)),
@@ -276,7 +280,7 @@ function groupLine({group, rows}, width) {
       "aria-label": `show ${group.name}`, onchange: () => hide(group.key)})),
     el("th", {colspan: width - 1, scope: "rowgroup"},
       el("div", {class: "stick"}, group.name, el("span", {class: "dim"},
-        ` ${rows.length} row${rows.length === 1 ? "" : "s"}, width ${group.facts.width}, `
+        ` ${rows.length} row${rows.length === 1 ? "" : "s"}, `
         + `${group.facts.train_images} training images, `
         + `AutoAttack on ${group.facts.attacked_images || "no"} images, ${group.facts.data}`
         + (group.official === false ? " " : " data ")),
@@ -284,10 +288,10 @@ function groupLine({group, rows}, width) {
       el("details", {}, el("summary", {}, "where these numbers come from"), facts))));
 }
 
-function drawHead() {
+function drawHead(columns) {
   $("heads").replaceChildren(
     el("th", {class: "tick"}, el("span", {class: "unseen"}, "Shown")),
-    ...heads().map(([key, name, meaning]) => {
+    ...heads(columns).map(([key, name, meaning]) => {
       if (key === "rank") return el("th", {scope: "col", title: meaning}, name);
       const sorted = state.sort === key;
       const up = sorted ? direction() !== "up" : isRising(key);
@@ -309,7 +313,9 @@ function drawTabs(groups) {
     tab.tabIndex = key === chosen ? 0 : -1;
     if (tab.lastChild.textContent !== text) tab.lastChild.textContent = text;
   }
-  $("tabs").hidden = view.groups.length < 2 || !groups.length;
+  options($("pick-table"), chosen,
+    [...groups.map(({group, count}) => [group.key, `${group.tab} (${count})`]), [ALL, "All"]]);
+  $("tabs").hidden = $("pick").hidden = view.groups.length < 2 || !groups.length;
 }
 
 /** Say what the filters left; if nothing, which name is nearest to what was looked for. */
@@ -331,16 +337,16 @@ function drawCount(groups, drawn) {
 
 /** Draw the tables of the tab; return how many rows that are. */
 function drawTable(groups) {
-  const width = heads().length + 3, bodies = [];
+  const columns = columnsOf(groups), width = heads(columns).length + 3, bodies = [];
   let left = state.all || printing ? Infinity : FIRST;
   for (const shown of groups) {
     if (left <= 0) break;
     bodies.push(el("tbody", {"data-group": shown.group.key}, groupLine(shown, width),
-      ...shown.rows.slice(0, left).map(line)));
+      ...shown.rows.slice(0, left).map(row => line(row, columns))));
     left -= shown.count;
   }
   const focus = document.activeElement?.dataset?.sort;  // the heads are made anew
-  drawHead();
+  drawHead(columns);
   if (focus) $("heads").querySelector(`[data-sort="${CSS.escape(focus)}"]`)?.focus();
   $("table").querySelectorAll("tbody").forEach(body => body.remove());
   $("table").append(...bodies);
@@ -549,14 +555,6 @@ function copier(text) {
   return button;
 }
 
-/** The view as plain texts, in the order of the heads: [group, [[rank, method, ...], ...]]. */
-function texts() {
-  return inTab(visible()).map(({group, rows}) => [group, rows.map(({row, rank}) => [
-    rank, row.label, row.collapse,
-    ...row.cells.map(cell => Array.isArray(cell) ? number(cell[0], cell[1]) : absence(view.reasons[cell].id)),
-    String(value(row, "n")), row.status])]);
-}
-
 /** Lists of fields as lines of CSV. */
 function csvText(lines) {
   // a spreadsheet would run a text that begins like a formula
@@ -580,14 +578,18 @@ function csv() {
   return csvText([head, ...lines]);
 }
 
-const columnTitles = () => heads().map(([, name]) => name);
-
 function markdown() {
   const safe = text => text.replaceAll("\\", "\\\\").replaceAll("|", "\\|").replaceAll("<", "&lt;")
     .replace(/\s+/g, " ");
   const written = fields => `| ${fields.map(safe).join(" | ")} |`;
-  return texts().map(([group, rows]) => [`## ${safe(group.name)}`, "", written(columnTitles()),
-    `|${" --- |".repeat(columnTitles().length)}`, ...rows.map(written), ""].join("\n")).join("\n");
+  return inTab(visible()).map(({group, rows}) => {
+    const columns = columnsOf([{group}]), titles = heads(columns).map(([, name]) => name);
+    const text = cell => Array.isArray(cell) ? number(cell[0], cell[1]) : absence(view.reasons[cell].id);
+    return [`## ${safe(group.name)}`, "", ...group.caution ? [safe(group.caution), ""] : [], written(titles),
+      `|${" --- |".repeat(titles.length)}`, ...rows.map(({row, rank}) => written([rank, row.label, row.collapse,
+        ...columns.map(({key}) => text(row.cells[place[key]])), String(value(row, "n")), row.status])),
+      ""].join("\n");
+  }).join("\n");
 }
 
 /** How to cite the tables in view: which they are, of which code, and when this page was made. */
@@ -638,7 +640,7 @@ function makeControls() {
       ...choices(key).map(choice => el("option", {value: choice}, choice || "not known"))))));
   $("fold").open = Object.keys(FILTERS).some(k => state[k]);
   makeTabs();
-  $("meanings").append(...heads().filter(([, , meaning]) => meaning).flatMap(([, name, meaning]) =>
+  $("meanings").append(...heads(view.columns).filter(([, , meaning]) => meaning).flatMap(([, name, meaning]) =>
     [el("dt", {}, name), el("dd", {}, meaning)]));
   for (const link of document.querySelectorAll("[data-part]"))  // the address holds the state
     link.addEventListener("click", event => {
@@ -675,9 +677,9 @@ function makeControls() {
 }
 
 function makeTabs() {
-  const names = [...view.groups.map(({key, tab}) => [key, tab]), [ALL, "All"]];
-  const tabs = names.map(([key, name]) => el("button", {type: "button", role: "tab", "data-tab": key,
-    "aria-controls": "panel", onclick: () => set({group: key})}, name, el("span", {class: "dim"})));
+  const names = [...view.groups.map(({key, tab, name}) => [key, tab, name]), [ALL, "All", null]];
+  const tabs = names.map(([key, tab, name]) => el("button", {type: "button", role: "tab", "data-tab": key, title: name,
+    "aria-controls": "panel", onclick: () => set({group: key})}, tab, el("span", {class: "dim"})));
   $("tabs").append(...tabs);
   $("tabs").addEventListener("keydown", event => {
     const shown = tabs.filter(tab => !tab.hidden), i = shown.indexOf(event.target);

@@ -8,6 +8,7 @@ const SCREEN = {ink: "var(--ink)", dim: "var(--dim)", line: "var(--line)", backg
 const PLAIN = {actions: false, renderer: "svg", ast: true, defaultStyle: false,
   tooltip: {disableDefaultStyle: true}};
 const SHEET = 1000;  // pixels across a printed page
+const KEY = 140;  // pixels of a curve's name in a legend, which takes more lines where they do not fit
 let inSight = false;  // nothing is drawn until a reader scrolls to it, or prints
 let printing = false;
 
@@ -77,7 +78,8 @@ function panels(lines, trace, width) {
   const kinds = [...new Set(lines.map(line => line.kind))], looks = kinds.map(kind => ATTACKS[kind] ?? OTHER);
   const unit = UNITS[trace] ?? PICTURES.state_unit, isPercent = unit === "%";
   return {data: lines, kinds, colours: looks.map(([colour]) => colour), dashes: looks.map(([, dash]) => dash),
-    labels: [...new Set(lines.map(line => line.label))], legend: kinds.length > 1 ? {} : null, columns,
+    labels: [...new Set(lines.map(line => line.label))], columns,
+    legend: kinds.length > 1 ? {columns: Math.max(1, Math.floor(width / KEY))} : null,
     width: Math.max(130, Math.floor(width / columns) - 62),
     xDomain: [Math.min(...lines.map(({x}) => x)), Math.max(...lines.map(({x}) => x))],
     xTitle: trace === SWEEP ? `radius of the attack, ${lines[0].swept}` : "epoch",
@@ -125,8 +127,7 @@ function options(select, chosen, pairs) {
 
 function drawPictures(groups) {
   if (!groups.length || !inSight) return;
-  const key = options($("picture-group"), state.group, groups.map(({group}) => [group.key,
-    `${group.name}, ${group.facts.train_images} images`]));
+  const key = options($("picture-group"), state.group, groups.map(({group}) => [group.key, group.tab]));
   const {group, rows} = groups.find(({group}) => group.key === key);
   if (!here(group)) {
     [$("scatter"), $("traces")].forEach(unshow);
