@@ -133,6 +133,16 @@ def test_a_landscape_after_another_direction_or_without_its_file_is_left_out(tmp
     assert [*input_landscape.draw(read(tmp_path))] == []
 
 
+def test_of_two_landscapes_of_one_network_the_finer_is_drawn(tmp_path):
+    config = trained(tmp_path)
+    for stage in ("landscape-points_99", "landscape", "landscape-points_5"):
+        left(tmp_path, config, stage, {"loss": np.ones((4, 3, 3), np.float32)}, roughness=0.25)
+    for finest in ("landscape-points_99", "landscape"):
+        pgd, _ = input_landscape.draw(read(tmp_path))
+        assert {line.split("/")[-1] for line in lines(pgd)[1]} == {f"{finest}.json"}
+        remove(tmp_path, config, finest)
+
+
 def test_weight_landscapes_are_lines_and_planes(tmp_path):
     config = trained(tmp_path)
     line = np.float32([[3, 1, 2], [5, 1, 2]])
@@ -192,6 +202,21 @@ def test_curves_have_accuracies_by_epoch_and_cosines_by_update(tmp_path):
     assert [len(row["hconcat"]) for row in picture.spec["vconcat"]] == [3, 2]
     (tmp_path / "runs" / config.folder / TRACES).unlink()
     assert [*gradalign_curves.draw(read(tmp_path))] == []
+
+
+def test_means_of_curves_are_of_all_seeds_or_not_drawn(tmp_path):
+    for seed, updates in ((0, [0, 10, 20]), (1, [0, 20])):
+        traces = {"watch.gradient_alignment": [0.5] * len(updates),
+                  "watch.gradient_alignment.update": updates}  # fmt: skip
+        trained(tmp_path, traces=traces, seed=seed)
+    (picture,) = gradalign_curves.draw(read(tmp_path))
+    points = [one for one in picture.spec["data"]["values"] if one["y"] == 0.5]
+    assert sorted((one["x"], one["whole"]) for one in points) == [
+        (0, True), (0, True), (10, False), (20, True), (20, True),
+    ]  # fmt: skip
+    thin, *bold = picture.spec["vconcat"][1]["hconcat"][0]["layer"]
+    assert "whole" not in str(thin)
+    assert all("whole" in str(layer["transform"]) for layer in bold)
 
 
 def test_filters_by_update_and_at_updates(tmp_path):

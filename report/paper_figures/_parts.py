@@ -245,6 +245,7 @@ def lines(
     width: int = WIDTH,
     domain: Sequence[float] | None = (0, 100),
     dots: int = 38,
+    mean_of: str | None = None,
 ) -> dict[str, Any]:
     """Make a panel of lines over x: bold the mean over seeds, thin each seed.
 
@@ -258,6 +259,7 @@ def lines(
         ticks: numbers on the axis of x; none: round ones.
         domain: of y; None: that of the points.
         dots: size of the points on a line; 0: none, where there are hundreds.
+        mean_of: field of those points that count in the mean; None: all.
     """
     across: dict[str, Any] = {
         "field": "x", "type": "quantitative", "title": x,
@@ -281,6 +283,8 @@ def lines(
     ]  # fmt: skip
     for layer in layers:
         layer["transform"] = [{"filter": {"field": "panel", "equal": title}}]
+    for layer in layers[1:] if mean_of else ():
+        layer["transform"].append({"filter": {"field": mean_of, "equal": True}})
     if at is not None:
         rule = {"type": "rule", "strokeDash": [2, 2], "color": paper_colours()["dim"]}
         layers.insert(0, {"mark": rule, "data": {"values": [{"x": at}]}, "encoding": {"x": across}})

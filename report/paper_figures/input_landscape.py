@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from report.collect import RunRecords
 from report.figures import Picture
 from report.paper_figures._planes import picture, squares
-from report.paper_figures._updates import measured, named
+from report.paper_figures._updates import Found, measured, named
 
 SECOND = {"pgd": "in moves of PGD-10", "random": "in draws of noise in [0, eps]"}
 MOST = 4  # planes in a row
@@ -26,7 +26,7 @@ MOST = 4  # planes in a row
 def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
     """Draw the losses and the classes for each pair of directions."""
     for second, title in SECOND.items():
-        by_run = [(name, measured(run, "landscape", first="fgsm", second=second))
+        by_run = [(name, _finest(measured(run, "landscape", first="fgsm", second=second)))
                   for name, run in named(runs)]  # fmt: skip
         found = [
             square
@@ -43,3 +43,10 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
                 f"input_landscape-{words}_{second}", found, x="in steps of FGSM", y=title,
                 across=across, number="roughness", shown=shown,
             )  # fmt: skip
+
+
+def _finest(found: Sequence[Found]) -> list[Found]:
+    """Keep one plane of each update, that of the most points."""
+    by_points = sorted(found, key=lambda one: one.entry.settings["points"])
+    best = {one.update: one for one in by_points}
+    return [best[update] for update in sorted(best)]
