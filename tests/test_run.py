@@ -33,7 +33,7 @@ SORA = expand(digits_suite(methods=["sora"]))[0]
         ({"method": "FGSM-RS"}, r"^unknown method 'FGSM-RS': did you mean fgsm_rs\?$"),
         ({"dataset": "DIGITS"}, r"^unknown dataset 'DIGITS': did you mean digits\?$"),
         ({"protocoll": 1, "seeds": [0]},
-         r"^unknown key of a run 'protocoll': did you mean protocol\?; unknown .* mean seed\?; "),
+         r"^unknown key of a run 'protocoll': did you mean protocol\?; unknown .* mean seed\?$"),
         ({"epochs": 1}, "^epochs belongs to a run's protocol; docs/commands.md has one"),
         ({"start": {"methods": "fgsm"}}, r"^unknown key of a start 'methods': did you mean method"),
         ({"protocol": {"name": "smoke", "epochs": 1}},

@@ -216,8 +216,7 @@ def _start(given: StartFor, dataset: str, seed: int) -> Start:
 
 def _completed(given: dict[str, Any]) -> dict[str, Any]:
     """Fill in what a run by hand may leave out, and write a protocol's name and eps in full."""
-    mistakes = [*_wrong_keys("run", given, Config)]
-    mistakes += [
+    mistakes = [*_wrong_keys("run", given, Config)] or [
         f"{key} is a list, and a run has one; suites take lists"
         for key, value in given.items()
         if isinstance(value, list)
