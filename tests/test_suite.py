@@ -128,6 +128,8 @@ def test_without_a_suite_the_default_is_meant():
         ({"eps_l2": [0.5, 0.50000001]}, "[0.5, 0.5] names something twice"),
         ({"seeds": "0,1,1"}, "[0, 1, 1] names something twice"),
         ({"seeds": "0,,1"}, "seeds.1: Input should be a valid integer"),
+        ({"seeds": "0-4"}, "seeds: 0-4 is no list; write 0,1,2,3,4"),
+        ({"methods": "FGSM-RS"}, "unknown method 'FGSM-RS': did you mean fgsm_rs?"),
     ],
 )
 def test_a_mistake_is_told_with_its_remedy(change, message):
@@ -158,6 +160,8 @@ MERGED = "\n".join(f"m{i}: &m{i} {{<<: [{', '.join([f'*m{i - 1}'] * 9)}]}}" for 
     [
         ("", "holds no mapping of keys to values"),
         ("[1, 2]", "holds no mapping of keys to values"),
+        ("a: 1\nb: {c: 1,\n  c: 2}", "line 3: this is no YAML: the key 'c' stands twice; leave"),
+        ("a: 010", "line 1: this is no YAML: 010 is octal, for 8; leave out zeros in front"),
         ("a: [1", "line 1: this is no YAML: while parsing a flow sequence, expected ',' or ']'"),
         ("a: 1\n\tb: 2", "line 2: this is no YAML: while scanning for the next token, found"),
         ("a: 1\n---\nb: 2", "line 2: this is no YAML: expected a single document in the stream"),

@@ -66,10 +66,18 @@ def names(kind: str) -> list[str]:
 
 
 def unknown(what: str, given: str, allowed: Iterable[str]) -> str:
-    """Return a message that names what was given and the allowed names nearest to it, or all."""
-    allowed = list(allowed)
-    near = difflib.get_close_matches(given, allowed, n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(allowed)}"
+    """Return a message that names what was given and the allowed names nearest to it, or all.
+
+    Of names that differ in capitals and hyphens alone, as FGSM-RS does, that one is the nearest.
+    """
+    plain = {name.lower().replace("-", "_"): name for name in allowed}
+    wanted = given.lower().replace("-", "_")
+    near = [wanted] if wanted in plain else difflib.get_close_matches(wanted, plain, n=3)
+    hint = (
+        f"did you mean {' or '.join(plain[name] for name in near)}?"
+        if near
+        else f"choose from {', '.join(plain.values())}"
+    )
     return f"unknown {what} {given!r}: {hint}"
 
 

@@ -20,7 +20,7 @@ from bench.runs.settings import (
     published_settings,
     variants_on,
 )
-from bench.runs.suite import StartFor, Suite, at_least_half_a_level, level, read_yaml
+from bench.runs.suite import StartFor, Suite, at_least_half_a_level, level, read_yaml, within_reach
 from bench.runs.typed import build, from_json
 
 
@@ -29,8 +29,8 @@ def expand(suite: Suite) -> list[Config]:
 
     Raises:
         ConfigError: the file of one of its methods has hyperparameters that cannot be read, a
-            method cannot train in one of the norms, or the training images cannot be divided into
-            batches.
+            method cannot train in one of the norms, or the training images are too few or cannot be
+            divided into batches.
     """
     axes: dict[str, list[Any]] = {
         "dataset": suite.datasets,
@@ -70,7 +70,7 @@ def expand(suite: Suite) -> list[Config]:
     read = {run.folder: run for run in (*attacked_from, *sources([*runs, *attacked_from]))}
     for run in (*runs, *read.values()):
         _check_kept_weights(run)
-        _check_last_batch(run)
+        _check_images(run)
         _check_smoothing(run)
         check_kept(run, suite.kept)
         check_watched(run, map(evaluations.read, suite.watch))
@@ -127,7 +127,7 @@ def _checked(config: Config) -> Config:
     _check_name(protocol)
     if protocol.nesterov:
         raise ConfigError("protocol.nesterov is true, and no optimiser here has it; leave it out")
-    _check_last_batch(config)
+    _check_images(config)
     _check_smoothing(config)
     try:
         settings = check_settings(config.method, config.settings)
@@ -216,12 +216,21 @@ def _start(given: StartFor, dataset: str, seed: int) -> Start:
 
 def _completed(given: dict[str, Any]) -> dict[str, Any]:
     """Fill in what a run by hand may leave out, and write a protocol's name and eps in full."""
+    mistakes = [*_wrong_keys("run", given, Config)] or [
+        f"{key} is a list, and a run has one; suites take lists"
+        for key, value in given.items()
+        if isinstance(value, list)
+    ]
+    if mistakes:
+        raise ConfigError("; ".join(mistakes))
     whole: dict[str, Any] = {"settings": {}, "seed": 0, "norm": "Linf"} | given
     folders = {"dataset": "bench/data", "architecture": "bench/models", "method": "methods"}
     for key, folder in folders.items():
         if key in whole:
             _check_known(key, whole[key], catalogue.names(folder))
     if isinstance(start := whole.get("start"), dict):
+        if mistakes := [*_wrong_keys("start", start, Start)]:
+            raise ConfigError("; ".join(mistakes))
         start = {"settings": {}, "seed": whole["seed"]} | start
         if "method" in start:
             _check_known("method", start["method"], catalogue.names("methods"))
@@ -234,6 +243,8 @@ def _completed(given: dict[str, Any]) -> dict[str, Any]:
         if isinstance(eps, int | float) and not isinstance(eps, bool):
             if whole["norm"] == "Linf" and eps > 0:
                 at_least_half_a_level(eps)
+            elif whole["norm"] == "L2":
+                within_reach(eps)
             whole["eps"] = _text_of(whole["norm"], eps)
     except ValueError as error:
         raise ConfigError(f"eps {error}") from None
@@ -242,6 +253,18 @@ def _completed(given: dict[str, Any]) -> dict[str, Any]:
     if "width" not in whole and "architecture" in whole:
         whole["width"] = catalogue.published_width(whole["architecture"])
     return whole
+
+
+def _wrong_keys(where: str, given: Mapping[str, Any], kind: type) -> Iterator[str]:
+    """Yield a message for every key that a dataclass does not have."""
+    known = [field.name for field in dataclasses.fields(kind)]
+    for key in map(str, given):
+        if key in known:
+            continue
+        if key in {field.name for field in dataclasses.fields(Protocol)}:
+            yield f"{key} belongs to a {where}'s protocol; docs/commands.md has one written out"
+        else:
+            yield catalogue.unknown(f"key of a {where}", key, known)
 
 
 def _check_known(kind: str, given: Any, known: Iterable[str]) -> None:
@@ -253,6 +276,20 @@ def _check_known(kind: str, given: Any, known: Iterable[str]) -> None:
 def _with_protocol(given: dict[str, Any]) -> dict[str, Any]:
     """Write a protocol that is given by its name in full."""
     protocol = given.get("protocol")
+    if isinstance(protocol, dict):
+        mistakes = [*_wrong_keys("protocol", protocol, Protocol)]
+        needed = [
+            field.name
+            for field in dataclasses.fields(Protocol)
+            if field.default is field.default_factory is dataclasses.MISSING
+        ]
+        if lacks := [name for name in needed if name not in protocol]:
+            mistakes.append(
+                f"protocol lacks {', '.join(lacks)}; a mapping is a whole protocol under a name of "
+                "its own, as in docs/commands.md"
+            )
+        if mistakes:
+            raise ConfigError("; ".join(mistakes))
     if not isinstance(protocol, str):
         return given
     _check_known("protocol", protocol, PROTOCOLS)
@@ -334,9 +371,17 @@ def _images(config: Config) -> int:
     return min(allowed, config.train_images or allowed)
 
 
-def _check_last_batch(config: Config) -> None:
-    """Raise ConfigError if the last batch has one image, which BatchNorm cannot take."""
+def _check_images(config: Config) -> None:
+    """Raise ConfigError if images are lacking, or BatchNorm cannot take the last batch's only one.
+
+    More than there are would be all of them, under another id than null has.
+    """
     batch, images = config.protocol["batch"], _images(config)
+    if config.train_images and config.train_images > images:
+        raise ConfigError(
+            f"train_images asks for {config.train_images}, and protocol {config.protocol['name']} "
+            f"has {images} of {config.dataset} to train on; give fewer, or null for all"
+        )
     if batch > 1 and images % batch == 1:
         raise ConfigError(
             f"{images} training images of {config.dataset} in batches of {batch} leave one image "

@@ -32,10 +32,19 @@ from bench.runs.settings import as_list, check_settings, check_variants, distinc
 from bench.runs.typed import LIMIT, MOST, NUMBER, check_size, explained, from_yaml, short
 
 LEVEL = re.compile(rf"\s*({evaluations.NUMBER})\s*(?:/\s*255\s*)?")
+SPAN = re.compile(r"(\d{1,9})-(\d{1,9})")
 
 
 def _one_or_more(value: Any) -> Any:
-    """Let ``--config methods=sora`` mean a list of one, and ``seeds=0,1,2`` a list of three."""
+    """Let ``--config methods=sora`` mean a list of one, and ``seeds=0,1,2`` a list of three.
+
+    Raises:
+        ValueError: it is a span, as 0-4.
+    """
+    if isinstance(value, str) and (span := SPAN.fullmatch(value)):
+        first, last = map(int, span.groups())
+        listed = ",".join(map(str, range(first, last + 1)[:10]))
+        raise ValueError(f"{value} is no list; write {listed or value.replace('-', ',')}")
     if isinstance(value, str) and "," in value:
         return [part.strip() for part in value.split(",")]
     return None if value is None else as_list(value)

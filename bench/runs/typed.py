@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from typing import Annotated, Any
 
 import yaml
@@ -39,13 +40,33 @@ def short(value: Any) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads YAML without ``<<``, which a few lines can make of any size."""
+    """Reads YAML without what is not as it looks.
+
+    That is ``<<``, which a few lines can make of any size, keys that stand twice, octal numbers.
+    """
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        seen = set()
         for key, _ in node.value:
             if key.tag == "tag:yaml.org,2002:merge":
-                raise yaml.MarkedYAMLError(problem="<< is not read; write its keys out",
-                                           problem_mark=key.start_mark)  # fmt: skip
+                raise _misread(key, "<< is not read; write its keys out")
+            word = key.value if isinstance(key, yaml.ScalarNode) else key
+            if word in seen:
+                raise _misread(key, f"the key {short(word)} stands twice; leave one out")
+            seen.add(word)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        value: int = super().construct_yaml_int(node)
+        if re.match(r"[-+]?0[\d_]", node.value):
+            raise _misread(node, f"{node.value} is octal, for {value}; leave out zeros in front")
+        return value
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+
+
+def _misread(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
 
 
 def from_yaml(text: str, where: str) -> Any:
