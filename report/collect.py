@@ -52,6 +52,7 @@ class RunRecords:
     records: dict[str, Record] = field(default_factory=dict)  # by stage
     broken: dict[str, str] = field(default_factory=dict)  # by stage: why its file is unreadable
     place: Path | None = None  # the folder that its records lie in
+    path: str = ""  # the same, from the folder of results; "" where there are none yet
     weights: str = ""  # what ``report.weights`` found of them; "" where it has not looked
 
     @property
@@ -146,9 +147,10 @@ def collect(
     """
     found: dict[str, RunRecords] = {}  # by folder
     planned, faults = _planned(plan)
-    for root in (published, runs):
+    for root in filter(None, (published, runs)):
+        is_published = root is published
         by_stage: dict[str, list[Path]] = defaultdict(list)
-        for path in _files(root) if root else ():
+        for path in _files(root):
             by_stage[path.stem].append(path)
         for stage in in_order(filter(is_stage, by_stage)):
             for path in by_stage[stage]:
@@ -159,11 +161,11 @@ def collect(
                     if config is None:
                         faults.append(str(error))
                     else:
-                        run = _run(found, config, config.folder, path.parent, root is published)
+                        run = _run(found, config, config.folder, path.parent, root, is_published)
                         run.broken[stage] = str(error)
                 else:
                     config = record.config
-                    run = _run(found, config, record.folder, path.parent, root is published)
+                    run = _run(found, config, record.folder, path.parent, root, is_published)
                     run.records[stage] = record
     for config in planned.values():
         found.setdefault(
@@ -228,12 +230,18 @@ def _planned(path: Path | None) -> tuple[dict[str, Config], list[str]]:
 
 
 def _run(
-    found: dict[str, RunRecords], config: Config, folder: str, place: Path, is_published: bool
+    found: dict[str, RunRecords],
+    config: Config,
+    folder: str,
+    place: Path,
+    root: Path,
+    is_published: bool,
 ) -> RunRecords:
     """Return the run of a folder; a run of this machine replaces the published one."""
     known = found.get(folder)
     if known is None or (known.published and not is_published):
-        known = found[folder] = RunRecords(folder, config, is_published, place=place)
+        path = (root.name / place.relative_to(root)).as_posix()
+        known = found[folder] = RunRecords(folder, config, is_published, place=place, path=path)
     return known
 
 

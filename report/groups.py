@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from bench.runs.protocol import Protocol
-from bench.runs.record import Origin
+from bench.runs.record import Data, Origin
 from report import sources
 from report.collect import RunRecords, by_table, is_planned, listed
 from report.columns import COLUMNS, Column, measured
@@ -72,6 +72,7 @@ class Group:
 
     name: str
     planned: bool  # by the suite that Snakemake last ran
+    file_name: str  # of its files, by its facts, without a suffix
     facts: Facts
     rows: list[Row]  # by rank
     columns: list[Column]  # without optional ones that no row has a number for
@@ -88,14 +89,15 @@ class Group:
         texts = self.facts.texts
         return short_hash([texts[name] for name in KEY_FACTS])
 
-    @property
-    def file_name(self) -> str:
-        """The name of its files by its facts, without a suffix."""
-        facts = self.facts
-        threat = facts.eps if facts.norm == "Linf" else f"{facts.norm}_{facts.eps}"
-        parts = [facts.dataset, facts.architecture, threat, facts.protocol, facts.precision]
-        parts += [f"w{facts.width}", f"n{facts.texts['train_images']}", facts.checksum[:6]]
-        return "-".join(part.replace("/", "_") for part in parts if part)
+
+def file_name(members: Sequence[RunRecords]) -> str:
+    """Name the files of a table by what its runs share, without a suffix."""
+    config, data = members[0].config, _data(members)
+    threat = config.eps if config.norm == "Linf" else f"{config.norm}_{config.eps}"
+    parts = [config.dataset, config.architecture, threat, config.protocol["name"], config.precision]
+    images = data.train_images if data else config.train_images
+    parts += [f"w{config.width}", f"n{images or 'all'}", data.checksum[:6] if data else ""]
+    return "-".join(part.replace("/", "_") for part in parts if part)
 
 
 def groups(runs: Iterable[RunRecords], *, current: CurrentCode | None = None) -> list[Group]:
@@ -145,8 +147,8 @@ def _group(
     members: Sequence[RunRecords], current: CurrentCode | None, columns: Sequence[Column]
 ) -> Group:
     config = members[0].config
-    records = [record for run in members for record in run.records.values()]
-    data = next((record.data for record in records if record.data), None)
+    data = _data(members)
+    records = (record for run in members for record in run.records.values())
     origins = [record.origin for record in records if record.origin]
     unofficial = data is not None and not data.official
     made, pair_marks = rows(members, columns, unofficial=unofficial, current=current)
@@ -172,7 +174,13 @@ def _group(
     name = f"{config.dataset}, {config.architecture}, {config.norm} {config.eps}"
     name += f", {config.protocol['name']}, width {config.width}"
     shown = [c for c in columns if not c.optional or any(row.cells[c.key].n for row in made)]
-    return Group(name, is_planned(members), facts, made, shown, pair_marks)
+    return Group(name, is_planned(members), file_name(members), facts, made, shown, pair_marks)
+
+
+def _data(members: Iterable[RunRecords]) -> Data | None:
+    """Read what the first record that saw data says of them."""
+    records = (record for run in members for record in run.records.values())
+    return next((record.data for record in records if record.data), None)
 
 
 def _commit(origin: Origin) -> str:

@@ -9,20 +9,23 @@ import csv
 import gzip
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.runs import catalogue
+from bench.runs import catalogue, evaluations
+from bench.runs.catalogue import EVALUATIONS
 from bench.runs.ending import plural
 from bench.runs.files import between_marks, write_bytes
 from bench.runs.record import AUTOATTACK, TRAIN, Record, Training, radius
 from bench.runs.stage import in_order
 from bench.runs.typed import written
-from report.collect import Collection, RunRecords, collect_all
+from report.collect import Collection, RunRecords, by_table, collect, collect_all, listed
 from report.columns import COLUMNS, Column, measured
-from report.groups import no_formula
+from report.groups import file_name, no_formula
 from report.notes import has_learned
+from report.rows import choices
 
 LINES, TABLE = "records.jsonl.gz", "records.csv"
 MOST = 20_000  # records beside a page: two seconds
@@ -66,13 +69,16 @@ def _first(run: RunRecords, part: str, name: str) -> Any:
 
 
 FIELDS = (
-    Field("folder", "the run's folder; its last part is the run's id", lambda run: run.folder),
+    Field("folder", "data set, architecture, method and id of the run", lambda run: run.folder),
+    Field("path", "of its records' folder, from that of results; empty before the first",
+          lambda run: run.path),
     Field("published", "whether from results/published/", lambda run: run.published),
     Field("dataset", "a file of bench/data/", lambda run: run.config.dataset),
     Field("architecture", "a file of bench/models/", lambda run: run.config.architecture),
     Field("width", "channels of the first layer", lambda run: run.config.width),
     Field("method", "a file of methods/", lambda run: run.config.method),
-    Field("settings", "the method's, as JSON", lambda run: json.dumps(run.config.settings)),
+    Field("settings", "the method's and, as `from`, the start, in JSON: with the method, a row",
+          lambda run: json.dumps(choices(run.config), sort_keys=True)),
     Field("norm", "of the attacks: Linf or L2", lambda run: run.config.norm),
     Field("eps", "radius on the scale of [0, 1]", lambda run: radius(run.config.eps)),
     Field("seed", "of weights, order and noise", lambda run: run.config.seed),
@@ -80,7 +86,8 @@ FIELDS = (
     Field("precision", "of the network in training", lambda run: run.config.precision),
     Field("start", "run whose weights it began with",
           lambda run: run.config.source and run.config.source.run_id),
-    Field("train_images", "that it trained on", lambda run: _first(run, "data", "train_images")),
+    Field("train_images", "that it trained on; empty: all, of data not seen yet",
+          lambda run: _first(run, "data", "train_images") or run.config.train_images),
     Field("checksum", "of the data", lambda run: _first(run, "data", "checksum")),
     Field("official", "whether the data are the published copy",
           lambda run: _first(run, "data", "official")),
@@ -96,7 +103,8 @@ FIELDS = (
     Field("epochs", "that it trained", _of_training(lambda one: one.epochs)),
     Field("updates", "of the weights", _of_training(lambda one: one.updates)),
     Field("parameters", "weights that training moves", _of_training(lambda one: one.parameters)),
-    Field("train_seconds", "without probes", _of_training(lambda one: one.train_seconds)),
+    Field("train_seconds", "without probes; longer beside other work: for speed take time_ratio",
+          _of_training(lambda one: one.train_seconds)),
     Field("weights", "SHA-256 of the last ones in float32; empty in older records",
           _of_training(lambda one: one.weights.get("last", {}).get("full"))),
     Field("device", "of training", lambda run: _first(run, "origin", "device")),
@@ -137,8 +145,10 @@ def lines(found: Collection) -> Iterator[str]:
 
 
 def table(runs: Sequence[RunRecords]) -> str:
-    """Write a CSV with a line a run: FIELDS, the page's columns, and AutoAttack's masks."""
-    columns = (*COLUMNS, *measured(r for run in runs for r in run.records.values()))
+    """Write a CSV with a line a run: its table, FIELDS, the page's columns, AutoAttack's masks."""
+    columns = (*COLUMNS, *_measured(runs))
+    tables = {run.folder: file_name(members) for members in by_table(listed(runs))
+              for run in members}  # fmt: skip
     attacks = dict.fromkeys(
         name for run in runs if run.has(AUTOATTACK) and (one := run.records[AUTOATTACK].attack)
         for name in one.robust
@@ -146,40 +156,69 @@ def table(runs: Sequence[RunRecords]) -> str:
     file = io.StringIO()
     out = csv.writer(file, lineterminator="\n")
     out.writerow([
-        *(field.name for field in FIELDS), *(name for one in columns for name in _names(one)),
+        "table", *(field.name for field in FIELDS),
+        *(name for one in columns for name in _names(one)),
         *(f"robust_{name}" for name in attacks),
     ])  # fmt: skip
     for run in runs:
-        cells = [field.value(run) for field in FIELDS]
+        cells = [tables.get(run.folder), *(field.value(run) for field in FIELDS)]
         cells += [cell for column in columns for cell in _cells(run, column)]
         cells += [_of_attack(run, name) for name in attacks]
         out.writerow(map(no_formula, cells))
     return file.getvalue()
 
 
-def described() -> str:
-    """Write the table of the CSV's columns in Markdown."""
-    told = [(field.name, field.meaning) for field in FIELDS]
-    told += [(name, text) for one in COLUMNS for name, text in zip(
-        _names(one), (one.meaning, "images behind it"), strict=False
-    )]  # fmt: skip
-    told += [
-        ("an evaluation's name, `NAME_n`", "accuracy or value of an optional evaluation"),
-        ("robust_clean, robust_apgd-ce, ...", "images that stand after each attack: a mask"),
+def described(runs: Iterable[RunRecords]) -> str:
+    """Tell the CSV's columns in Markdown: the runs', the page's, evaluations' by their file."""
+    own = [("`table`", "stem of its table's files; empty of a run that only lends its weights")]
+    own += [(f"`{field.name}`", field.meaning) for field in FIELDS]
+    own += [
+        ("`robust_clean`, `robust_apgd-ce`, ...", "images that stand after each attack: a mask")
     ]
-    body = "\n".join(f"| {name} | {meaning} |" for name, meaning in told)
+    of_page = [(f"{_quoted(_names(one))} ({one.unit})", one.meaning) for one in COLUMNS]
+    by_file: dict[str, dict[str, dict[str, None]]] = {}  # columns by meaning and unit
+    for column in _measured(runs):
+        entry = evaluations.read(column.stage)
+        said = catalogue.described(entry.file, "Meaning", EVALUATIONS[entry.kind])
+        by_file.setdefault(said, {}).setdefault(column.unit, {})[_usual(column)] = None
+    measured_ones = [
+        ("; ".join(f"{_quoted(names)} ({unit})" for unit, names in units.items()), said)
+        for said, units in by_file.items()
+    ]
+    return "\n".join(map(_markdown, (own, of_page, measured_ones)))
+
+
+def _markdown(told: Iterable[tuple[str, str]]) -> str:
+    body = "\n".join(f"| {names} | {meaning} |" for names, meaning in told)
     return f"| column | holds |\n| --- | --- |\n{body}\n"
 
 
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _usual(column: Column) -> str:
+    """Name a column without the settings and the number of a filter, if other numbers stand by."""
+    stage, key = column.stage, column.key
+    if key == stage:
+        return key
+    return re.sub(r"\.\d+$", ".I", stage.partition("-")[0] + key.removeprefix(stage))
+
+
+def _measured(runs: Iterable[RunRecords]) -> list[Column]:
+    return measured(record for run in runs for record in run.records.values())
+
+
 def _names(column: Column) -> list[str]:
-    return [column.key, f"{column.key}_n"] if column.images else [column.key]
+    more = [f"{column.key}_n"] if column.images else []
+    return [column.key, *more, *([f"{column.key}_error"] if column.error else [])]
 
 
 def _cells(run: RunRecords, column: Column) -> list[Any]:
     body = run.records[column.stage].body if run.has(column.stage) else None
     value = None if body is None else column.value(body)
-    counted = [None if value is None else column.images(body)] if column.images else []
-    return [value, *counted]
+    more = [read for read in (column.images, column.error) if read]
+    return [value, *(None if value is None else read(body) for read in more)]
 
 
 def _packed(texts: Iterable[str]) -> bytes:
@@ -201,7 +240,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--readme", type=Path, help="write the columns into this file, no download")
     args = parser.parse_args(words)
     if args.readme:
-        text = between_marks(args.readme.read_text(encoding="utf-8"), MARK, described())
+        told = described(collect(published=args.results / "published").runs)
+        text = between_marks(args.readme.read_text(encoding="utf-8"), MARK, told)
         write_bytes(args.readme, text.encode())
         return
     found = collect_all(args.results)

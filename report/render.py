@@ -13,7 +13,7 @@ import functools
 import json
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ from report.papers import paper_reports
 
 TOP = 24  # rows of each group that a terminal is shown
 TABLES = 4  # groups that it is shown
+ALWAYS = ("rank", "method", "collapsed", "n")  # in every LaTeX table
 
 
 @catalogue.read_once()
@@ -65,7 +66,7 @@ def render(results: Path, *, columns: Sequence[str] = ()) -> Ending:
     found, records = gather(results)
     others, faults = reported(results / "outside")
     shown = view(found, others.rows)
-    chosen = _chosen([column["key"] for column in shown["columns"]], columns)
+    chosen = _chosen({column["key"]: column["title"] for column in shown["columns"]}, columns)
     faults = [*records.faults, *(f"what others report: {fault}" for fault in faults)]
     known = details(records.runs, results / "logs")
     drawn = sorted(path.stem for path in (results / "figures").glob("*.html"))
@@ -84,7 +85,7 @@ def render(results: Path, *, columns: Sequence[str] = ()) -> Ending:
         name, wanted = group.file_name, [c for c in group.columns if c.key in chosen]
         write_bytes(results / "tables" / f"{name}.tex", latex(group, wanted, name).encode())
     pictures = figures.draw(figures.pictures(shown, known), results / "figures", figures.MOST)
-    text = "\n".join([summary(results, found, pictures), *faults])
+    text = "\n".join([summary(results, found, pictures), *_lacking(found, chosen), *faults])
     write_bytes(results / "leaderboard.txt", text.encode())
     return ending(records.runs, results / "logs")
 
@@ -215,12 +216,27 @@ def _filled(
     )  # fmt: skip
 
 
-def _chosen(known: Sequence[str], columns: Sequence[str]) -> Sequence[str]:
-    """Check the keys of columns against those of the page; none given: those of SHORT."""
-    for key in columns:
-        if key not in known:
-            raise ConfigError(catalogue.unknown("column", key, known))
+def _chosen(known: Mapping[str, str], columns: Sequence[str]) -> Sequence[str]:
+    """Check the keys of columns against the page's, with titles; none given: those of SHORT."""
+    keys = {title.lower(): key for key, title in known.items()}
+    for column in columns:
+        if column.lower() in ALWAYS:
+            raise ConfigError(f"column {column!r} is in every LaTeX table: leave it out")
+        if column not in known:
+            meant = keys.get(column.lower(), column)  # its key, of one that is told by its title
+            near = f"unknown column {column!r}: did you mean {meant}?"
+            raise ConfigError(
+                near if meant in known else catalogue.unknown("column", column, known)
+            )
     return columns or [column.key for column in SHORT if column.key in known]
+
+
+def _lacking(found: Sequence[Group], chosen: Sequence[str]) -> Iterator[str]:
+    """Say which LaTeX tables lack a column that was asked for."""
+    for key in chosen:
+        without = [one.file_name for one in found if key not in {c.key for c in one.columns}]
+        if without:
+            yield f"no run of these tables has {key}, so they lack it: {', '.join(without)}"
 
 
 def markdown(found: list[Group], others: Reported = NOTHING) -> str:
@@ -300,7 +316,10 @@ def main(words: Sequence[str] | None = None) -> None:
             sys.exit(str(error))
         return
     try:
-        said = render(args.results, columns=args.columns.split(",") if args.columns else ())
+        said = render(
+            args.results,
+            columns=[key.strip() for key in (args.columns or "").split(",") if key.strip()],
+        )
     except (ConfigError, OSError) as error:
         sys.exit(str(error))
     print((args.results / "leaderboard.txt").read_text(encoding="utf-8"))

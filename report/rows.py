@@ -102,7 +102,7 @@ def rows(
     """
     by_row: dict[tuple[str, str], list[RunRecords]] = defaultdict(list)
     for run in runs:
-        by_row[run.config.method, json.dumps(_choices(run.config), sort_keys=True)].append(run)
+        by_row[run.config.method, json.dumps(choices(run.config), sort_keys=True)].append(run)
     made = [
         _row(
             seeds,
@@ -205,7 +205,7 @@ def _rank(ranked: Sequence[Row]) -> list[str]:
     return marks
 
 
-def _choices(config: Config) -> dict[str, Any]:
+def choices(config: Config) -> dict[str, Any]:
     """List what tells a row from others of its method: its settings and its start."""
     chosen, start = sources.settings(config), config.start
     if start:
@@ -219,8 +219,8 @@ def _choices(config: Config) -> dict[str, Any]:
 
 def _label(config: Config, variants: Iterable[tuple[str, str]]) -> str:
     """Name a method, with those of its settings that differ among its variants."""
-    others = [json.loads(choices) for method, choices in variants if method == config.method]
-    chosen = _choices(config)
+    others = [json.loads(told) for method, told in variants if method == config.method]
+    chosen = choices(config)
     differing = [
         name for name in chosen if len({json.dumps(other.get(name)) for other in others}) > 1
     ]

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 import pytest
-from made_up import DATA, attack, config, done, training, write
+from made_up import DATA, attack, config, done, measure, training, write
 from tables import tables
 
 from bench.runs import catalogue
@@ -83,6 +83,22 @@ def test_the_columns_of_the_files_are_chosen_and_a_wrong_one_writes_nothing(tmp_
     assert not (tmp_path / "leaderboard.html").exists()
     with pytest.raises(ConfigError):
         render.render(tmp_path, columns=["pases"])
+
+
+def test_columns_are_told_as_they_are_meant_and_tables_that_lack_one_are_named(tmp_path, capsys):
+    done(tmp_path / "runs", config("sora"), aa=50.0)
+    write(tmp_path / "runs", config("sora"), "pgd50_10", measure=measure("pgd50_10"))
+    other = dataclasses.replace(config("fgsm"), width=2)
+    done(tmp_path / "runs", other, aa=10.0)
+    render.main(["--results", str(tmp_path), "--columns", "autoattack, pgd50_10,"])
+    heads = {path.stem: "PGD-50-10 &" in path.read_text() for path in tmp_path.glob("tables/*.tex")}
+    ((without,), (_,)) = ([k for k, has in heads.items() if has is told] for told in (False, True))
+    said = [line for line in capsys.readouterr().out.splitlines() if "lack it" in line]
+    assert said == [f"no run of these tables has pgd50_10, so they lack it: {without}"]
+    with pytest.raises(SystemExit, match=r"unknown column 'Time': did you mean time_ratio\?"):
+        render.main(["--results", str(tmp_path), "--columns", "Time"])
+    with pytest.raises(SystemExit, match="'collapsed' is in every LaTeX table: leave it out"):
+        render.main(["--results", str(tmp_path), "--columns", "collapsed"])
 
 
 def test_a_latex_table_says_its_images_seeds_and_ranks(tmp_path):

@@ -3,6 +3,7 @@
 import dataclasses
 import gzip
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -15,6 +16,8 @@ from bench.runs.typed import parse
 from report import records, render
 from report.collect import collect
 from report.columns import measured
+from report.groups import groups
+from report.rows import choices
 
 PUBLISHED = ROOT / "results/published"
 
@@ -75,6 +78,47 @@ def test_masks_give_the_accuracy_by_the_line_that_is_told(published):
         assert 100 * digits.count("1") / n == pytest.approx(row["autoattack"])
 
 
+def test_the_example_finds_the_best_row_of_each_table(published):
+    """The mean, spread and n of every row are the page's, whatever else is in its table."""
+    folder, found = published
+    text = (ROOT / "results/README.md").read_text()
+    names = {"runs": read(folder)[1]}
+    (example,) = re.findall(r"```python\n(rows = .*?)```", text, re.DOTALL)
+    exec(example, names)
+    rows, best = names["rows"].to_dict("index"), names["best"]
+    highest = {table: mean for (table, _, _), mean in best["mean"].items()}
+    made = groups(found.runs)
+    attacked = {one.file_name for one in made if any(row.cells["autoattack"].n for row in one.rows)}
+    assert sorted(table for table, _, _ in best.index) == sorted(attacked)
+    assert {table for table, _, _ in rows} == {group.file_name for group in made}
+    for group in made:
+        for row in group.rows:
+            settings = json.dumps(choices(row.runs[0].config), sort_keys=True)
+            line, cell = rows[group.file_name, row.method, settings], row.cells["autoattack"]
+            assert line["count"] == cell.n
+            if cell.n:
+                assert line["mean"] == pytest.approx(cell.mean)
+                assert line["mean"] <= highest[group.file_name]
+            if cell.n > 1:
+                assert line["std"] == pytest.approx(cell.spread)
+
+
+def test_a_run_that_failed_has_what_its_configuration_says(published):
+    _, runs = read(published[0])
+    diverged = runs[runs["status"] == "diverged"]
+    assert len(diverged) > 1
+    assert runs["train_images"].notna().all()
+    assert diverged["table"].notna().all()
+
+
+def test_a_path_leads_to_the_runs_records(published, tmp_path):
+    _, runs = read(published[0])
+    assert all((ROOT / "results" / path).is_dir() for path in runs["path"])
+    done(tmp_path / "runs", config(), aa=0.0)
+    records.main(["--results", str(tmp_path)])
+    assert read(tmp_path)[1].loc[0, "path"] == f"runs/{config().folder}"
+
+
 def test_the_same_records_are_the_same_bytes(published, tmp_path):
     folder, found = published
     records.write(found, tmp_path)
@@ -87,14 +131,17 @@ def test_the_columns_are_told_in_one_place(published):
     """If this fails: make readme."""
     folder, found = published
     text = (ROOT / "results/README.md").read_text()
-    assert between_marks(text, records.MARK, records.described()) == text
-    told = {line.split("|")[1].strip() for line in records.described().splitlines()}
+    described = records.described(found.runs)
+    assert between_marks(text, records.MARK, described) == text
+    told = {*re.findall(r"`([^`]+)`", described)}
     _, runs = read(folder)
-    keys = [one.key for one in measured(r for run in found.runs for r in run.records.values())]
-    by_name = {*keys, *(f"{key}_n" for key in keys)}  # an evaluation's name, `NAME_n`
-    assert by_name & {*runs.columns}
-    others = {*runs.columns} - by_name
+    measures = measured(r for run in found.runs for r in run.records.values())
+    keys = {one.key for one in measures}
+    others = {*runs.columns} - keys - {f"{key}_n" for key in keys}
     assert {name for name in others if not name.startswith("robust_")} <= told
+    assert {one.key for one in measures if one.key == one.stage} <= told
+    assert {"filters.norm.I", "fgsm.fgsm", "loss_ratio.pgd_loss"} <= told
+    assert "`simba` (%); `simba.simba_queries` (queries) |" in described
 
 
 def test_every_state_of_a_run_is_a_line(tmp_path):
@@ -153,7 +200,8 @@ def test_a_page_of_many_records_leaves_it_to_its_program(tmp_path, monkeypatch):
     monkeypatch.setattr(records, "MOST", 2)
     render.render(tmp_path)
     assert "records.csv" not in (tmp_path / "leaderboard.html").read_text()
-    assert not [*tmp_path.glob("records.*")], "what is there must be of this page"
+    there = [name for name in (records.LINES, records.TABLE) if (tmp_path / name).exists()]
+    assert not there, "what is there must be of this page"
 
 
 def test_a_working_record_goes_before_a_published_one(tmp_path):
