@@ -14,6 +14,7 @@ from report.notes import NoteId
 from report.rows import Row
 
 LONGEST = 120  # characters of a reason
+WIDEST = 30  # characters of a line of a method's name
 QUOTED: tuple[NoteId, ...] = ("one seed", "fast mode", "image count")  # notes that stand whole
 SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -64,13 +65,20 @@ def _line(cells: Iterable[str]) -> str:
 
 def _cells(row: Row, columns: Sequence[Column]) -> Iterable[str]:
     yield escaped(row.rank_text) if row.rank else "--"
-    yield escaped(row.title)
+    yield _stacked(row.title)
     for column in columns:
         cell = row.cells[column.key]
         text = escaped(cell.text) if cell.n else "--"
         yield rf"\textbf{{{text}}}" if column.key == "autoattack" and row.rank == 1 else text
     yield _count(row.collapsed) if row.collapsed else "--"
     yield str(row.cells["autoattack"].n)
+
+
+def _stacked(name: str) -> str:
+    """Break a long name into lines, one above the other."""
+    lines = textwrap.wrap(name, WIDEST, break_long_words=False, break_on_hyphens=False)
+    text = r" \\ ".join(map(escaped, lines))
+    return text if len(lines) == 1 else rf"\shortstack[l]{{{text}}}"
 
 
 def setting(group: Group) -> str:

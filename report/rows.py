@@ -1,5 +1,6 @@
 """Rows of a table: one method with one choice of settings, over all its seeds."""
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.runs.record import AUTOATTACK, TRAIN, Config, Verdict
+from bench.runs.settings import published_settings
 from report import ranks, sources, verdicts
 from report.collect import RunRecords
 from report.columns import Column
@@ -16,6 +18,8 @@ from report.notes import DOUBT_IDS, CurrentCode, Note, has_learned, image_count,
 from report.statistic import Statistic, image_verdicts, statistic
 
 NOT_LEARNED = "did not learn"  # in any of its seeds
+
+MOST_NAMED = 3  # settings in a label, whatever their values
 
 
 @dataclass
@@ -218,11 +222,18 @@ def choices(config: Config) -> dict[str, Any]:
 
 
 def _label(config: Config, variants: Iterable[tuple[str, str]]) -> str:
-    """Name a method, with those of its settings that differ among its variants."""
+    """Name a method, with those of its settings that differ among its variants.
+
+    Of many, those that are not as published: the row without any is the published one.
+    """
     others = [json.loads(told) for method, told in variants if method == config.method]
     chosen = choices(config)
     differing = [
         name for name in chosen if len({json.dumps(other.get(name)) for other in others}) > 1
     ]
+    if len(differing) > MOST_NAMED:
+        published = published_settings(config.method, config.dataset)
+        usual = choices(dataclasses.replace(config, settings=published))
+        differing = [name for name in differing if chosen[name] != usual.get(name)]
     values = ", ".join(f"{name}={chosen[name]}" for name in differing)
     return f"{config.method} ({values})" if values else config.method

@@ -42,9 +42,11 @@ def width(text):
     """Estimate the width of a table in points: digits of 8-point Computer Modern are 4.25 wide."""
     rows = [line.removesuffix(r" \\").split(" & ") for line in text.splitlines() if " & " in line]
     cells = [
-        [re.sub(r"\\textbf|[{}$\\]", "", cell.replace(r"$\pm$", "+-")) for cell in row]
+        [max((re.sub(r"\\textbf|[{}$\\]", "", line.replace(r"$\pm$", "+-"))
+              for line in cell.removeprefix(r"\shortstack[l]").split(r" \\ ")), key=len)
+         for cell in row]
         for row in rows
-    ]
+    ]  # fmt: skip
     return sum(max(len(cell) for cell in column) * 4.25 + 6 for column in zip(*cells, strict=True))
 
 

@@ -27,8 +27,20 @@ function latexTable(group, rows, columns) {
     "\\end{table}", ""].join("\n");
 }
 
+/** Break a long name into lines, one above the other. */
+function stacked(name) {
+  const lines = [""];
+  for (const word of name.split(" ")) {
+    const longer = `${lines.at(-1)} ${word}`.trim();
+    if (longer.length <= 30 || !lines.at(-1)) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  const text = lines.map(escaped).join(" \\\\ ");
+  return lines.length === 1 ? text : `\\shortstack[l]{${text}}`;
+}
+
 function latexCells(row, rank, columns) {
-  return [rank === "-" ? "--" : rank, escaped(row.label), ...columns.map(({key}) => {
+  return [rank === "-" ? "--" : rank, stacked(row.label), ...columns.map(({key}) => {
     const cell = row.cells[place[key]];
     const text = Array.isArray(cell) ? escaped(number(cell[0], cell[1])) : "--";
     return key === rankKey() && parseInt(rank) === 1 ? `\\textbf{${text}}` : text;
