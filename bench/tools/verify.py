@@ -4,8 +4,8 @@ Attacks a random slice of the images again, with the weights that RUN holds, and
 verdicts with those in RUN/autoattack.json; accuracies that training ended with are measured again
 on all of their images. From the records it takes network, data and radius, and says what it did not
 check. Exits 0 if the run is accepted, 1 if it is rejected, and 2 if this machine cannot judge it.
-RUN gives data only, so no code of a submitter is executed: weights are
-safetensors, networks and pictures are this repository's.
+RUN gives data only, so no code of a submitter is executed: weights are safetensors, networks and
+pictures are this repository's.
 """
 
 import argparse
