@@ -155,7 +155,7 @@ def collect(
         for stage in in_order(filter(is_stage, by_stage)):
             for path in by_stage[stage]:
                 try:
-                    record = read(path)
+                    record = _own(read, path)
                 except (ValueError, OSError) as error:
                     config = _config_beside(path) or planned.get("/".join(path.parts[-5:-1]))
                     if config is None:
@@ -245,11 +245,22 @@ def _run(
     return known
 
 
+def _own(read: Reader, path: Path) -> Record:
+    """Read a record, which has to be of the run whose folder it lies in."""
+    record = read(path)
+    if record.run != path.parent.name:
+        raise ValueError(
+            f"{path} is of run {record.run}, and its folder is named {path.parent.name}; move it "
+            f"to {record.folder} or remove it"
+        )
+    return record
+
+
 def _config_beside(path: Path) -> Config | None:
     """Read the configuration that a broken record shares with a sound one in the same folder."""
     for other in path.parent.glob("*.json"):
         try:
-            return Record.read(other).config
+            return _own(Record.read, other).config
         except (ValueError, OSError):
             continue
     return None

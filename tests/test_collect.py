@@ -1,6 +1,7 @@
 """Which records belong to a run, and which runs to a table."""
 
 import json
+import shutil
 
 from made_up import config, done, write
 from tables import ids, row_of, rows_of, tables
@@ -39,6 +40,25 @@ def test_a_broken_record_without_a_sound_one_beside_it_has_the_plans_row_or_is_a
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     row = row_of(tmp_path)
     assert [absence.id for absence in row.cells["autoattack"].absences] == ["unreadable"]
+
+
+def test_a_record_of_another_run_in_a_folder_is_unreadable_and_no_row(tmp_path):
+    mine, other = config("fgsm"), config("sora")
+    done(tmp_path / "runs", mine, aa=10.0)
+    done(tmp_path / "elsewhere", other, aa=20.0)
+    folder = tmp_path / "runs" / mine.folder
+    copied = "autoattack.json"
+    shutil.copy(tmp_path / "elsewhere" / other.folder / copied, folder / copied)
+    (run,) = collect(published=tmp_path / "none", runs=tmp_path / "runs").runs
+    assert run.config == mine
+    assert run.broken == {
+        "autoattack": f"{folder / copied} is of run {other.run_id}, and its folder is named "
+        f"{mine.run_id}; move it to {other.folder} or remove it"
+    }
+    for path in {*folder.glob("*.json")} - {folder / copied}:
+        path.unlink()
+    found = collect(published=tmp_path / "none", runs=tmp_path / "runs")
+    assert (found.runs, len(found.faults)) == ([], 1)
 
 
 def test_a_plan_that_cannot_be_read_is_named_and_the_records_stand(tmp_path):

@@ -64,7 +64,9 @@ def mine(replayed, tmp_path):
 
 
 def claims(lines):
-    return [line.partition(": ")[0] for line in lines if line.startswith("  ok")]
+    """Shorten lines of checks to what they are of; keep those that tell what was not checked."""
+    return [line if line.startswith("  --") else line.partition(": ")[0]
+            for line in lines if line.startswith(("  ok", "  --"))]  # fmt: skip
 
 
 def test_the_example_ends_as_the_page_says(replayed):
@@ -86,13 +88,13 @@ def test_every_complaint_that_the_page_names_is_one(mine):
         verify.verify(mine, data_dir=mine)
 
 
-def remarks(mine, monkeypatch=None, **origin):
+def remarks(mine, **origin):
     trained, attacked = (Record.read(mine / f"{name}.json") for name in ("train", "autoattack"))
     trained, attacked = (
         dataclasses.replace(one, origin=dataclasses.replace(one.origin, dirty=False, **origin))
         for one in (trained, attacked)
     )
-    return list(verify.remarks(trained, attacked))
+    return list(verify.remarks(mine, trained, attacked))
 
 
 def test_nothing_is_noted_of_a_run_of_this_code(mine):
@@ -118,7 +120,7 @@ def test_changes_data_and_methods_from_elsewhere_are_noted(mine):
         data=dataclasses.replace(attacked.data, official=False),
         config=dataclasses.replace(attacked.config, method="mine"),
     )  # fmt: skip
-    said = "; ".join(verify.remarks(trained, attacked))
+    said = "; ".join(verify.remarks(mine, trained, attacked))
     assert "methods/mine.py is not here; it has to come with the run" in said
     assert "there were uncommitted changes" in said
     assert "the page will say: unofficial data" in said
@@ -130,6 +132,7 @@ def test_a_run_that_is_published_already_is_noted(mine, tmp_path, monkeypatch):
     shutil.copytree(mine, tmp_path / "published/set" / run.config.folder)
     (remark,) = remarks(mine)
     assert f"the same run is published already, in {tmp_path}/published/set/digits" in remark
+    assert remarks(tmp_path / "published/set" / run.config.folder) == [], "that is this one"
 
 
 def test_a_row_says_who_submitted_it(tmp_path):

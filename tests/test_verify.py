@@ -8,14 +8,18 @@ import sys
 
 import pytest
 import torch
+from made_up import expense
 
 import evaluation.autoattack
 from bench import data
 from bench.ops import ce, pgd
 from bench.runs import catalogue
 from bench.runs.protocol import Protocol
-from bench.runs.record import Attack, Record, Score
-from bench.stages import running
+from bench.runs.record import Attack, Averaged, Record, Score
+from bench.runs.stage import stage
+from bench.stages import running, setup
+from bench.stages.job import Job
+from bench.stages.train import scores
 from bench.tools import verify
 from evaluation.autoattack import ATTACKS
 from evaluation.clean import correct
@@ -107,6 +111,12 @@ def forge_attack(run, **changes):
     ))  # fmt: skip
 
 
+def forge_training(run, **changes):
+    rewrite(run, "train", lambda record: dataclasses.replace(
+        record, training=dataclasses.replace(record.training, **changes)
+    ))  # fmt: skip
+
+
 def masks_of(n, verdicts):
     """An attack's numbers for the same verdicts after every attack; all of them agree."""
     mask, share = pack(verdicts), 100 * verdicts.double().mean().item()
@@ -119,13 +129,13 @@ def masks_of(n, verdicts):
 
 def forge_config(run, **changes):
     """Change the configuration of both records, and the run id with it."""
-    for stage in ("train", "autoattack"):
+    for name in ("train", "autoattack"):
 
         def change(record):
             changed = dataclasses.replace(record.config, **changes)
             return dataclasses.replace(record, config=changed, run=changed.run_id)
 
-        rewrite(run, stage, change)
+        rewrite(run, name, change)
 
 
 def test_an_honest_run_is_accepted(submitted, data_dir):
@@ -133,7 +143,7 @@ def test_an_honest_run_is_accepted(submitted, data_dir):
     assert 10 < found < 90, "the toy must have something to lose"
     checks = verify.verify(submitted, data_dir=data_dir, images=SLICE, device="cpu")
     assert [check.claim for check in checks if not check.holds] == []
-    assert len(checks) == 12
+    assert len(checks) == 13
 
 
 def test_all_ones_are_rejected(run, data_dir):
@@ -147,9 +157,7 @@ def test_all_ones_are_rejected(run, data_dir):
 def test_weights_of_another_run_are_rejected(run, other, data_dir):
     shutil.copy(other / "model.safetensors", run / "model.safetensors")
     assert failed(run, data_dir) == ["the weights are the recorded ones"]
-    rewrite(run, "train", lambda r: dataclasses.replace(  # as records were before
-        r, training=dataclasses.replace(r.training, weights={})
-    ))  # fmt: skip
+    forge_training(run, weights={})  # as records were before
     assert failed(run, data_dir) == ["the weights give the recorded clean verdicts"]
 
 
@@ -181,14 +189,74 @@ def test_weights_that_agree_on_clean_images_alone_are_rejected(run, other, data_
 
 def test_a_larger_radius_than_the_attack_had_is_rejected(run, data_dir):
     forge_config(run, eps="77/255")
+    assert failed(run, data_dir) == ["the weights give the recorded accuracies"]
+    job = Job(stage("autoattack"), Record.read(run / "train.json").config,
+              stage("autoattack").defaults, run, data_dir, torch.device("cpu"), print)  # fmt: skip
+    net, (x, y) = setup.trained(job).net, setup.test_images(job, setup.data(job)[0], None)
+    forge_training(run, **scores(net, x, y, threat=job.threat))
     assert "images recorded as robust stand" in failed(run, data_dir)
+
+
+@pytest.mark.parametrize("kind", ["clean", "fgsm", "pgd10"])
+@pytest.mark.parametrize("more", [-1, 1])
+def test_an_edited_accuracy_of_training_is_rejected(run, data_dir, kind, more):
+    """3 of 360 images may differ by device."""
+    (right,) = (round(getattr(Record.read(run / "train.json").training, kind).accuracy * 3.6),)
+    for images, claims in ((3, []), (4, ["the weights give the recorded accuracies"])):
+        forge_training(run, **{kind: Score(accuracy=(right + more * images) / 3.6, n=360)})
+        assert failed(run, data_dir) == claims
+
+
+def test_accuracies_of_more_images_than_there_are_are_rejected(run, data_dir):
+    training = Record.read(run / "train.json").training
+    forge_training(run, **{kind: Score(accuracy=getattr(training, kind).accuracy, n=361)
+                           for kind in ("clean", "fgsm", "pgd10")})  # fmt: skip
+    assert failed(run, data_dir) == ["n is a number of test images"]
+
+
+def test_the_averaged_weights_are_judged_where_they_are_there(run, data_dir):
+    """Here they are the last ones, under another name."""
+    training = Record.read(run / "train.json").training
+    own = {kind: getattr(training, kind) for kind in ("clean", "fgsm", "pgd10")}
+    weights = training.weights | {"average": training.weights["last"]}
+    forge_training(run, weights=weights, average=Averaged(**own))
+    (told, *_) = verify.unchecked(run, verify.read_records(run))
+    assert told.endswith("memory, accuracies of average.safetensors")
+    shutil.copy(run / "model.safetensors", run / "average.safetensors")
+    assert failed(run, data_dir) == []
+    (told, *_) = verify.unchecked(run, verify.read_records(run))
+    assert told.endswith("memory")
+    forge_training(run, average=Averaged(**own | {"pgd10": Score(accuracy=99.0, n=360)}))
+    assert failed(run, data_dir) == ["the weights give the recorded accuracies"]
+    (run / "average.safetensors").write_bytes(b"no weights")
+    assert failed(run, data_dir) == ["the weights give the recorded accuracies"]
+
+
+def test_a_cost_is_read_and_said_to_be_unchecked(run, data_dir):
+    mine = Record.read(run / "train.json")
+    cost = dataclasses.replace(mine, stage="cost", training=None, expense=expense(1.5))
+    cost.write(run)
+    assert failed(run, data_dir) == []
+    assert "cost.json: all its numbers" in verify.unchecked(run, verify.read_records(run))
+    config = dataclasses.replace(mine.config, seed=1)
+    dataclasses.replace(cost, config=config, run=config.run_id).write(run)
+    assert failed(run, data_dir) == ["all records are of one run"]
+    (run / "cost.json").write_text("{")
+    assert failed(run, data_dir) == ["all records can be read"]
+
+
+def test_a_training_on_other_pictures_than_were_attacked_is_rejected(run, data_dir):
+    rewrite(run, "train", lambda record: dataclasses.replace(
+        record, data=dataclasses.replace(record.data, checksum="0" * 64)
+    ))  # fmt: skip
+    assert failed(run, data_dir) == ["the pictures are ours"]
 
 
 def test_a_radius_changed_in_one_record_is_rejected(run, data_dir):
     rewrite(run, "autoattack", lambda record: dataclasses.replace(
         record, config=dataclasses.replace(record.config, eps="77/255")
     ))  # fmt: skip
-    assert failed(run, data_dir) == ["both records can be read"]
+    assert failed(run, data_dir) == ["all records can be read"]
 
 
 @pytest.mark.parametrize("n", [IMAGES - 1, IMAGES + 1, 0, -4, 10**9])
@@ -204,14 +272,11 @@ def test_more_images_than_there_are_are_rejected(run, data_dir):
 
 def test_verdicts_behind_the_last_image_are_rejected(run, data_dir):
     forge_attack(run, **(masks_of(64, torch.ones(64, dtype=torch.bool)) | {"n": 63}))
-    assert failed(run, data_dir) == ["both records can be read"]
+    assert failed(run, data_dir) == ["all records can be read"]
 
 
 def test_a_clean_accuracy_that_its_mask_cannot_have_is_rejected(run, data_dir):
-    score = Score(accuracy=5.0, n=360)
-    rewrite(run, "train", lambda record: dataclasses.replace(
-        record, training=dataclasses.replace(record.training, clean=score)
-    ))  # fmt: skip
+    forge_training(run, clean=Score(accuracy=5.0, n=360))
     assert failed(run, data_dir) == ["clean accuracy fits its mask"]
 
 
@@ -225,9 +290,9 @@ def test_images_that_were_never_attacked_are_found(run, data_dir):
 @pytest.mark.parametrize(
     ("changes", "claim"),
     [
-        ({"accuracy": 99.0}, "both records can be read"),
-        ({"after": {}}, "both records can be read"),
-        ({"robust": {"clean": "f"}}, "both records can be read"),
+        ({"accuracy": 99.0}, "all records can be read"),
+        ({"after": {}}, "all records can be read"),
+        ({"robust": {"clean": "f"}}, "all records can be read"),
         ({"version": "custom"}, "the attack is AutoAttack standard"),
     ],
 )
@@ -251,14 +316,14 @@ def test_an_unknown_network_is_rejected_before_it_is_imported(run, data_dir):
 def test_a_broken_image_that_stands_again_is_rejected(run, data_dir):
     mine = Record.read(run / "autoattack.json").attack
     forge_attack(run, robust=mine.robust | {"apgd-ce": "0" * (IMAGES // 4)})
-    assert failed(run, data_dir) == ["both records can be read"]
+    assert failed(run, data_dir) == ["all records can be read"]
 
 
 def test_broken_files_are_rejected(run, data_dir):
     (run / "model.safetensors").write_bytes(b"no weights")
     assert failed(run, data_dir) == ["the weights are the recorded ones"]
     (run / "train.json").write_text("{")
-    assert failed(run, data_dir) == ["both records can be read"]
+    assert failed(run, data_dir) == ["all records can be read"]
 
 
 def test_a_few_images_that_fall_to_other_draws_are_no_forgery(run, data_dir):
@@ -306,7 +371,7 @@ def test_the_program_attacks_again_gives_reasons_and_exits_accordingly(
     forge_attack(run, accuracy=99.0)
     done = program(data_dir)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "rejected")
-    assert "FAIL  both records can be read" in done.stdout
+    assert "FAIL  all records can be read" in done.stdout
     assert "beside it stands 99.0" in done.stdout
 
 

@@ -95,7 +95,7 @@ def work(job: Job, start: Start) -> tuple[Data, Training]:
         state_bytes=outcome.state_bytes,
         probe_images=min(job.options.probe_images, len(loaded.images.test_y)),
         resumed=outcome.resumed,
-        **_scores(net, x, y, threat=job.threat),
+        **scores(net, x, y, threat=job.threat),
         answers=answers(net, x, batch=EVALUATION_BATCH),
         verdict=judge(
             [epoch.probe for epoch in outcome.curves],
@@ -132,7 +132,7 @@ def _average(job: Job, trainer: "Trainer", x: "torch.Tensor", y: "torch.Tensor")
         return None
     net = trainer.average.network()
     checkpoint.keep_weights(job.folder / WEIGHTS["average"], net)
-    return Averaged(**_scores(net, x, y, threat=job.threat))
+    return Averaged(**scores(net, x, y, threat=job.threat))
 
 
 def _best(job: Job, trainer: "Trainer", x: "torch.Tensor", y: "torch.Tensor") -> Best | None:
@@ -150,7 +150,7 @@ def _best(job: Job, trainer: "Trainer", x: "torch.Tensor", y: "torch.Tensor") ->
         rule=rule,
         update=chosen.update,
         network=chosen.network,
-        **_scores(net, x, y, threat=job.threat),
+        **scores(net, x, y, threat=job.threat),
     )
 
 
@@ -270,8 +270,8 @@ def _probe(job: Job, loaded: "Loaded") -> "Probe":
     x, y = setup.test_images(job, loaded, job.options.probe_images)
 
     def probe(net: "torch.nn.Module", epoch: int) -> dict[str, float]:
-        scores = _scores(net.eval(), x, y, threat=job.threat)
-        return {name: score.accuracy for name, score in scores.items()}
+        found = scores(net.eval(), x, y, threat=job.threat)
+        return {name: score.accuracy for name, score in found.items()}
 
     return probe
 
@@ -304,7 +304,7 @@ def _selection(
     return Selection(score, path, every=every)
 
 
-def _scores(
+def scores(
     net: "torch.nn.Module", x: "torch.Tensor", y: "torch.Tensor", *, threat: "Threat"
 ) -> dict[str, Score]:
     """Measure accuracy on clean images and under FGSM and PGD-10; net is in eval mode."""

@@ -1,16 +1,18 @@
 """Judge a submitted run: python -m bench verify RUN
 
 Attacks a random slice of the images again, with the weights that RUN holds, and compares the
-verdicts with those in RUN/autoattack.json. From the record it takes network, data and radius, and
-checks everything else. Exits 0 if the run is accepted, 1 if it is rejected, and 2 if this machine
-cannot judge it. RUN gives data only, so no code of a submitter is executed: weights are
-safetensors, networks and pictures are this repository's.
+verdicts with those in RUN/autoattack.json; accuracies that training ended with are measured again
+on all of their images. From the records it takes network, data and radius, and says what it did not
+check. Exits 0 if the run is accepted, 1 if it is rejected, and 2 if this machine cannot judge it.
+RUN gives data only, so no code of a submitter is executed: weights are safetensors, networks and
+pictures are this repository's.
 """
 
 import argparse
 import math
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -20,21 +22,34 @@ from torch import Tensor
 from bench.runs import catalogue
 from bench.runs.find import RUN, run_folder
 from bench.runs.fingerprints import bench_fingerprint, equivalent, method_fingerprint
-from bench.runs.record import AUTOATTACK, TRAIN, Attack, Data, Record, Training
-from bench.runs.stage import stage
+from bench.runs.record import (
+    AUTOATTACK,
+    TRAIN,
+    WEIGHTS,
+    Attack,
+    Data,
+    Record,
+    Training,
+    Weights,
+)
+from bench.runs.stage import in_order, stage
 from bench.stages import setup
 from bench.stages.job import Job
 from bench.stages.machine import DeviceKind, chosen
 from bench.stages.running import number, positive
+from bench.stages.train import scores
 from evaluation.autoattack import ATTACKS, autoattack
 from evaluation.clean import verdicts
 from evaluation.parts import fitting
 from evaluation.progress import unpack
 
-CLEAN_TOLERANCE = 0.01  # share of clean verdicts that another device may turn; one image at least
+# Share of the images by which clean verdicts and accuracies may differ on another device; one image
+# at least. Of 360 in 3 runs on digits a CPU's other instructions changed none, half precision 1.
+TOLERANCE = 0.01
 # Share of the images recorded as robust that fall to other draws of the same attacks; generous: of
 # 62 images in 8 runs on digits, 1 did.
 FALLEN_RATE = 0.03
+JUDGED = (TRAIN, AUTOATTACK)  # the stages of which numbers are checked
 PUBLISHED = catalogue.ROOT / "results/published"
 SIGNIFICANCE = 0.01  # p-value below which a test rejects the record
 
@@ -59,7 +74,7 @@ def verify(
     """Check the claims of a run, cheap ones first; stop at the first group with a false one.
 
     Args:
-        run: folder with train.json, autoattack.json and model.safetensors.
+        run: folder with train.json, autoattack.json, model.safetensors and any other records.
         data_dir: where prepared data sets lie.
         images: size of the slice.
         seed: of the slice and of the attacks.
@@ -75,11 +90,12 @@ def verify(
         if not (run / name).is_file():
             raise ValueError(f"there is no {run / name}; ask who submitted the run for it")
     try:
-        trained, attacked = (Record.read(run / f"{stage}.json") for stage in (TRAIN, AUTOATTACK))
+        records = read_records(run)
     except (OSError, ValueError) as error:
-        return [Check("both records can be read", holds=False, found=repr(str(error)))]
-    checks = [Check("both records can be read", holds=True, found="and agree in themselves")]
-    checks += _check_heads(trained, attacked)
+        return [Check("all records can be read", holds=False, found=repr(str(error)))]
+    trained, attacked = records[TRAIN], records[AUTOATTACK]
+    checks = [Check("all records can be read", holds=True, found=", ".join(records))]
+    checks += _check_heads(records)
     if not _accepted(checks):
         return checks
     training, attack, config = trained.training, attacked.attack, attacked.config
@@ -91,7 +107,7 @@ def verify(
     options = attacking.options_of(attacked)
     job = Job(attacking, config, options, run, data_dir, on, lambda line: None)
     loaded, data = setup.data(job)
-    checks.append(_check_data(attacked.data, data))
+    checks.append(_check_data(records, data))
     try:
         net = setup.trained(job).net
     except ValueError as error:
@@ -101,6 +117,9 @@ def verify(
         ]
     x, y = setup.test_images(job, loaded, attack.n)
     checks.append(_check_clean(net, x, y, attack, batch))
+    if not _accepted(checks):
+        return checks
+    checks += [_check_scores(job, training, name) for name in measured(run, training)]
     if not _accepted(checks):
         return checks
     rows = torch.randperm(attack.n, generator=torch.Generator().manual_seed(seed))[:images]
@@ -113,7 +132,21 @@ def verify(
     return [*checks, _check_verdicts(recorded, found), _check_accuracy(attack.accuracy, found)]
 
 
-def remarks(trained: Record, attacked: Record) -> Iterator[str]:
+def read_records(run: Path) -> dict[str, Record]:
+    """Read every record in a run's folder, by stage."""
+    names = in_order(path.stem for path in run.glob("*.json"))
+    return {name: Record.read(run / f"{name}.json") for name in names}
+
+
+def measured(run: Path, training: Training) -> list[Weights]:
+    """Name the weights that are there and whose accuracies training recorded."""
+    recorded = {"last": training, "best": training.best, "average": training.average}
+    return [
+        name for name in get_args(Weights) if recorded[name] and (run / WEIGHTS[name]).is_file()
+    ]
+
+
+def remarks(run: Path, trained: Record, attacked: Record) -> Iterator[str]:
     """Yield what speaks against no run, but is to be known of one that is published."""
     config, method = attacked.config, attacked.config.method
     made = [(record, record.origin) for record in (trained, attacked) if record.origin]
@@ -129,20 +162,36 @@ def remarks(trained: Record, attacked: Record) -> Iterator[str]:
     if not (attacked.data and attacked.data.official):
         yield "its data are not the published copy; the page will say: unofficial data"
     for path in sorted(PUBLISHED.rglob(f"{attacked.run}/{TRAIN}.json")):
-        yield f"the same run is published already, in {path.parent}; two would be one row"
+        if path.parent.resolve() != run.resolve():
+            yield f"the same run is published already, in {path.parent}; two would be one row"
+
+
+def unchecked(run: Path, records: dict[str, Record]) -> Iterator[str]:
+    """Yield what no check is of in an accepted run, record by record."""
+    training = records[TRAIN].training
+    assert training, "an accepted run was trained"
+    there = measured(run, training)
+    left = [
+        file for name, file in WEIGHTS.items() if name not in there and vars(training).get(name)
+    ]
+    numbers = ["curves", "the verdict on collapse", "seconds", "memory"]
+    yield f"{TRAIN}.json: {', '.join([*numbers, *(f'accuracies of {file}' for file in left)])}"
+    yield f"{AUTOATTACK}.json: seconds, and verdicts under attack outside the slice"
+    yield from (f"{name}.json: all its numbers" for name in records if name not in JUDGED)
 
 
 def _accepted(checks: list[Check]) -> bool:
     return all(check.holds for check in checks)
 
 
-def _check_heads(trained: Record, attacked: Record) -> Iterator[Check]:
-    """Check the claims about which run was done: status, configuration, run id."""
-    config = attacked.config
-    status = f"train {trained.status}, autoattack {attacked.status}"
+def _check_heads(records: dict[str, Record]) -> Iterator[Check]:
+    """Check the claims about which run was done: status, run id (of its configuration)."""
+    config = records[AUTOATTACK].config
+    status = ", ".join(f"{name} {records[name].status}" for name in JUDGED)
     yield Check("both stages are done", status.count("done") == 2, status)
-    same = trained.config == config and trained.run == attacked.run
-    yield Check("both records are of one run", same, f"{trained.run!r} and {attacked.run!r}")
+    runs = {name: record.run for name, record in records.items()}
+    found = ", ".join(f"{name}.json {run}" for name, run in runs.items())
+    yield Check("all records are of one run", len({*runs.values()}) == 1, found)
     known = config.architecture in catalogue.names("bench/models")
     known &= config.dataset in catalogue.names("bench/data")
     found = f"{config.architecture!r} on {config.dataset!r}"
@@ -156,26 +205,48 @@ def _check_numbers(training: Training, attack: Attack, data: Data) -> Iterator[C
     yield Check("the attack was of the trained weights", tied, f"{attack.digest}"[:12])
     standard = attack.version == "standard" and names == ["clean", *ATTACKS]
     yield Check("the attack is AutoAttack standard", standard, f"{attack.version!r}: {names}")
-    yield Check("n is a number of test images", n <= data.test_images, str(n))
     clean, right = training.clean, round(attack.after["clean"] * n / 100)
+    enough = max(n, clean.n) <= data.test_images
+    yield Check("n is a number of test images", enough, f"{n}, and {clean.n} after training")
     whole = round(clean.accuracy * clean.n / 100)
     possible = clean.n < n or right <= whole <= right + clean.n - n
     yield Check("clean accuracy fits its mask", possible, f"{whole} of {clean.n}, {right} of {n}")
 
 
-def _check_data(claimed: Data, ours: Data) -> Check:
+def _check_data(records: dict[str, Record], ours: Data) -> Check:
     """Compare the checksum and size of the recorded data with those of the prepared data."""
-    same = (claimed.checksum, claimed.test_images) == (ours.checksum, ours.test_images)
-    return Check("the pictures are ours", same, f"{claimed.checksum[:12]!r}")
+    claimed = {(r.data.checksum, r.data.test_images) for r in records.values() if r.data}
+    found = ", ".join(repr(checksum[:12]) for checksum, _ in sorted(claimed))
+    return Check("the pictures are ours", claimed == {(ours.checksum, ours.test_images)}, found)
 
 
 def _check_clean(net: torch.nn.Module, x: Tensor, y: Tensor, attack: Attack, batch: int) -> Check:
     """Compare clean verdicts on all attacked images, which is cheaper than attacking the slice."""
     right = verdicts(fitting(net, x, batch), x, y, batch=batch).cpu()
     turned = int((right != unpack(attack.robust["clean"], attack.n)).sum())
-    allowed = max(1, int(CLEAN_TOLERANCE * attack.n))
+    allowed = max(1, int(TOLERANCE * attack.n))
     found = f"{turned} of {attack.n} differ, {allowed} may"
     return Check("the weights give the recorded clean verdicts", turned <= allowed, found)
+
+
+def _check_scores(job: Job, training: Training, name: Weights) -> Check:
+    """Measure accuracies after training again, as it did, on as many images as it did."""
+    claim = "the weights give the recorded accuracies"
+    try:
+        trained = setup.trained(job._replace(options=replace(job.options, weights=name)))
+    except ValueError as error:
+        return Check(claim, holds=False, found=repr(str(error)))
+    recorded = training if name == "last" else getattr(training, name)
+    n = recorded.clean.n
+    found = scores(trained.net, *setup.test_images(job, trained.loaded, n), threat=job.threat)
+    right = {
+        kind: [round(score.accuracy * n / 100) for score in (ours, getattr(recorded, kind))]
+        for kind, ours in found.items()
+    }
+    allowed = max(1, int(TOLERANCE * n))
+    same = all(abs(ours - theirs) <= allowed for ours, theirs in right.values())
+    told = ", ".join(f"{kind} {ours} (recorded {theirs})" for kind, (ours, theirs) in right.items())
+    return Check(claim, same, f"{WEIGHTS[name]}, of {n} images: {told}; {allowed} may differ")
 
 
 def _check_verdicts(recorded: Tensor, verdicts: Tensor) -> Check:
@@ -246,10 +317,12 @@ def main(words: Sequence[str] | None = None) -> None:
     for check in checks:
         print(f"{'  ok' if check.holds else 'FAIL'}  {check.claim}: {check.found}")
     if accepted := _accepted(checks):
-        trained, attacked = (Record.read(run / f"{name}.json") for name in (TRAIN, AUTOATTACK))
-        for remark in remarks(trained, attacked):
+        records = read_records(run)
+        for text in unchecked(run, records):
+            print(f"  --  not checked, {text}")
+        for remark in remarks(run, *(records[name] for name in JUDGED)):
             print(f"note  {remark}")
-        place = f"results/published/submitted/NAME/{attacked.config.folder}"
+        place = f"results/published/submitted/NAME/{records[TRAIN].config.folder}"
         print(f"its records belong in {place}")
     print("accepted" if accepted else "rejected")
     sys.exit(not accepted)
