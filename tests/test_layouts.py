@@ -22,6 +22,7 @@ from miniatures import (
 from PIL import Image
 
 from bench.data import Info, _folders, cifar10, svhn, tiny_imagenet
+from bench.data._pictures import Pictures, opened
 from bench.view import Augment
 
 
@@ -183,6 +184,14 @@ def test_class_folders_take_turns_and_pictures_lose_their_edges(tmp_path):
     assert x.shape == (4, 3, 8, 8)
     assert (x[0, :, :, 1:-1] == 200).all()
     assert (x[0] > 150).all()  # Pillow looks a pixel beyond what it cuts
+
+
+def test_sixteen_bits_a_pixel_are_refused(tmp_path):
+    path = tmp_path / "grey.png"
+    Image.fromarray(np.full((8, 8), 12_000, np.uint16)).save(path)
+    pictures = Pictures([str(path)], opened, lambda picture: picture, 8)
+    with pytest.raises(ValueError, match=r"grey\.png cannot .* 16 bits a pixel.* save it with 8"):
+        [*pictures.chunks(1)]
 
 
 @pytest.mark.parametrize(
