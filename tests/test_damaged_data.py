@@ -52,7 +52,7 @@ def refused(tmp_path, capsys):
 def write_imagenet(folder):
     for split in ("train/n01000000", "val"):
         (folder / "imagenet" / split).mkdir(parents=True)
-        (folder / "imagenet" / split / "n1.JPEG").write_bytes(jpeg(0))
+        (folder / "imagenet" / split / "n1.JPEG").write_bytes(jpeg(len(split)))
     (folder / "imagenet/LOC_val_solution.csv").write_text("ImageId,Class\nn1,n01000000 1 2 3 4\n")
 
 

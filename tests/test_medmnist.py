@@ -76,6 +76,13 @@ def test_arrays_of_another_kind_are_refused(tmp_path, dataset, changed, match):
     assert not left_behind(tmp_path)
 
 
+def test_a_test_split_that_is_a_copy_of_the_training_split_is_refused(tmp_path):
+    images = np.ones((12, 28, 28, 3), np.uint8)
+    write_med(tmp_path, train_images=images, test_images=images)
+    with pytest.raises(ValueError, match=r"pathmnist train and pathmnist test hold the same"):
+        data.prepare("pathmnist", tmp_path)
+
+
 @pytest.mark.parametrize("kept", [0, 2000, -50])
 def test_a_truncated_medmnist_file_is_refused(tmp_path, kept):
     write_med(tmp_path)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from bench.data import _cache
+from bench.data._arrays import check_distinct
 from bench.data._pictures import Pictures
 from bench.runs.locks import run_lock
 from bench.view import Augment
@@ -92,6 +93,9 @@ def prepare(name: str, folder: Path, say: Callable[[str], None] = print) -> Path
         if not path.is_file():
             source: Source = importlib.import_module(f"bench.data.{name}").read(folder)
             check(name, source.images)
+            train, test = source.images.train_x, source.images.test_x
+            if isinstance(train, Tensor) and isinstance(test, Tensor):
+                check_distinct({f"{name} train": train, f"{name} test": test})
             _cache.write(path, name, source.images._asdict(), official=source.official)
     return path
 
