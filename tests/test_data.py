@@ -1,8 +1,10 @@
 """Official formats are read for real; what cannot be the data set is refused with its remedy."""
 
 import hashlib
+import importlib
 import os
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -129,6 +131,46 @@ def test_no_data_and_no_network_says_which_file_to_put_where(tmp_path, monkeypat
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
     with pytest.raises(OSError, match=r"Put cifar-10-python.tar.gz into .*data_dir"):
         data.prepare("cifar10", tmp_path)
+
+
+# A file of one's own.
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        ("(0.3,)", "(122,)", r"mean of INFO is of pixels in \[0, 1\], not \(122,\)"),
+        ("(0.3,)", "(0.3, 0.3)", "mean of INFO is a tuple of 1, one number a channel"),
+        ("(0.4,)", "(0,)", r"std of INFO is of pixels in \[0, 1\], and above 0, not \(0,\)"),
+        ("(0.4,)", "0.4", "std of INFO is a tuple of 1, .* not 0.4"),
+        ("eps=8", "eps=0.031", "eps of INFO is in 1/255, from 1 to 255, not 0.031"),
+        ("(1, 8, 8)", "(1, 8, 9)", "shape of INFO is .* a square, not"),
+        ("eps=8,", "", "cannot be imported .*missing 1 required positional argument: 'eps'"),
+        ("Augment()", "Augmint()", "cannot be imported .*'Augmint' is not defined"),
+        ("Augment()", "Augment((", "cannot be imported .*syntax"),
+        ("def read", "def raed", "odd.py has no read; CONTRIBUTING"),
+    ],
+)
+def test_a_data_sets_file_that_cannot_be_right_is_told(tmp_path, monkeypatch, old, new, match):
+    source = """
+from bench.data import Info
+from bench.view import Augment
+INFO = Info(
+    shape=(1, 8, 8), classes=2, train=4, test=2, mean=(0.3,), std=(0.4,), eps=8,
+    augment=Augment(), files={}, download=0,
+)
+
+
+def read(folder):
+    raise ValueError("read")
+"""
+    monkeypatch.setattr(data, "__path__", [*data.__path__, str(tmp_path)])
+    for name, text, why in (("own", source, "^read$"), ("odd", source.replace(old, new), match)):
+        (tmp_path / f"{name}.py").write_text(text)
+        monkeypatch.delitem(sys.modules, f"bench.data.{name}", raising=False)
+        importlib.invalidate_caches()
+        with pytest.raises(ValueError, match=why):
+            data.prepare(name, tmp_path)
 
 
 # The prepared copy.

@@ -76,6 +76,17 @@ def test_arrays_of_another_kind_are_refused(tmp_path, dataset, changed, match):
     assert not left_behind(tmp_path)
 
 
+def test_a_file_of_another_set_is_named(tmp_path):
+    x, y = np.zeros((5000, 28, 28), np.uint8), np.zeros((5000, 1), np.uint8)
+    write_med(
+        tmp_path, "tissuemnist", train_images=x[:4708], train_labels=y[:4708],
+        test_images=x[:624], test_labels=y[:624],
+    )  # fmt: skip
+    match = r"tissuemnist\.npz has the 4708 and 624 images of pneumoniamnist"
+    with pytest.raises(ValueError, match=match):
+        data.prepare("tissuemnist", tmp_path)
+
+
 def test_a_test_split_that_is_a_copy_of_the_training_split_is_refused(tmp_path):
     images = np.ones((12, 28, 28, 3), np.uint8)
     write_med(tmp_path, train_images=images, test_images=images)
