@@ -6,7 +6,7 @@ import torch
 from miniatures import left_behind, prepared, write_med
 
 from bench import data
-from bench.data import pathmnist, tissuemnist
+from bench.data import _medmnist, pathmnist, tissuemnist
 
 
 @pytest.mark.parametrize("dataset", ["pathmnist", "tissuemnist"])
@@ -74,6 +74,11 @@ def test_arrays_of_another_kind_are_refused(tmp_path, dataset, changed, match):
     with pytest.raises(ValueError, match=match):
         data.prepare(dataset, tmp_path)
     assert not left_behind(tmp_path)
+
+
+def test_a_file_that_is_not_there_is_asked_for(tmp_path):
+    with pytest.raises(ValueError, match=r"there is no .*own\.npz; put it there"):
+        _medmnist.split(tmp_path / "own.npz", "train", pathmnist.INFO)
 
 
 def test_a_file_of_another_set_is_named(tmp_path):

@@ -40,8 +40,10 @@ def split(path: Path, name: str, info: Info) -> tuple[Tensor, Tensor]:
     """Read images (N, C, H, W) uint8 and labels (N,) int64 of one split, "train" or "test".
 
     Raises:
-        ValueError: the file is truncated, or holds images or labels of another kind.
+        ValueError: the file is missing or truncated, or holds images or labels of another kind.
     """
+    if not path.is_file():
+        raise ValueError(f"there is no {path}; put it there")
     channels, *size = info.shape
     layout = (N, *size, channels) if channels > 1 else (N, *size)
     images, numbers = f"{name}_images", f"{name}_labels"
