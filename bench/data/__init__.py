@@ -110,9 +110,10 @@ def _module(name: str) -> ModuleType:
         ValueError: it cannot be imported, lacks something, or INFO has a value out of range.
     """
     where = f"bench/data/{name}.py"
+    wrong: tuple[type[Exception], ...] = (*DAMAGED, ImportError, NameError)
     try:
         module = importlib.import_module(f"bench.data.{name}")
-    except (*DAMAGED, ImportError, NameError) as error:
+    except wrong as error:
         raise ValueError(f"{where} cannot be imported ({brief(error)}); correct it") from None
     lacking = [word for word in ("INFO", "read") if not hasattr(module, word)]
     if lacking:
