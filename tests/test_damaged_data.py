@@ -52,7 +52,7 @@ def refused(tmp_path, capsys):
 def write_imagenet(folder):
     for split in ("train/n01000000", "val"):
         (folder / "imagenet" / split).mkdir(parents=True)
-        (folder / "imagenet" / split / "n1.JPEG").write_bytes(jpeg(0))
+        (folder / "imagenet" / split / "n1.JPEG").write_bytes(jpeg(len(split)))
     (folder / "imagenet/LOC_val_solution.csv").write_text("ImageId,Class\nn1,n01000000 1 2 3 4\n")
 
 
@@ -338,6 +338,19 @@ def test_files_that_lie_loosely_are_told_where_they_belong(tmp_path, refused):
     assert "data_batch_1 is looked for in" in refused("cifar10")
     (tmp_path / "cifar-10-python.tar.gz").touch()
     assert "cifar-10-python.tar.gz has not the published" in refused("cifar10")
+
+
+@pytest.mark.parametrize("place", ["mine", "cifar-10-batches-py"])
+def test_a_folder_that_lies_one_level_deeper_is_told(tmp_path, refused, place):
+    write_cifar(tmp_path / place)
+    inside = tmp_path / place / "cifar-10-batches-py"
+    assert f"{inside} is looked for as {tmp_path / inside.name}" in refused("cifar10")
+
+
+def test_a_file_in_other_capitals_is_told(tmp_path, refused):
+    write_med(tmp_path)
+    (tmp_path / "pathmnist.npz").rename(tmp_path / "PathMNIST.npz")
+    assert "PathMNIST.npz is looked for as pathmnist.npz; rename it" in refused("pathmnist")
 
 
 def test_a_data_folder_one_level_too_deep_is_told_wherever_one_stands(

@@ -1,7 +1,10 @@
 """Official formats are read for real; what cannot be the data set is refused with its remedy."""
 
 import hashlib
+import importlib
+import os
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -81,6 +84,25 @@ def test_a_batch_of_another_data_set_is_named(tmp_path):
         data.prepare("cifar10", tmp_path)
 
 
+@pytest.mark.parametrize("name", ["test_batch", "data_batch_3"])
+def test_a_batch_that_is_a_copy_of_another_is_refused(tmp_path, name):
+    batches = write_cifar(tmp_path)
+    (batches / name).write_bytes((batches / "data_batch_2").read_bytes())
+    with pytest.raises(ValueError, match=rf"data_batch_2 and .*{name} hold the same images"):
+        data.prepare("cifar10", tmp_path)
+
+
+def test_test_images_that_are_training_images_are_counted(tmp_path, capsys):
+    batches = write_cifar(tmp_path)
+    content = pickle.loads((batches / "test_batch").read_bytes(), encoding="bytes")
+    other = pickle.loads((batches / "data_batch_4").read_bytes(), encoding="bytes")
+    content[b"data"][1] = other[b"data"][2]
+    (batches / "test_batch").write_bytes(pickle.dumps(content))
+    out, error = said(capsys, "cifar10", "--folder", tmp_path)
+    assert "\ncifar10: warning: 1 of 4 test images are training images, too\n" in out
+    assert not error
+
+
 def test_labels_out_of_range_are_refused(tmp_path):
     write_cifar(tmp_path, per_batch=40, labels=13)
     with pytest.raises(ValueError, match=r"labels run from 0 to 12, not 0 to 9"):
@@ -109,6 +131,46 @@ def test_no_data_and_no_network_says_which_file_to_put_where(tmp_path, monkeypat
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
     with pytest.raises(OSError, match=r"Put cifar-10-python.tar.gz into .*data_dir"):
         data.prepare("cifar10", tmp_path)
+
+
+# A file of one's own.
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        ("(0.3,)", "(122,)", r"mean of INFO is of pixels in \[0, 1\], not \(122,\)"),
+        ("(0.3,)", "(0.3, 0.3)", "mean of INFO is a tuple of 1, one number a channel"),
+        ("(0.4,)", "(0,)", r"std of INFO is of pixels in \[0, 1\], and above 0, not \(0,\)"),
+        ("(0.4,)", "0.4", "std of INFO is a tuple of 1, .* not 0.4"),
+        ("eps=8", "eps=0.031", "eps of INFO is in 1/255, from 1 to 255, not 0.031"),
+        ("(1, 8, 8)", "(1, 8, 9)", "shape of INFO is .* a square, not"),
+        ("eps=8,", "", "cannot be imported .*missing 1 required positional argument: 'eps'"),
+        ("Augment()", "Augmint()", "cannot be imported .*'Augmint' is not defined"),
+        ("Augment()", "Augment((", "cannot be imported .*syntax"),
+        ("def read", "def raed", "odd.py has no read; CONTRIBUTING"),
+    ],
+)
+def test_a_data_sets_file_that_cannot_be_right_is_told(tmp_path, monkeypatch, old, new, match):
+    source = """
+from bench.data import Info
+from bench.view import Augment
+INFO = Info(
+    shape=(1, 8, 8), classes=2, train=4, test=2, mean=(0.3,), std=(0.4,), eps=8,
+    augment=Augment(), files={}, download=0,
+)
+
+
+def read(folder):
+    raise ValueError("read")
+"""
+    monkeypatch.setattr(data, "__path__", [*data.__path__, str(tmp_path)])
+    for name, text, why in (("own", source, "^read$"), ("odd", source.replace(old, new), match)):
+        (tmp_path / f"{name}.py").write_text(text)
+        monkeypatch.delitem(sys.modules, f"bench.data.{name}", raising=False)
+        importlib.invalidate_caches()
+        with pytest.raises(ValueError, match=why):
+            data.prepare(name, tmp_path)
 
 
 # The prepared copy.
@@ -147,6 +209,22 @@ def test_a_part_of_a_set_says_that_it_is_one(tmp_path, capsys):
     assert "20 of 50000 (7 of 10 classes have none) training" in out
     assert "UNOFFICIAL (cifar-10-batches-py/data_batch_1, " in out
     assert "remove that file to prepare the set again" in out
+
+
+def test_data_prepared_earlier_are_told_and_newer_files_warned_of(tmp_path, capsys):
+    batches = write_cifar(tmp_path)
+    words = "cifar10", "--folder", tmp_path
+    first, again = said(capsys, *words)[0], said(capsys, *words)[0]
+    assert "not read again" not in first
+    assert ", prepared 20" in again and "and not read again; remove that file" in again
+    assert "newer" not in again
+    path = data.prepared("cifar10", tmp_path)
+    long_ago = 10**9  # seconds, in 2001
+    os.utime(path, (long_ago, long_ago))
+    os.utime(batches, (long_ago - 1, long_ago - 1))
+    out, _ = said(capsys, *words)
+    name = batches / "data_batch_1"
+    assert f"\ncifar10: warning: {name} is newer; to read it, remove {path} and run" in out
 
 
 def test_a_set_that_fails_does_not_stop_the_others(tmp_path, capsys):

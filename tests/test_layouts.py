@@ -22,6 +22,7 @@ from miniatures import (
 from PIL import Image
 
 from bench.data import Info, _folders, cifar10, svhn, tiny_imagenet
+from bench.data._pictures import Pictures, opened
 from bench.view import Augment
 
 
@@ -185,18 +186,39 @@ def test_class_folders_take_turns_and_pictures_lose_their_edges(tmp_path):
     assert (x[0] > 150).all()  # Pillow looks a pixel beyond what it cuts
 
 
+def test_sixteen_bits_a_pixel_are_refused(tmp_path):
+    path = tmp_path / "grey.png"
+    Image.fromarray(np.full((8, 8), 12_000, np.uint16)).save(path)
+    pictures = Pictures([str(path)], opened, lambda picture: picture, 8)
+    with pytest.raises(ValueError, match=r"grey\.png cannot .* 16 bits a pixel.* save it with 8"):
+        [*pictures.chunks(1)]
+
+
 @pytest.mark.parametrize(
     ("counts", "match"),
     [
         ({"train_cat": 4, "test_cat": 2}, r"train has 4 pictures in 1 folders.* says 4 in 2"),
         ({"train_cat": 2, "train_dog": 3, "test_cat": 1, "test_dog": 1}, r"has 5 pictures in 2"),
-        ({"train_cat": 2, "train_dog": 2, "test_cat": 1, "test_cow": 1}, r"first of them cow"),
+        (
+            {"train_cat": 2, "train_dog": 2, "test_cat": 1, "test_cow": 1},
+            r"train lacks 1 .*first of them cow",
+        ),
+        ({"train_cat": 2, "train_dog": 2, "test_cat": 2}, r"test lacks 1 .*first of them dog"),
+        ({"train_cat": 4, "train_dog": 0, "test_cat": 1, "test_dog": 1}, r"train.dog has no pict"),
         ({"train_cat": 2, "train_dog": 2}, r"there is no .*test; put a folder a class there"),
     ],
 )
 def test_class_folders_that_are_not_as_said_are_refused(tmp_path, counts, match):
     write_own(tmp_path, **counts)
     with pytest.raises(ValueError, match=match):
+        _folders.read(tmp_path, OWN)
+
+
+@pytest.mark.parametrize("cats", [0, 1])
+def test_pictures_of_another_format_are_told(tmp_path, cats):
+    write_own(tmp_path, train_cat=cats, train_dog=2, test_cat=1, test_dog=1)
+    (tmp_path / "train/cat/7.gif").touch()
+    with pytest.raises(ValueError, match=r"7\.gif is not read, only \.jpeg, \.jpg, \.png"):
         _folders.read(tmp_path, OWN)
 
 

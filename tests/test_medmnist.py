@@ -6,7 +6,7 @@ import torch
 from miniatures import left_behind, prepared, write_med
 
 from bench import data
-from bench.data import pathmnist, tissuemnist
+from bench.data import _medmnist, pathmnist, tissuemnist
 
 
 @pytest.mark.parametrize("dataset", ["pathmnist", "tissuemnist"])
@@ -74,6 +74,29 @@ def test_arrays_of_another_kind_are_refused(tmp_path, dataset, changed, match):
     with pytest.raises(ValueError, match=match):
         data.prepare(dataset, tmp_path)
     assert not left_behind(tmp_path)
+
+
+def test_a_file_that_is_not_there_is_asked_for(tmp_path):
+    with pytest.raises(ValueError, match=r"there is no .*own\.npz; put it there"):
+        _medmnist.split(tmp_path / "own.npz", "train", pathmnist.INFO)
+
+
+def test_a_file_of_another_set_is_named(tmp_path):
+    x, y = np.zeros((5000, 28, 28), np.uint8), np.zeros((5000, 1), np.uint8)
+    write_med(
+        tmp_path, "tissuemnist", train_images=x[:4708], train_labels=y[:4708],
+        test_images=x[:624], test_labels=y[:624],
+    )  # fmt: skip
+    match = r"tissuemnist\.npz has the 4708 and 624 images of pneumoniamnist"
+    with pytest.raises(ValueError, match=match):
+        data.prepare("tissuemnist", tmp_path)
+
+
+def test_a_test_split_that_is_a_copy_of_the_training_split_is_refused(tmp_path):
+    images = np.ones((12, 28, 28, 3), np.uint8)
+    write_med(tmp_path, train_images=images, test_images=images)
+    with pytest.raises(ValueError, match=r"pathmnist train and pathmnist test hold the same"):
+        data.prepare("pathmnist", tmp_path)
 
 
 @pytest.mark.parametrize("kept", [0, 2000, -50])

@@ -7,14 +7,17 @@ data library, and concurrent jobs share its pages.
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from bench.data import _cache
+from bench.data._arrays import check_distinct
+from bench.data._files import DAMAGED, brief
 from bench.data._pictures import Pictures
 from bench.runs.locks import run_lock
 from bench.view import Augment
@@ -81,19 +84,58 @@ def prepare(name: str, folder: Path, say: Callable[[str], None] = print) -> Path
     Of several jobs that start at once, one decodes and the others wait for it.
 
     Raises:
-        ValueError: what was read is not the data set; says where it departs.
+        ValueError: what was read is not the data set, or its file says what cannot be; says where.
         OSError: the files are missing and could not be downloaded, the folder is read-only, or
             the disk is full.
     """
+    module = _module(name)
     path = prepared(name, folder)
     if path.is_file():
         return path
     with run_lock(path.parent, name, say=say):
         if not path.is_file():
-            source: Source = importlib.import_module(f"bench.data.{name}").read(folder)
+            source: Source = module.read(folder)
             check(name, source.images)
+            train, test = source.images.train_x, source.images.test_x
+            if isinstance(train, Tensor) and isinstance(test, Tensor):
+                check_distinct({f"{name} train": train, f"{name} test": test})
             _cache.write(path, name, source.images._asdict(), official=source.official)
     return path
+
+
+def _module(name: str) -> ModuleType:
+    """Import a data set's file, and refuse one that cannot be right.
+
+    Raises:
+        ValueError: it cannot be imported, lacks something, or INFO has a value out of range.
+    """
+    where = f"bench/data/{name}.py"
+    wrong: tuple[type[Exception], ...] = (*DAMAGED, ImportError, NameError)
+    try:
+        module = importlib.import_module(f"bench.data.{name}")
+    except wrong as error:
+        raise ValueError(f"{where} cannot be imported ({brief(error)}); correct it") from None
+    lacking = [word for word in ("INFO", "read") if not hasattr(module, word)]
+    if lacking:
+        raise ValueError(f"{where} has no {' and no '.join(lacking)}; CONTRIBUTING.md shows both")
+    for field, holds, wanted in _claims(module.INFO):
+        if not holds:
+            given = getattr(module.INFO, field)
+            raise ValueError(f"{where}: {field} of INFO is {wanted}, not {given}; correct it")
+    return module
+
+
+def _claims(known: Info) -> Iterator[tuple[str, bool, str]]:
+    """Go through the fields of INFO that can be wrong, whether they hold, and what they are."""
+    sides = known.shape[1:] if isinstance(known.shape, tuple) else ()
+    yield "shape", len(sides) == 2 and sides[0] == sides[1], "(channels, side, side) of a square"
+    channels = known.shape[0]
+    for field, numbers in (("mean", known.mean), ("std", known.std)):
+        whole = isinstance(numbers, tuple) and len(numbers) == channels
+        yield field, whole, f"a tuple of {channels}, one number a channel"
+    yield "mean", all(0 <= x <= 1 for x in known.mean), "of pixels in [0, 1]"
+    yield "std", all(0 < x <= 1 for x in known.std), "of pixels in [0, 1], and above 0"
+    yield "eps", 1 <= known.eps <= 255, "in 1/255, from 1 to 255"
 
 
 def load(name: str, folder: Path, *, verify: bool | None = None) -> Loaded:

@@ -4,7 +4,8 @@ Both are told from an array's head, before it is read: a small file may unpack t
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -52,6 +53,17 @@ def check_labels(where: str, kind: str, shape: tuple[int, ...], images: int) -> 
         raise ValueError(
             f"{where} is {kind} of shape {shape}, not one whole number for each of {images} images"
         )
+
+
+def check_distinct(stacks: Mapping[str, Tensor]) -> None:
+    """Refuse a stack of images that is a copy of another; single images may be in several.
+
+    Raises:
+        ValueError: names both.
+    """
+    for (name, x), (other, same) in combinations(stacks.items(), 2):
+        if torch.equal(x, same):
+            raise ValueError(f"{name} and {other} hold the same images; replace the wrong one")
 
 
 def labels(where: str, values: object, images: int) -> Tensor:

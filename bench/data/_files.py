@@ -43,8 +43,8 @@ def reading(path: Path, *also: type[Exception]) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno:  # the system's; wrong bytes have no number
             raise
         raise ValueError(
-            f"{path} cannot be read ({brief(error)}); it is truncated or no official file: replace "
-            "it, or remove it and try again"
+            f"{path} cannot be read ({brief(error)}); it is truncated or of another format: "
+            "replace it, or, if it is one that is downloaded, remove it and try again"
         ) from None
 
 
@@ -64,13 +64,17 @@ def below(folder: Path, name: str, example: str, archive: Path) -> Path:
         archive: of them, which is taken where their folder is not there.
 
     Raises:
-        ValueError: the data folder is named one level too deep, or they lie in it loosely.
+        ValueError: the data folder is named one level too deep, or they lie in it loosely or one
+            level deeper.
     """
     whole = folder.resolve()
     if whole.name == name and whole.is_dir():
         raise ValueError(f"name the folder that holds {name}, which is {whole.parent}")
     if (folder / example).is_file() and not ((folder / name).exists() or archive.exists()):
         raise ValueError(f"{folder / example} is looked for in {folder / name}; move all there")
+    if not ((folder / name / example).exists() or archive.exists()):
+        for deeper in folder.glob(f"*/{name}/{example}"):
+            raise ValueError(f"{deeper.parent} is looked for as {folder / name}; move it there")
     return folder / name
 
 
@@ -98,13 +102,17 @@ def fetch(url: str, path: Path, published: str) -> Path:
 
     Raises:
         OSError: it cannot be had; says where to put which file.
-        ValueError: what came has another sum than published, or a folder has the file's name.
+        ValueError: what came has another sum than published, a folder has the file's name, or a
+            file has it in other capitals.
     """
     if path.is_file():
         return path
     if path.is_dir():
         raise ValueError(f"{path} is a folder, and a file of this name is looked for; move it away")
     path.parent.mkdir(parents=True, exist_ok=True)
+    for other in path.parent.iterdir():
+        if other.name.lower() == path.name.lower():
+            raise ValueError(f"{other} is looked for as {path.name}; rename it")
     part = path.with_name(f"{path.name}.part")
     idle = 0
     while True:

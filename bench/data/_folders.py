@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.data import Images, Info, Source
-from bench.data._pictures import Pictures, listed, opened
+from bench.data._pictures import SUFFIXES, Pictures, is_picture, listed, opened
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,15 +24,18 @@ def read(root: Path, info: Info) -> Source:
         ValueError: the classes or pictures are not as many as ``info`` says, or differ.
     """
     train, test = _by_class(root / "train"), _by_class(root / "test")
-    if train.keys() != test.keys():
-        first = min(train.keys() ^ test.keys())
-        raise ValueError(f"{root}: train/ and test/ have other classes, the first of them {first}")
     for split, classes, said in (("train", train, info.train), ("test", test, info.test)):
+        if lacking := sorted({*train, *test} - {*classes}):
+            raise ValueError(
+                f"{root / split} lacks {len(lacking)} classes, first of them {lacking[0]}"
+            )
+        if empty := sorted(name for name, pictures in classes.items() if not pictures):
+            raise ValueError(f"{root / split / empty[0]} has no pictures{_unread(root / split)}")
         found = sum(map(len, classes.values()))
         if (len(classes), found) != (info.classes, said):
             raise ValueError(
                 f"{root / split} has {found} pictures in {len(classes)} folders, and INFO says "
-                f"{said} in {info.classes}; correct the one or the other"
+                f"{said} in {info.classes}; correct the one or the other{_unread(root / split)}"
             )
     size = info.shape[1]
     return Source(Images(*_stack(train, size), *_stack(test, size)), official=False)
@@ -56,6 +59,14 @@ def _by_class(split: Path) -> dict[str, list[Path]]:
         for folder in split.iterdir()
         if folder.is_dir() and not folder.name.startswith(".")
     }
+
+
+def _unread(split: Path) -> str:
+    """Say which files in class folders are not read, if there are any."""
+    files = [path for path in split.glob("*/*") if path.is_file() and path.name[0] != "."]
+    others = sorted(path for path in files if not is_picture(str(path)))
+    kinds = ", ".join(SUFFIXES)
+    return f"; {others[0]} is not read, only {kinds}" if others else ""
 
 
 def _stack(classes: dict[str, list[Path]], size: int) -> tuple[Pictures, Tensor]:

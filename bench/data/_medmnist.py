@@ -30,6 +30,9 @@ def read(folder: Path, name: str, info: Info) -> Source:
             hint = f"; {larger[0]}, which is there, is of another size" if larger else ""
             raise OSError(f"{error}{hint}") from None
     train, test = split(path, "train", info), split(path, "test", info)
+    counts = len(train[1]), len(test[1])
+    if counts != (info.train, info.test):
+        _check_counts(path, *counts)
     return Source(Images(*train, *test), official(folder, info.files))
 
 
@@ -37,8 +40,10 @@ def split(path: Path, name: str, info: Info) -> tuple[Tensor, Tensor]:
     """Read images (N, C, H, W) uint8 and labels (N,) int64 of one split, "train" or "test".
 
     Raises:
-        ValueError: the file is truncated, or holds images or labels of another kind.
+        ValueError: the file is missing or truncated, or holds images or labels of another kind.
     """
+    if not path.is_file():
+        raise ValueError(f"there is no {path}; put it there")
     channels, *size = info.shape
     layout = (N, *size, channels) if channels > 1 else (N, *size)
     images, numbers = f"{name}_images", f"{name}_labels"
@@ -47,6 +52,20 @@ def split(path: Path, name: str, info: Info) -> tuple[Tensor, Tensor]:
     check_labels(f"{numbers} of {path}", *_head(path, numbers), n)
     x = torch.from_numpy(_array(path, images).reshape(n, *size, channels)).permute(0, 3, 1, 2)
     return x, labels(f"{numbers} of {path}", _array(path, numbers), n)
+
+
+def _check_counts(path: Path, train: int, test: int) -> None:
+    """Refuse a file with as many images as another set of MedMNIST has; fewer are a part of this.
+
+    Raises:
+        ValueError: names that set.
+    """
+    from medmnist import INFO
+
+    counts = {"train": train, "test": test}
+    for name, card in INFO.items():
+        if name != path.stem and counts == {split: card["n_samples"][split] for split in counts}:
+            raise ValueError(f"{path} has the {train} and {test} images of {name}; replace it")
 
 
 def _head(path: Path, key: str) -> tuple[str, tuple[int, ...]]:

@@ -104,13 +104,13 @@ class Pictures:
         damaged: tuple[type[Exception], ...] = (*DAMAGED, *bombs)
         try:
             with self.stream(name) as file, Image.open(file, formats=FORMATS) as picture:
+                if picture.mode.startswith("I"):  # what is above 255 would become white
+                    raise ValueError("it has 16 bits a pixel, and 8 are read: save it with 8")
                 yield picture
         except damaged as error:
             none = isinstance(error, UnidentifiedImageError)
             why = f"it is no {' or '.join(FORMATS)}" if none else brief(error)
-            raise ValueError(
-                f"{name} cannot be read as a picture ({why}); replace it by the official file"
-            ) from None
+            raise ValueError(f"{name} cannot be read as a picture ({why}); replace it") from None
 
 
 def _mapped(pool: ThreadPoolExecutor, function: Callable[..., Any], *rows: Any) -> list[Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from bench.data import Images, Info, Source
+from bench.data._arrays import check_distinct
 from bench.data._cifar import batch, unpacked
 from bench.data._files import official
 from bench.view import Augment
@@ -56,10 +57,12 @@ def read(folder: Path) -> Source:
     """Read the official files, downloading them if the folder of batches is not there.
 
     Raises:
-        ValueError: a file is missing, truncated or not of this format.
+        ValueError: a file is missing, truncated, not of this format or a copy of another.
         OSError: there is nothing to read and no network.
     """
     unpacked(URL, PUBLISHED, folder, "cifar-10-batches-py", "data_batch_1")
-    *parts, (test_x, test_y) = (batch(folder / name, "labels", INFO.train) for name in INFO.files)
+    batches = {name: batch(folder / name, "labels", INFO.train) for name in INFO.files}
+    check_distinct({str(folder / name): x for name, (x, _) in batches.items()})
+    *parts, (test_x, test_y) = batches.values()
     train_x, train_y = (torch.cat(part) for part in zip(*parts, strict=True))
     return Source(Images(train_x, train_y, test_x, test_y), official(folder, INFO.files))

@@ -1,11 +1,15 @@
 """Prepare data sets: python -m bench data cifar10 --folder .data"""
 
 import argparse
+import hashlib
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.data import Loaded, load, prepare
+from torch import Tensor
+
+from bench.data import Info, Loaded, load, prepare, prepared
 from bench.data._files import differing
 from bench.runs.catalogue import data_folder, folder, names, unknown
 
@@ -40,10 +44,14 @@ def main(words: Sequence[str] | None = None) -> None:
 def prepare_verified(name: str, folder: Path) -> str:
     """Prepare one data set and verify it; return a line on its images, its origin and its file.
 
+    A line of each warning follows.
+
     Raises:
         ValueError, OSError: as ``bench.data.prepare``.
     """
-    path = prepare(name, folder)
+    path = prepared(name, folder)
+    earlier = path.stat().st_mtime if path.is_file() else None
+    prepare(name, folder)
     data = load(name, folder, verify=True)
     counts = []
     for split, y, whole in (
@@ -55,7 +63,34 @@ def prepare_verified(name: str, folder: Path) -> str:
         part += f" ({absent} of {data.info.classes} classes have none)" if absent else ""
         counts.append(f"{len(y)}{part} {split}")
     text = f"{' and '.join(counts)} images, {_copy(data, folder)}, in {path}"
-    return text if data.official else f"{text}; remove that file to prepare the set again"
+    if earlier:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(earlier))
+        text += f", prepared {when} and not read again"
+    lines = [text if data.official else f"{text}; remove that file to prepare the set again"]
+    if common := _common(data.images.train_x, data.images.test_x):
+        tested = len(data.images.test_x)
+        lines.append(f"warning: {common} of {tested} test images are training images, too")
+    if newer := [source for source in _sources(name, data.info, folder)
+                 if earlier and source.lstat().st_mtime > earlier]:  # fmt: skip
+        lines.append(f"warning: {newer[0]} is newer; to read it, remove {path} and run this again")
+    return f"\n{name}: ".join(lines)
+
+
+def _common(train: Tensor, test: Tensor) -> int:
+    """Count the test images that are training images, too, pixel for pixel."""
+    if train.shape[1:] != test.shape[1:]:
+        return 0
+    seen = {hashlib.sha256(image).digest() for image in train.flatten(1).numpy()}
+    return sum(hashlib.sha256(image).digest() in seen for image in test.flatten(1).numpy())
+
+
+def _sources(name: str, known: Info, folder: Path) -> Iterator[Path]:
+    """List what a set may have been read from, folders too: their time tells of what is gone."""
+    own = (name, f"{name}.npz")  # as CONTRIBUTING names them
+    for top in sorted({folder / Path(file).parts[0] for file in (*known.files, *own)}):
+        if top.exists():
+            yield top
+            yield from sorted(top.rglob("*"))
 
 
 def _copy(data: Loaded, folder: Path) -> str:
