@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from bench.runs import catalogue
 from bench.runs.cache import Reader, cached
+from bench.runs.find import is_id
 from bench.runs.record import (
     COST,
     TRAIN,
@@ -246,9 +247,9 @@ def _run(
 
 
 def _own(read: Reader, path: Path) -> Record:
-    """Read a record, which has to be of the run whose folder it lies in."""
+    """Read a record, which has to be of the run whose id its folder's name is, if it is one."""
     record = read(path)
-    if record.run != path.parent.name:
+    if is_id(path.parent.name) and record.run != path.parent.name:
         raise ValueError(
             f"{path} is of run {record.run}, and its folder is named {path.parent.name}; move it "
             f"to {record.folder} or remove it"

@@ -18,7 +18,6 @@ from report.notes import DOUBT_IDS, CurrentCode, Note, has_learned, image_count,
 from report.statistic import Statistic, image_verdicts, statistic
 
 NOT_LEARNED = "did not learn"  # in any of its seeds
-
 MOST_NAMED = 3  # settings in a label, whatever their values
 
 

@@ -59,6 +59,9 @@ def test_a_record_of_another_run_in_a_folder_is_unreadable_and_no_row(tmp_path):
         path.unlink()
     found = collect(published=tmp_path / "none", runs=tmp_path / "runs")
     assert (found.runs, len(found.faults)) == ([], 1)
+    folder.rename(tmp_path / "runs/mine")
+    (run,) = collect(published=tmp_path / "none", runs=tmp_path / "runs").runs
+    assert run.config == other, "a folder whose name is no id may have any run"
 
 
 def test_a_plan_that_cannot_be_read_is_named_and_the_records_stand(tmp_path):

@@ -37,6 +37,18 @@ def test_variants_of_a_method_are_told_apart_by_what_differs(tmp_path):
     assert {row.label for row in group.rows} == {"sora (rule=code)", "sora (rule=paper)"}
 
 
+def test_of_many_settings_a_label_names_those_that_are_not_published(tmp_path):
+    changes = {"rule": "paper"}, {"draw": "none"}, {"tau": 0.1}, {"theta": 0.5, "tau": 0.1}, {}
+    published = catalogue.default_settings("sora")
+    for settings in changes:
+        done(tmp_path / "runs", config("sora", settings=published | settings), aa=10.0)
+    (group,) = tables(tmp_path)
+    assert {row.label for row in group.rows} == {
+        "sora", "sora (rule=paper)", "sora (draw=none)", "sora (tau=0.1)",
+        "sora (tau=0.1, theta=0.5)",
+    }  # fmt: skip
+
+
 def test_collapse_counts_seeds_and_names_the_epoch(tmp_path):
     for seed, onset in enumerate((None, 4, None)):
         done(tmp_path / "runs", config(seed=seed), aa=10.0, onset=onset)

@@ -23,10 +23,15 @@ def run_folder(given: str | Path, results: Path = Path("results")) -> Path:
         ValueError: there is no run of this name that has a record of training.
     """
     folders = [Path(given)]
-    if re.fullmatch("[0-9a-f]{12}", str(given)):
+    if is_id(str(given)):
         for place in ("runs/*/*/*", "published/**"):
             folders += sorted(results.glob(f"{place}/{given}"))
     for folder in folders:
         if (folder / f"{TRAIN}.json").is_file():
             return folder
     raise ValueError(f"there is no trained run {str(given)!r}; give {WAYS.format(results)}")
+
+
+def is_id(name: str) -> bool:
+    """Say whether a name has the form of a run's id."""
+    return re.fullmatch("[0-9a-f]{12}", name) is not None
