@@ -33,7 +33,8 @@ class Printed:
     method: str  # our name; "" where we lack the method
     settings: dict[str, Any]  # what the row sets, in our names; a text "> 0": any that is larger
     attack: str
-    checkpoint: str  # "last"; "best": by the paper's rule; "best_on_test"; "epoch 23", ...
+    checkpoint: str  # "last", "last, collapsed" (of runs that ended so), "best" (by the paper's
+    # rule), "best_on_test", "epoch 23", ...
     value: str  # as printed, with its zeros
     unit: str
     spread: str  # standard deviation over seeds; "" where none is printed

@@ -33,6 +33,7 @@ from report.printed import Choice, Paper, Printed
 from report.statistic import confidence_interval, shown
 
 ACCURACY = "%"
+COLLAPSED = "last, collapsed"  # of a printed number: of runs that ended so
 Verdict = Literal["none", "held", "above", "below", "open"]
 
 
@@ -343,11 +344,16 @@ def _shared(number: Config | Printed) -> tuple[Any, ...]:
 def _reproduction(
     paper: Paper, number: Printed, runs: dict[tuple[Any, ...], list[RunRecords]]
 ) -> Reproduction:
+    wants_collapsed = number.checkpoint == COLLAPSED
+    if wants_collapsed:
+        number = dataclasses.replace(number, checkpoint="last")
     reason = _incomparable(number)
     if reason:
         return Reproduction(number, reason=reason, comparable=False)
     found: dict[str, list[RunRecords]] = defaultdict(list)
     for run in runs.get(_shared(number), ()):
+        if wants_collapsed and not _has_collapsed(run):
+            continue
         own = sources.settings(run.config)
         if all(key in own and _is(own[key], said) for key, said in number.settings.items()):
             found[_rest(run.config, "seed") + run.checksum].append(run)
@@ -360,6 +366,11 @@ def _reproduction(
         return Reproduction(number, reason="; ".join(dict.fromkeys(reasons)))
     best = min(candidates, key=lambda ours: (len(ours.departures), -ours.seeds, -ours.images))
     return Reproduction(number, best)
+
+
+def _has_collapsed(run: RunRecords) -> bool:
+    training = run.records[TRAIN].training if run.has(TRAIN) else None
+    return training is not None and training.verdict.collapsed
 
 
 def _incomparable(number: Printed) -> str | None:

@@ -214,6 +214,9 @@ def test_means_of_curves_are_of_all_seeds_or_not_drawn(tmp_path):
     assert sorted((one["x"], one["whole"]) for one in points) == [
         (0, True), (0, True), (10, False), (20, True), (20, True),
     ]  # fmt: skip
+    trained(tmp_path, traces=traces, seed=2, onset=None)
+    (picture,) = gradalign_curves.draw(read(tmp_path))
+    assert not any(one["whole"] for one in picture.spec["data"]["values"]), "one held"
     thin, *bold = picture.spec["vconcat"][1]["hconcat"][0]["layer"]
     assert "whole" not in str(thin)
     assert all("whole" in str(layer["transform"]) for layer in bold)

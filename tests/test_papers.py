@@ -275,6 +275,19 @@ def test_a_number_in_l2_is_compared_with_runs_in_l2_alone(eps):
     assert cell(run(**l2), eps=eps).ours is None
 
 
+def test_a_number_after_a_collapse_is_compared_with_runs_that_ended_so():
+    after = {"checkpoint": "last, collapsed"}
+    held, fell = run(seed=0), run(10.0, seed=1)
+    training = fell.records["train"].training
+    verdict = dataclasses.replace(training.verdict, collapsed=True, onset_epoch=0)
+    fell.records["train"] = dataclasses.replace(
+        fell.records["train"], training=dataclasses.replace(training, verdict=verdict)
+    )
+    assert cell(held, **after).reason == "no run of sora like it"
+    found = cell(held, fell, **after).ours
+    assert (found.mean, found.seeds) == (10.0, 1)
+
+
 def test_a_row_with_settings_is_compared_with_runs_that_have_them():
     with_tau = {"settings": {"tau": 0.5}}
     assert cell(run(), **with_tau).reason == "no run of sora tau=0.5 like it"

@@ -2,7 +2,7 @@
 
 Accuracies are taken after every epoch, cosines at the updates that the suite names, both on the
 first test images. After catastrophic overfitting FGSM accuracy is high, and the rest near 0. Bold
-is the mean, at updates at which all seeds of a method were read; a window of one seed is thin.
+is the mean, at updates at which all seeds of a method were read, if all ended collapsed or none.
 
 Figure: GradAlign (arXiv:2007.02617), Figure 4.
 
@@ -10,7 +10,7 @@ Reads: trained runs, with gradient_alignment and cos_fgsm_pgd measured while tra
     curves.safetensors.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -37,9 +37,12 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
             continue
         read = Counter((point["panel"], point["line"], point["x"]) for point in points)
         most = {key[:2]: count for key, count in sorted(read.items(), key=lambda one: one[1])}
+        ended: dict[str, set[bool]] = defaultdict(set)
+        for point in points:
+            ended[point["line"]].add(point["collapsed"])
         for point in points:
             where = point["panel"], point["line"]
-            point["whole"] = read[*where, point["x"]] == most[where]
+            point["whole"] = read[*where, point["x"]] == most[where] and len(ended[where[1]]) == 1
         looks = parts.of_methods(row.method for row in methods)
         shown = {row.title: looks[row.method] for row in methods
                  if any(point["line"] == row.title for point in points)}  # fmt: skip
@@ -70,7 +73,8 @@ def _points(run: RunRecords) -> Iterator[dict[str, Any]]:
     trained, found = training(run), watched(run)
     if trained is None or not COSINES.keys() & found.keys():
         return
-    common = {"seed": run.config.seed, "n": trained.probe_images}
+    common = {"seed": run.config.seed, "n": trained.probe_images,
+              "collapsed": trained.verdict.collapsed}  # fmt: skip
     for epoch in trained.curves:
         update = (epoch.epoch + 1) * trained.updates // trained.epochs
         for kind, title in ACCURACIES.items():
