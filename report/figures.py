@@ -10,7 +10,6 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +19,7 @@ import pandas as pd
 import vl_convert
 
 from bench.runs import catalogue
-from bench.runs.files import CannotWriteError, write_bytes
+from bench.runs.files import write_bytes
 from report import sources
 from report.groups import no_formula
 
@@ -39,7 +38,6 @@ STATE_UNIT = "the method's own unit"
 PANELS = 24  # small pictures at once
 GAP = 15  # pixels between names
 AXES = ("time_ratio", "autoattack")  # of the picture that a page opens with, and of its file
-BUNDLE = ".vega.js"  # in the project
 KINDS = (".svg", ".pdf", ".csv")
 MOST = 30  # pictures in files: each costs a fifth of a second, and the page can save any
 WIDTHS = {"scatter": 720, "curves": 960}  # pixels of a file
@@ -185,7 +183,7 @@ class Picture:
     def mark(self) -> str:
         """The end of its SVG, which tells whether it was drawn from the same data."""
         drawn = json.dumps([version("vl-convert-python"), self.spec], sort_keys=True)
-        return f"<!-- drawn from {_digest(drawn)} -->\n"
+        return f"<!-- drawn from {hashlib.sha256(drawn.encode()).hexdigest()} -->\n"
 
     def draw(self, folder: Path) -> None:
         """Write its files, the SVG last, unless they show the same already."""
@@ -200,24 +198,9 @@ class Picture:
 
 @functools.cache
 def script() -> str:
-    """Bundle the drawing library as one script, which sets ``window.vegaEmbed``.
-
-    That takes more than a second, so the project keeps what its version gave. A file that is
-    missing, damaged or of another version is made anew, if it can be written.
-    """
-    path, head = catalogue.ROOT / BUNDLE, f"// vl-convert {version('vl-convert-python')}"
-    with suppress(OSError, ValueError):
-        mark, _, bundle = path.read_bytes().decode().partition("\n")
-        if mark == f"{head} {_digest(bundle)}":
-            return bundle
-    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    with suppress(CannotWriteError):
-        write_bytes(path, f"{head} {_digest(bundle)}\n{bundle}".encode())
+    """Bundle the drawing library as one script, which sets ``window.vegaEmbed``."""
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     return bundle
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def looks(methods: Sequence[str]) -> dict[str, tuple[str, str]]:

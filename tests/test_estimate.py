@@ -238,7 +238,9 @@ def told(**given):
 
 
 def test_a_plan_says_what_methods_are_used_against_their_sources():
-    common = {"datasets": ["digits"], "seeds": [0], "method_args": {}, "eps": [8]}
+    common = {
+        "datasets": ["digits"], "seeds": [0], "method_args": {}, "eps": [8], "train_images": None,
+    }  # fmt: skip
     assert told(methods=["fgsm", "elle", "llr", "lap"], **common) == []
     lines = told(methods=["soar", "cure", "fgsm"], **common)
     assert [line.split()[1] for line in lines] == ["soar", "soar", "cure"]
