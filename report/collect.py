@@ -62,6 +62,11 @@ class RunRecords:
         return self.folder.rpartition("/")[2]
 
     @property
+    def training(self) -> Training | None:
+        """What its training found; None if that is not done."""
+        return self.records[TRAIN].training if self.has(TRAIN) else None
+
+    @property
     def sources(self) -> set[str]:
         """Ids of other runs whose weights its stages read."""
         bodies = (record.body for record in self.records.values())

@@ -22,7 +22,7 @@ import yaml
 from bench.runs import evaluations
 from bench.runs.ending import plural
 from bench.runs.files import write_bytes, write_json
-from bench.runs.record import TRAIN, ConfigError, Training
+from bench.runs.record import ConfigError, Training
 from bench.runs.run import expand
 from bench.runs.suite import parse_suite, read_suite
 from evaluation.early_warning import halved
@@ -167,7 +167,7 @@ def _told(given: Mapping[str, Any], runs: Sequence[RunRecords], out: Path) -> in
     first: dict[str, str] = {}
     for file in filter(Path.is_file, (published, path)):
         first |= json.loads(file.read_bytes())
-    trained = {run.folder: body for run in runs if (body := _training(run))}
+    trained = {run.folder: body for run in runs if (body := run.training)}
     begun = {folder: collapse(body) for folder, body in trained.items()}
     onsets = [one for one in begun.values() if one is not None]
     usual = statistics.median_low(onsets) if onsets else None
@@ -202,10 +202,6 @@ def _told(given: Mapping[str, Any], runs: Sequence[RunRecords], out: Path) -> in
         write_bytes(file, dense(given, group, place).encode())
         print(f"{file}: {len(group)} of these runs")
     return differ
-
-
-def _training(run: RunRecords) -> Training | None:
-    return run.records[TRAIN].training if run.has(TRAIN) else None
 
 
 if __name__ == "__main__":

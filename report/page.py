@@ -160,7 +160,7 @@ def details(runs: Sequence[RunRecords], logs: Path) -> dict[str, Any]:
             ],
             "command": command(run),
         }
-        if run.has(TRAIN) and (training := run.records[TRAIN].training):
+        if training := run.training:
             entry["training"] = _training(training, run.config)
             entry["weights"] = run.weights
             entry["source"] = codes.place(training.method_source)

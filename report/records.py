@@ -44,8 +44,7 @@ def _of_training(value: Callable[[Training], Any]) -> Callable[[RunRecords], Any
     """Return a function that reads a value of a run's training; None if that is not done."""
 
     def read(run: RunRecords) -> Any:
-        training = run.records[TRAIN].training if run.has(TRAIN) else None
-        return training and value(training)
+        return run.training and value(run.training)
 
     return read
 

@@ -352,7 +352,7 @@ def _reproduction(
         return Reproduction(number, reason=reason, comparable=False)
     found: dict[str, list[RunRecords]] = defaultdict(list)
     for run in runs.get(_shared(number), ()):
-        if wants_collapsed and not _has_collapsed(run):
+        if wants_collapsed and not (run.training and run.training.verdict.collapsed):
             continue
         own = sources.settings(run.config)
         if all(key in own and _is(own[key], said) for key, said in number.settings.items()):
@@ -366,11 +366,6 @@ def _reproduction(
         return Reproduction(number, reason="; ".join(dict.fromkeys(reasons)))
     best = min(candidates, key=lambda ours: (len(ours.departures), -ours.seeds, -ours.images))
     return Reproduction(number, best)
-
-
-def _has_collapsed(run: RunRecords) -> bool:
-    training = run.records[TRAIN].training if run.has(TRAIN) else None
-    return training is not None and training.verdict.collapsed
 
 
 def _incomparable(number: Printed) -> str | None:

@@ -220,6 +220,13 @@ def choices(config: Config) -> dict[str, Any]:
     return chosen
 
 
+def changed(config: Config) -> dict[str, Any]:
+    """Return those choices of a run that are not as published for its data set."""
+    published = published_settings(config.method, config.dataset)
+    usual = choices(dataclasses.replace(config, settings=published))
+    return {name: value for name, value in choices(config).items() if value != usual.get(name)}
+
+
 def _label(config: Config, variants: Iterable[tuple[str, str]]) -> str:
     """Name a method, with those of its settings that differ among its variants.
 
@@ -231,8 +238,6 @@ def _label(config: Config, variants: Iterable[tuple[str, str]]) -> str:
         name for name in chosen if len({json.dumps(other.get(name)) for other in others}) > 1
     ]
     if len(differing) > MOST_NAMED:
-        published = published_settings(config.method, config.dataset)
-        usual = choices(dataclasses.replace(config, settings=published))
-        differing = [name for name in differing if chosen[name] != usual.get(name)]
+        differing = [name for name in differing if name in changed(config)]
     values = ", ".join(f"{name}={chosen[name]}" for name in differing)
     return f"{config.method} ({values})" if values else config.method

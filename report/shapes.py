@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from bench.runs import catalogue, evaluations
 from bench.runs.catalogue import ROOT
+from bench.runs.ending import plural
 from bench.runs.evaluations import Entry
 from bench.runs.files import write_bytes
 from bench.runs.record import AUTOATTACK, COST, SWEEP, TRAIN, Config, Training, radius
@@ -24,6 +25,7 @@ from report.columns import COLUMNS, Column, measured
 from report.environment import templates
 from report.notes import has_learned
 from report.printed import papers
+from report.rows import changed
 from report.statistic import (
     Statistic,
     confidence_interval,
@@ -96,10 +98,8 @@ class Measured:
 
     @property
     def title(self) -> str:
-        """The method, and the settings that are not its own defaults."""
-        published = catalogue.default_settings(self.config.method)
-        settings = sources.settings(self.config).items()
-        said = [f"{key}={value}" for key, value in settings if value != published.get(key)]
+        """The method, and the settings that are not as published."""
+        said = [f"{key}={value}" for key, value in changed(self.config).items()]
         return sources.title(self.config.method) + (f" ({', '.join(said)})" if said else "")
 
     @property
@@ -120,7 +120,7 @@ class Measured:
     @property
     def n(self) -> str:
         """What the number is of: "360 images x 1 seed"."""
-        count = f"{self.number.n} seed{'s' if self.number.n != 1 else ''}"
+        count = plural(self.number.n, "seed")
         if self.measure == COLLAPSED or not self.number.images:
             return count
         return f"{' or '.join(map(str, self.number.images))} images x {count}"
@@ -304,9 +304,8 @@ def _number(runs: Sequence[RunRecords], measure: str) -> Statistic:
 
 
 def _training(run: RunRecords) -> Training:
-    training = run.records[TRAIN].training
-    assert training, "a run that learned has no training"
-    return training
+    assert run.training, "a run that learned has no training"
+    return run.training
 
 
 @functools.cache

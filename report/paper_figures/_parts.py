@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.runs import catalogue, evaluations
+from bench.runs.ending import plural
 from report import figures, sources
 from report.collect import RunRecords
 from report.columns import COLUMNS, Column
@@ -139,8 +140,7 @@ def counted(points: Iterable[Mapping[str, Any]]) -> str:
 def of_seeds(numbers: Iterable[int]) -> str:
     """Say how many seeds each of some means is of: "3 seeds", or "1 to 3 seeds"."""
     least, most = min(numbers := [*numbers]), max(numbers)
-    span = f"{least} to {most}" if least < most else f"{most}"
-    return f"{span} seed{'' if most == 1 else 's'}"
+    return f"{least} to {most} seeds" if least < most else plural(most, "seed")
 
 
 def of_rows(rows: Sequence[Row], key: str) -> str:

@@ -31,14 +31,9 @@ class Found(NamedTuple):
         return parts.record(self.run, TRAIN, self.entry.name)
 
 
-def training(run: RunRecords) -> Training | None:
-    """Return what a run's training found; None if it is not done."""
-    return run.records[TRAIN].training if run.has(TRAIN) else None
-
-
 def measured(run: RunRecords, file: str, **settings: Any) -> list[Found]:
     """List what one diagnostic with some settings found of a run, by update."""
-    trained = training(run)
+    trained = run.training
     found = []
     for stage, record in run.records.items():
         if trained is None or record.measure is None:
@@ -78,7 +73,7 @@ def watched(run: RunRecords) -> dict[str, Watched]:
     Raises:
         ValueError: they are not the ones that its record names.
     """
-    trained = training(run)
+    trained = run.training
     if trained is None or run.place is None or not (run.place / TRACES).is_file():
         return {}
     return traces.read(run.place, trained).watched

@@ -81,7 +81,7 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
 
 def _said(run: RunRecords) -> Iterator[Said]:
     """Judge the detectors of a run of the second pass."""
-    training = run.records[TRAIN].training if run.has(TRAIN) else None
+    training = run.training
     at = early_warning.grid(training) if training else None
     if training is None or at is None or run.place is None:
         return

@@ -18,7 +18,7 @@ from bench.runs.record import TRACES, TRAIN
 from report.collect import RunRecords
 from report.figures import Picture
 from report.paper_figures import _parts as parts
-from report.paper_figures._updates import training, watched
+from report.paper_figures._updates import watched
 
 ACCURACIES = {"clean": "clean", "fgsm": "FGSM", "pgd10": "PGD-10"}
 COSINES = {"gradient_alignment": "gradient alignment", "cos_fgsm_pgd": "cos(FGSM, PGD-10)"}
@@ -35,14 +35,7 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
                   for row in methods for run in row.runs for point in _points(run)]  # fmt: skip
         if not points:
             continue
-        read = Counter((point["panel"], point["line"], point["x"]) for point in points)
-        most = {key[:2]: count for key, count in sorted(read.items(), key=lambda one: one[1])}
-        ended: dict[str, set[bool]] = defaultdict(set)
-        for point in points:
-            ended[point["line"]].add(point["collapsed"])
-        for point in points:
-            where = point["panel"], point["line"]
-            point["whole"] = read[*where, point["x"]] == most[where] and len(ended[where[1]]) == 1
+        points = [*_marked(points)]
         looks = parts.of_methods(row.method for row in methods)
         shown = {row.title: looks[row.method] for row in methods
                  if any(point["line"] == row.title for point in points)}  # fmt: skip
@@ -51,6 +44,20 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
                 _row(COSINES, points, shown, x=x, y="cosine", domain=(-0.1, 1))]  # fmt: skip
         view = {"vconcat": [{"hconcat": row} for row in rows]}
         yield parts.picture(name, points, COLUMNS, view)
+
+
+def _marked(points: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Say of each point whether it counts in a mean: all seeds were read there, and ended alike."""
+    seeds: dict[tuple[str, str], set[int]] = defaultdict(set)
+    endings: dict[str, set[bool]] = defaultdict(set)
+    for point in points:
+        seeds[point["panel"], point["line"]].add(point["seed"])
+        endings[point["line"]].add(point["collapsed"])
+    read = Counter((point["panel"], point["line"], point["x"]) for point in points)
+    for point in points:
+        panel, line = point["panel"], point["line"]
+        by_all = read[panel, line, point["x"]] == len(seeds[panel, line])
+        yield {**point, "whole": by_all and len(endings[line]) == 1}
 
 
 def _row(
@@ -70,7 +77,7 @@ def _row(
 
 def _points(run: RunRecords) -> Iterator[dict[str, Any]]:
     """Yield what is known of a run by update; nothing if no cosine is."""
-    trained, found = training(run), watched(run)
+    trained, found = run.training, watched(run)
     if trained is None or not COSINES.keys() & found.keys():
         return
     common = {"seed": run.config.seed, "n": trained.probe_images,

@@ -27,7 +27,7 @@ from report.collect import RunRecords
 from report.figures import Picture
 from report.paper_figures import _parts as parts
 from report.paper_figures._planes import BAR
-from report.paper_figures._updates import Found, measured, named, stage_of, training, watched
+from report.paper_figures._updates import Found, measured, named, stage_of, watched
 
 PANELS = {"norm": "norm of the filter", "outgoing": "norm of its outgoing weights",
           "without": "gradient alignment without it"}  # fmt: skip
@@ -74,7 +74,7 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
 
 def _points(name: str, run: RunRecords) -> Iterator[dict[str, Any]]:
     """Yield what was measured of a run's filters while it trained."""
-    trained, most = training(run), evaluations.read("filters").settings["images"]
+    trained, most = run.training, evaluations.read("filters").settings["images"]
     for column, (updates, values) in watched(run).items():
         kind, _, i = column.partition(".")
         kind, line = ("without", NONE) if column == "alignment" else (kind, f"filter {i}")

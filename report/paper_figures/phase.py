@@ -17,7 +17,6 @@ from report import sources
 from report.collect import RunRecords
 from report.figures import Picture
 from report.paper_figures import _parts as parts
-from report.paper_figures._updates import training
 from report.phase import EPS, VERDICTS, Phases, phases
 
 TITLES = {EPS: "radius of training, 1/255", "alpha": "step, in units of eps"}
@@ -58,7 +57,7 @@ def _picture(one: Phases, name: str) -> Picture:
     outline = {"type": "rect", "filled": False, "stroke": "black", "strokeWidth": 3,
                "width": WIDTH - 4, "height": HEIGHT - 4}  # fmt: skip
     text = {"type": "text", "fontSize": 11, "color": "black"}
-    of = [found for cell in one.cells for run in cell.runs if (found := training(run))]
+    of = [found for cell in one.cells for run in cell.runs if (found := run.training)]
     n = " or ".join(map(str, sorted({found.probe_images for found in of})))
     columns = {"x": one.x, "y": one.y, "verdict": "verdict", "seeds": "seeds of that verdict",
                "border": "border"}  # fmt: skip
