@@ -8,6 +8,7 @@ import functools
 import json
 import math
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -119,17 +120,24 @@ def tabs(found: Sequence[Group]) -> list[str]:
 
     Of the facts in which they differ, that is the most telling, and of the rest what it takes.
     """
+    texts = [group.facts.texts for group in found]
+
+    @functools.cache  # thousands of tables ask for the same few
+    def alike(dataset: str, *keys: str) -> Counter[tuple[str, ...]]:
+        """Count the groups of a data set by some of their facts."""
+        return Counter(
+            tuple(one[key] for key in keys) for one in texts if one["dataset"] == dataset
+        )
+
     names = []
-    for group in found:
-        own = group.facts.texts
-        others = [other.facts.texts for other in found
-                  if other is not group and other.facts.dataset == own["dataset"]]  # fmt: skip
-        told = [key for key in TELLING if any(other[key] != own[key] for other in others)]
+    for own in texts:
+        dataset = own["dataset"]
+        told = [key for key in TELLING if len(alike(dataset, key)) > 1]
         for key in told[:0:-1]:
             rest = [one for one in told if one != key]
-            if all(any(other[one] != own[one] for one in rest) for other in others):
+            if alike(dataset, *rest)[tuple(own[one] for one in rest)] == 1:
                 told = rest
-        names.append(" ".join([own["dataset"], *(TELLING[key].format(own[key]) for key in told)]))
+        names.append(" ".join([dataset, *(TELLING[key].format(own[key]) for key in told)]))
     return names
 
 
