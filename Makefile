@@ -109,7 +109,7 @@ schema: $(READY)  ## write the schemas of suites and records from their types
 	$(BIN)/python -m bench schema
 
 clean:  ## remove the environment and the working results; published records stay
-	rm -rf $(VENV) .snakemake .counts.json results/runs results/logs results/stale results/figures results/tables results/leaderboard.* results/records.* results/story.html results/paper_report.* results/plan.json
+	rm -rf $(VENV) .snakemake .counts.json results/runs results/logs results/stale results/figures results/tables results/leaderboard.* results/records.* results/library.* results/story.html results/paper_report.* results/plan.json
 
 workflows/config/%.yaml:
 	@echo "there is no suite '$*'; choose from: $$(cd workflows/config && ls *.yaml | grep -v schema | sed 's/.yaml//' | xargs)" && false

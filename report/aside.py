@@ -5,11 +5,12 @@ content, so that a page never meets those of another one.
 """
 
 import hashlib
-import json
 import time
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
+
+import pydantic_core
 
 from bench.runs.files import write_bytes
 from report.groups import Group
@@ -62,5 +63,10 @@ def _part(group: Group, details: dict[str, Any]) -> dict[str, Any]:
 
 def _script(value: Any) -> str:
     """Write a script that hands a value to the page, as JSON in a text in single quotes."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    text = compact(value)
     return "takeDetails('" + text.replace("\\", r"\\").replace("'", r"\'") + "')\n"
+
+
+def compact(value: Any) -> str:
+    """Write JSON without spaces; ``json.dumps`` takes three times as long, and nan is null here."""
+    return pydantic_core.to_json(value, inf_nan_mode="null").decode()

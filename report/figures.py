@@ -10,6 +10,7 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -38,6 +39,8 @@ STATE_UNIT = "the method's own unit"
 PANELS = 24  # small pictures at once
 GAP = 15  # pixels between names
 AXES = ("time_ratio", "autoattack")  # of the picture that a page opens with, and of its file
+LIBRARY = "vl-convert-python"  # which holds the drawing library
+BUNDLE = "library.cache"  # below results/: the drawing library as pages have it
 KINDS = (".svg", ".pdf", ".csv")
 MOST = 30  # pictures in files: each costs a fifth of a second, and the page can save any
 WIDTHS = {"scatter": 720, "curves": 960}  # pixels of a file
@@ -182,7 +185,7 @@ class Picture:
     @property
     def mark(self) -> str:
         """The end of its SVG, which tells whether it was drawn from the same data."""
-        drawn = json.dumps([version("vl-convert-python"), self.spec], sort_keys=True)
+        drawn = json.dumps([version(LIBRARY), self.spec], sort_keys=True)
         return f"<!-- drawn from {hashlib.sha256(drawn.encode()).hexdigest()} -->\n"
 
     def draw(self, folder: Path) -> None:
@@ -196,11 +199,38 @@ class Picture:
         write_bytes(svg_file, f"{svg}\n{self.mark}".encode())
 
 
+def script(results: Path | None = None) -> str:
+    """Return the drawing library as one script, which sets ``window.vegaEmbed``.
+
+    Args:
+        results: a folder that keeps it, since bundling takes 1.5 s.
+    """
+    if results is None:
+        return _bundle()
+    if kept := _kept(results / BUNDLE):
+        return kept
+    with suppress(OSError):  # as the cache of records: it costs time, and no page
+        write_bytes(results / BUNDLE, f"{_sum(_bundle())}\n{_bundle()}".encode())
+    return _bundle()
+
+
 @functools.cache
-def script() -> str:
-    """Bundle the drawing library as one script, which sets ``window.vegaEmbed``."""
+def _bundle() -> str:
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     return bundle
+
+
+def _kept(path: Path) -> str:
+    """Read a bundle; "" if there is none, or it is damaged or of another version."""
+    try:
+        head, _, bundle = path.read_bytes().decode().partition("\n")
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return bundle if head == _sum(bundle) else ""
+
+
+def _sum(bundle: str) -> str:
+    return f"{version(LIBRARY)} {hashlib.sha256(bundle.encode()).hexdigest()}"
 
 
 def looks(methods: Sequence[str]) -> dict[str, tuple[str, str]]:

@@ -10,7 +10,6 @@ import argparse
 import dataclasses
 import datetime
 import functools
-import json
 import secrets
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -71,7 +70,7 @@ def render(results: Path, *, columns: Sequence[str] = ()) -> Ending:
     known = details(records.runs, results / "logs")
     drawn = sorted(path.stem for path in (results / "figures").glob("*.html"))
     files = aside.write(found, known, results)
-    html = _filled(found, records.runs, shown, known, others, faults, files, drawn)
+    html = _filled(found, records.runs, shown, known, others, faults, files, drawn, results)
     write_bytes(results / "leaderboard.html", html.encode())
     aside.forget(files.values(), results)
     write_bytes(results / "leaderboard.md", markdown(found, others).encode())
@@ -179,6 +178,7 @@ def _filled(
     faults: Sequence[str],
     files: Mapping[str, str],
     drawn: Sequence[str] = (),
+    results: Path | None = None,
 ) -> str:
     """Fill in the page's template with the data of ``view`` and ``details``.
 
@@ -186,6 +186,7 @@ def _filled(
         files: the addresses of scripts that hold the details, by the group's key; none: the page
             holds them.
         drawn: suites that have a page of figures.
+        results: a folder that keeps the drawing library.
     """
     tables = [group | {"aside": files.get(group["key"], "")} for group in shown["groups"]]
     nonce = secrets.token_urlsafe(16)  # allows these scripts; no record can have known it
@@ -211,7 +212,7 @@ def _filled(
         nonce=nonce,
         style=Markup(_source("leaderboard.css")),  # noqa: S704  # our own file
         script=Markup(script),  # noqa: S704  # our own file
-        library=Markup(figures.script()),  # noqa: S704  # the drawing library
+        library=Markup(figures.script(results)),  # noqa: S704  # the drawing library
         attack=sources.paper(sources.AUTOATTACK_KEY),
     )  # fmt: skip
 
@@ -287,7 +288,7 @@ def _source(name: str) -> str:
 
 def _script_safe(value: Any) -> Markup:
     """Write JSON for a script element, with <, > and & escaped so that it contains no tag."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    text = aside.compact(value)
     for char in "<>&":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return Markup(text)  # noqa: S704  # no tag is left in it

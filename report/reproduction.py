@@ -30,7 +30,7 @@ from bench.runs.record import (
 from report import sources
 from report.collect import RunRecords
 from report.printed import Choice, Paper, Printed
-from report.statistic import confidence_interval, shown
+from report.statistic import confidence_interval, deviation, shown
 
 ACCURACY = "%"
 COLLAPSED = "last, collapsed"  # of a printed number: of runs that ended so
@@ -445,7 +445,7 @@ def _ours(paper: Paper, number: Printed, runs: list[RunRecords]) -> Ours | None:
     return Ours(
         mean=statistics.fmean(values),
         interval=confidence_interval(values, [images] if number.unit == ACCURACY else ()),
-        spread=statistics.stdev(values) if len(values) > 1 else None,
+        spread=deviation(values),
         seeds=len(values),
         images=images,
         settings=settings,
@@ -539,9 +539,8 @@ def _effect(
     where: str, options: tuple[str, str], attack: str, pairs: list[tuple[Number, Number]]
 ) -> Effect:
     gaps = [b.value - a.value for a, b in pairs]
-    spread = statistics.stdev(gaps) if len(gaps) > 1 else None
-    images = min(a.n for a, _ in pairs)
-    return Effect(where, options, attack, statistics.fmean(gaps), spread, len(gaps), images)
+    images, mean = min(a.n for a, _ in pairs), statistics.fmean(gaps)
+    return Effect(where, options, attack, mean, deviation(gaps), len(gaps), images)
 
 
 def _block(where: tuple[str, ...], cells: list[Reproduction]) -> Block:

@@ -1,6 +1,7 @@
 """Details beside the page: which files there are, and when they go."""
 
 import json
+import math
 import os
 import re
 
@@ -51,6 +52,11 @@ def test_each_table_has_a_file_with_all_of_its_runs_and_of_no_other(tmp_path):
         (text,) = re.findall(r"^takeDetails\('(.*)'\)\n$", script)
         assert json.loads(re.sub(r"\\(.)", r"\1", text)) == part
         assert not re.search(r"(?<!\\)(\\\\)*'", text)
+
+
+def test_json_for_a_script_has_no_number_that_json_lacks():
+    text = aside.compact({"a": [1.0, math.nan, math.inf, None], 2: "é"})
+    assert text == '{"a":[1.0,null,null,null],"2":"é"}'
 
 
 def test_files_stay_while_they_are_wanted_and_an_hour_longer(tmp_path, monkeypatch):

@@ -299,6 +299,20 @@ def test_files_are_read_once_only_where_a_command_says_so(tmp_path, monkeypatch)
         assert catalogue.names("methods") == ["one"]
 
 
+def test_without_copies_the_system_hears_of_files_before_they_are_read(results, monkeypatch):
+    monkeypatch.setattr(cache, "AHEAD", 1)
+    heard, fetch = [], cache._fetch
+    monkeypatch.setattr(cache, "_fetch", lambda path: [fetch(path), heard.append(path)])
+    collect_all(results)
+    assert heard == []
+    (results / NAME).unlink()
+    cold = Cache(results)
+    paths = [*sorted(results.rglob("*.json")), results / "gone.json"]
+    assert [(path, list(heard)) for path in cold.ahead(paths)] == [
+        (path, paths[1 : i + 2]) for i, path in enumerate(paths)
+    ]
+
+
 def test_an_index_names_paths_below_the_results(results):
     _, index, _ = (results / NAME).read_bytes().split(b"\n", 2)
     assert {name for name, *_ in json.loads(index)} == {

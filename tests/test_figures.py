@@ -96,6 +96,33 @@ def test_only_what_changed_is_drawn_again(results, monkeypatch):
     }
 
 
+def test_the_drawing_library_is_bundled_once_for_a_folder_of_results(tmp_path, monkeypatch):
+    bundled = []
+    monkeypatch.setattr(
+        figures.vl_convert, "javascript_bundle", lambda text: bundled.append(text) or "bündle"
+    )
+
+    def script():
+        figures._bundle.cache_clear()
+        return figures.script(tmp_path)
+
+    assert [script(), script()] == ["bündle", "bündle"]
+    assert len(bundled) == 1
+    kept = tmp_path / figures.BUNDLE
+    for damage in (b"\xff", b"", kept.read_bytes()[:-1], kept.read_bytes().replace(b"1", b"2")):
+        kept.write_bytes(damage)
+        assert script() == "bündle"
+    assert len(bundled) == 5
+    monkeypatch.setattr(figures, "version", lambda name: "of tomorrow")
+    script()
+    assert len(bundled) == 6
+    assert figures.script(tmp_path / "new") == "bündle"
+    blocked = tmp_path / "blocked"
+    blocked.touch()
+    assert figures.script(blocked) == "bündle"  # nor does a folder that cannot be written to fail
+    figures._bundle.cache_clear()
+
+
 def test_a_picture_that_was_cut_off_is_drawn_again(results):
     whole = files(results)
     name = next(name for name in whole if name.endswith(".svg"))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import statistics
 
 import pytest
 from made_up import attack, config, done, expense, training, write
@@ -13,7 +14,7 @@ from bench.runs.record import Averaged, Best, Evaluation, Score, Value
 from evaluation.binomial import wilson
 from report.columns import REFERENCE
 from report.groups import frame
-from report.statistic import confidence_interval, shown
+from report.statistic import confidence_interval, deviation, shown
 
 
 def test_mean_spread_and_n_are_over_seeds(tmp_path):
@@ -25,6 +26,12 @@ def test_mean_spread_and_n_are_over_seeds(tmp_path):
     assert cell.text == "40.00 ± 10.00"
     assert row.cells["time_ratio"].n == 1  # measured for one seed
     assert "one seed" not in ids(row)
+
+
+@pytest.mark.parametrize("values", [[1.0, 3.0], [0.1, 0.2, 0.4], [1e8, 1e8 + 1], [5.0] * 3])
+def test_the_deviation_is_of_a_sample(values):
+    assert deviation(values) == pytest.approx(statistics.stdev(values), rel=1e-14)
+    assert deviation(values[:1]) is None
 
 
 @pytest.mark.parametrize(

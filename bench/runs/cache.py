@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +26,7 @@ from bench.runs.typed import parse
 
 NAME = "records.cache"  # below results/
 SETTLED = 2 * 10**9  # ns since a file's last change: another within a tick is not seen
+AHEAD = 64  # files that the system is told of before they are read: a disk does many at once
 
 
 class Stamp(NamedTuple):
@@ -41,10 +42,10 @@ Reader = Callable[[Path], Record]  # Record.read, or one that does the same in l
 
 
 @contextmanager
-def cached(results: Path) -> Iterator[Reader]:
+def cached(results: Path) -> Iterator["Cache"]:
     """Read records below a folder of results by its cache, which then has what was read."""
     cache = Cache(results)
-    yield cache.read
+    yield cache
     cache.save()
 
 
@@ -58,6 +59,7 @@ class Cache:
         self._is_new = False
         with suppress(OSError, ValueError):
             self._load(self._path.read_bytes())
+        self._had_any = bool(self._copies)
 
     def read(self, path: Path) -> Record:
         """Read a record as ``Record.read`` does."""
@@ -73,6 +75,14 @@ class Cache:
             self._copies[name] = stamp, content
             self._is_new = True
         return record
+
+    def ahead(self, paths: Sequence[Path]) -> Iterator[Path]:
+        """Go through paths; where there is no copy of any record, have those to come fetched."""
+        for i, path in enumerate(paths):
+            if not self._had_any and i % AHEAD == 0:
+                for other in paths[i + AHEAD : i + 2 * AHEAD]:
+                    _fetch(other)
+            yield path
 
     def save(self) -> None:
         """Write the file, without what has changed or is gone, if there is anything new."""
@@ -112,6 +122,18 @@ class Cache:
             stamp = Stamp(*numbers)
             self._copies[name] = stamp, whole[begin : begin + stamp.size]
             begin += stamp.size
+
+
+def _fetch(path: Path) -> None:
+    """Ask the system for a file, and do not wait; where it takes no such advice, do nothing."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    with suppress(OSError):  # whoever reads it says what is wrong with it
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(file)
 
 
 def _stamp(path: Path) -> Stamp:

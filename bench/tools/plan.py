@@ -277,8 +277,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--table", action="store_true", help="hours of every cell, from nothing")
     parser.add_argument("--readme", type=Path, help="write the table into this file")
     args = parser.parse_args(words)
-    with catalogue.read_once(), cached(args.results) as read:
-        _say(args, planned(args, read))
+    with catalogue.read_once(), cached(args.results) as cache:
+        _say(args, planned(args, cache.read))
 
 
 def _say(args: argparse.Namespace, plan: Plan) -> None:

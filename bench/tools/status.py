@@ -89,6 +89,6 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     add_suite(parser)
     args = parser.parse_args(words)
-    with catalogue.read_once(), cached(args.results) as read:
-        for line in report(planned(args, read)):
+    with catalogue.read_once(), cached(args.results) as cache:
+        for line in report(planned(args, cache.read)):
             print(line)
