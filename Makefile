@@ -62,10 +62,10 @@ format: $(READY)  ## bring all files into the project's format
 	$(BIN)/snakefmt Snakefile workflows
 
 plan: $(READY) $(SUITE_FILE)  ## what would run: make plan SUITE=cifar10 CONFIG='seeds=[0]'
-	@$(BIN)/python -m bench plan --configfile $(SUITE_FILE) --config $(CONFIG)
+	@$(BIN)/python -m bench plan --suite $(SUITE_FILE) --config $(CONFIG)
 
 status: $(READY) $(SUITE_FILE)  ## what is done, runs, failed and waits: make status SUITE=cifar10
-	@$(BIN)/python -m bench status --configfile $(SUITE_FILE) --config $(CONFIG)
+	@$(BIN)/python -m bench status --suite $(SUITE_FILE) --config $(CONFIG)
 
 benchmark: $(READY)  ## how fast training and AutoAttack are here: make benchmark RUN=b8dc16d7dc55
 	$(BIN)/python -m bench benchmark --threads $$(nproc) $(if $(RUN),--attack-run $(RUN)) \
@@ -77,7 +77,7 @@ report: $(READY) $(SUITE_FILE)  ## render the page from whatever has finished
 readme: $(READY)  ## write what is made of published records and suites into README.md, docs/tables.md, docs/costs.md and results/README.md
 	$(BIN)/python -m bench report --readme README.md
 	$(BIN)/python -m bench records --readme results/README.md
-	$(BIN)/python -m bench plan --configfile workflows/config/paper.yaml --readme docs/costs.md
+	$(BIN)/python -m bench plan --suite paper --readme docs/costs.md
 
 docs: $(READY)  ## write docs/methods.md, docs/attacks.md and docs/shapes.md from the code and the records
 	$(BIN)/python -m bench docs

@@ -1,6 +1,7 @@
 """Contents page: what one `snakemake` makes. The stages are in workflows/rules/."""
 
 import sys
+from pathlib import Path
 
 from snakemake.utils import min_version
 
@@ -11,13 +12,15 @@ from bench.runs.evaluations import pattern
 from bench.runs.process import settle
 from bench.runs.record import ConfigError
 from bench.runs.run import expand
-from bench.runs.suite import parse_suite
+from bench.runs.suite import parse_suite, read_yaml
 from bench.tools.cautions import cautions
 from workflows.plan import Plan
 from workflows.terminal import take_over
 
 settle()
 try:
+    for file in workflow.configfiles:
+        read_yaml(Path(file))  # as all our commands: what stands twice is told, and not dropped
     suite = parse_suite(config)
     runs = expand(suite)
 except ConfigError as error:

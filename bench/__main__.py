@@ -31,6 +31,7 @@ COMMANDS = {stage: f"bench.stages.{stage}" for stage in STAGES} | {
     "figures": "report.suite_figures",
     "outside": "report.outside",
 }
+WORKING = (*STAGES, "campaign")  # that have more to lose than their output
 AFTER = {"docs": "report.shapes"}  # the rest of a command, in a room that its first part cannot see
 
 
@@ -38,6 +39,8 @@ def main() -> None:
     """Run a command with the words behind it."""
     settle()
     command, *words = sys.argv[1:] or ["--help"]
+    if command not in WORKING:  # end without a word where the reader goes away, as `head` does
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     if command in ("-h", "--help"):
         print(listing())
         return

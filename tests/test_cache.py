@@ -272,7 +272,7 @@ def test_status_and_plan_read_and_fill_the_same_cache(results, checked, capsys):
     own = Plan(suite, expand(suite), data_dir=".data", results=results)
     for work in own.work:
         wanted(own, work).write(own.file(work).parent)
-    words = ["--configfile", str(catalogue.ROOT / "workflows/config/digits.yaml"), "--results",
+    words = ["--suite", str(catalogue.ROOT / "workflows/config/digits.yaml"), "--results",
              str(results), "--config", "methods=[fgsm]", "seeds=[0]"]  # fmt: skip
     for command in (status, plan):
         checked.clear()

@@ -105,7 +105,7 @@ def test_a_roomy_disk_is_told_without_torch():
 
 
 def test_a_plan_says_them(tmp_path, capsys):
-    command.main(["--configfile", str(ROOT / "workflows/config/smoke.yaml"),
+    command.main(["--suite", str(ROOT / "workflows/config/smoke.yaml"),
                   "--config", "precision=bf16", "--results", str(tmp_path)])  # fmt: skip
     assert capsys.readouterr().out.count(machine.SLOW_BF16) == 1
 

@@ -84,7 +84,7 @@ def said(tmp_path_factory):
     for name in ("colleague", "divides"):
         suite = folder / f"workflows/config/{name}.yaml"
         suite.write_text(smoke.replace("fgsm", name, 1))
-        calls.append([f"plan {name}", "plan", "--configfile", str(suite)])
+        calls.append([f"plan {name}", "plan", "--suite", str(suite)])
         calls.append([f"campaign {name}", "campaign", "--minutes", "1", "--suite", str(suite)])
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps(calls)], cwd=folder,

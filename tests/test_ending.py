@@ -29,7 +29,7 @@ def test_one_thing_is_no_plural():
     ("counts", "line"),
     [
         ({"done": 1}, "done: 1 of 1 stage of suite x; PAGE"),
-        ({}, "done: 0 of 0 stages of suite x; PAGE"),
+        ({}, "no stage of suite x yet; PAGE"),
         ({"done": 2}, "done: 2 of 2 stages of suite x; PAGE"),
         ({"done": 2, "refused": 1}, "done: 2 done, 1 refused of 3 stages of suite x; PAGE"),
         ({"left": 2}, "left: 2 of 2 stages of suite x; left 0; left 1; GO ON"),

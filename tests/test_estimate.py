@@ -186,7 +186,7 @@ def test_finished_pairs_are_named(plan):
 
 def call(*words):
     file = ROOT / "workflows/config/smoke.yaml"
-    command.main(["--configfile", str(file), *words])
+    command.main(["--suite", str(file), *words])
 
 
 def test_config_words_are_laid_over_the_suite(tmp_path, capsys):

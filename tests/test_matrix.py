@@ -47,11 +47,15 @@ def made_up(name, folder):
     _cache.write(data.prepared(name, folder), name, tensors, official=False)
 
 
-def trained(name, architecture, width, folder, monkeypatch, *, method="fgsm_rs", **protocol):
+def trained(
+    name, architecture, width, folder, monkeypatch, *,
+    method="fgsm_rs", train_images=None, **protocol,
+):  # fmt: skip
     made_up(name, folder)
     config = {
         "dataset": name, "architecture": architecture, "width": width, "method": method,
         "eps": 8, "protocol": "sora-vit" if architecture == "vit" else "smoke",
+        "train_images": train_images,
     }  # fmt: skip
     config = parse_run(json.dumps(config)).as_dict()
     config["protocol"] |= {"epochs": 2, "name": "two epochs"} | protocol
@@ -74,6 +78,15 @@ def holds(record):
 def test_a_pair_trains_and_evaluates(dataset, architecture, tmp_path, monkeypatch):
     width = NARROW.get(architecture, 4)
     holds(trained(dataset, architecture, width, tmp_path, monkeypatch))
+
+
+def test_fewer_images_than_a_run_asks_for_are_refused(tmp_path, monkeypatch):
+    with pytest.raises(SystemExit) as ended:
+        trained("cifar10", "small_cnn", 4, tmp_path, monkeypatch, train_images=5)
+    said = f"train_images asks for 5, and cifar10 in {tmp_path}, which is not the published copy"
+    assert f"{said}, has 4" in str(ended.value)
+    assert not (tmp_path / "run/train.json").exists()
+    holds(trained("cifar10", "small_cnn", 4, tmp_path, monkeypatch, train_images=4))
 
 
 @pytest.mark.slow

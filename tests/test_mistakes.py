@@ -2,7 +2,11 @@
 
 import json
 import math
+import os
 import re
+import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -33,6 +37,26 @@ def test_mistakes_on_the_command_line_are_one_paragraph(project):
         assert said in text
     assert "Traceback" not in text
     assert len(text.strip().splitlines()) < 12, text
+
+
+def test_a_key_that_stands_twice_is_refused_where_snakemake_reads_the_suite(project, tmp_path):
+    suite = tmp_path / "twice.yaml"
+    suite.write_text((project / SMOKE[1]).read_text() + "seeds: [1]\n")
+    text = snakemake(project, "--configfile", str(suite), "-n", ok=False)
+    assert "this is no YAML: the key 'seeds' stands twice; leave one out" in text
+    assert "Traceback" not in text
+
+
+def test_a_reader_that_goes_away_ends_a_command_without_a_word():
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "--help"], cwd=catalogue.ROOT, stdout=writing,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    os.close(writing)
+    assert done.returncode == -signal.SIGPIPE
+    assert done.stderr == b""
 
 
 def test_a_broken_method_is_told_in_a_sentence_and_only_where_it_is_used(tmp_path):
@@ -167,7 +191,8 @@ NO_NAME = "no method can be named"
         (campaign, "--suite smoke --minutes 1 --archive .", "--archive: . is a folder"),
         (planner, "--config seeds", "--config seeds has no value; write seeds=VALUE"),
         (planner, "--config seeds=[", "--config seeds, line 1: this is no YAML"),
-        (planner, "--configfile no.yaml", "there is no file no.yaml"),
+        (planner, "--suite no.yaml", "there is no file no.yaml"),
+        (planner, "--suite smokes", "unknown suite 'smokes': did you mean smoke?"),
         (planner, "--readme no.md", "No such file or directory: 'no.md'"),
         (planner, "--readme plain.md", NO_MARKS),
         (render, "--readme no.md", "No such file or directory: 'no.md'"),

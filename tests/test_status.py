@@ -104,7 +104,7 @@ def test_it_writes_nothing_but_the_cache_and_does_without_torch(plan):
         "import sys; from bench.tools import status; status.main(sys.argv[1:]); "
         "assert 'torch' not in sys.modules, 'seconds for nothing'"
     )
-    words = ["--configfile", str(FILE), "--results", str(plan.results)]
+    words = ["--suite", str(FILE), "--results", str(plan.results)]
     done = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True,
                           text=True, check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -115,7 +115,7 @@ def test_it_writes_nothing_but_the_cache_and_does_without_torch(plan):
 
 
 def test_no_results_at_all_are_no_error(tmp_path, capsys):
-    status.main(["--configfile", str(FILE), "--results", str(tmp_path / "none")])
+    status.main(["--suite", str(FILE), "--results", str(tmp_path / "none")])
     assert "left: 6 of 6 stages of suite smoke" in capsys.readouterr().out
     assert not (tmp_path / "none").exists()
 

@@ -60,6 +60,8 @@ class Ending:
             "skipped": self.skipped, "left": len(self.left),
         }  # fmt: skip
         total = sum(counts.values())
+        if not total:
+            return f"no stage of {self.of} yet; {page}"
         head = "failed" if self.failed else "left" if self.left else "done"
         parts = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
         parts = parts if total > max(counts.values()) else str(total)  # all of one kind

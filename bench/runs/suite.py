@@ -352,19 +352,29 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_suite(given: Path) -> dict[str, Any]:
-    """Read a suite's keys from its file, or by the name of one in workflows/config/.
+def suite_file(given: Path) -> Path:
+    """Find a suite's file: the one given, or that of a name, from here if it is below.
 
     Raises:
-        ConfigError: there is no such suite, or its file holds something else.
+        ConfigError: there is no suite of this name.
     """
     room = catalogue.ROOT / "workflows/config"
     names = sorted({path.stem for path in room.glob("*.yaml")} - {"schema"})
     if str(given) in names:
-        return read_yaml(room / f"{given}.yaml")
+        path = room / f"{given}.yaml"
+        return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     if not given.suffix and not given.is_file():
         raise ConfigError(catalogue.unknown("suite", str(given), names))
-    return read_yaml(given)
+    return given
+
+
+def read_suite(given: Path) -> dict[str, Any]:
+    """Read a suite's keys from its file, or by its name.
+
+    Raises:
+        ConfigError: there is no such suite, or its file holds something else.
+    """
+    return read_yaml(suite_file(given))
 
 
 def parse_suite(given: Mapping[str, Any]) -> Suite:

@@ -31,15 +31,25 @@ class Trained(NamedTuple):
 
 
 def data(job: Job) -> "tuple[Loaded, Data]":
-    """Load the run's data set, and describe it for the record."""
+    """Load the run's data set, and describe it for the record.
+
+    Raises:
+        ValueError: it has fewer images to train on than the run asks for.
+    """
     from bench.data import load
 
-    found = load(job.config.dataset, job.data_dir)
-    count = len(found.images.train_y) - job.config.protocol.get("validation", 0)
+    config = job.config
+    found = load(config.dataset, job.data_dir)
+    count = len(found.images.train_y) - config.protocol.get("validation", 0)
+    if config.train_images and config.train_images > count:
+        raise ValueError(
+            f"train_images asks for {config.train_images}, and {config.dataset} in {job.data_dir}, "
+            f"which is not the published copy, has {count} to train on; give fewer, or null for all"
+        )
     return found, Data(
         checksum=found.checksum,
         official=found.official,
-        train_images=min(job.config.train_images or count, count),
+        train_images=config.train_images or count,
         test_images=len(found.images.test_y),
     )
 

@@ -221,7 +221,7 @@ def main(words: Sequence[str] | None = None) -> None:
         prog="python -m bench campaign", description="Run what fits of a suite in a time."
     )
     parser.add_argument(
-        "--suite", type=Path, nargs="+", required=True, help="names or files of suites"
+        "--suite", type=Path, nargs="+", required=True, help="their names or YAML files"
     )
     parser.add_argument("--minutes", type=number(0, float), required=True, help="that there are")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Say what is left of a suite, and what it takes: python -m bench plan --configfile SUITE
+"""Say what is left of a suite, and what it takes: python -m bench plan --suite SUITE
 
 Where this machine has finished runs of the suite, hours are at their pace; elsewhere, and in the
 table of all pairs, they follow from counted operations and one stated rate of a GPU.
@@ -19,7 +19,7 @@ from bench.runs.ending import plural
 from bench.runs.files import between_marks, write_bytes
 from bench.runs.record import Config, radius
 from bench.runs.run import expand
-from bench.runs.suite import Suite, parse_suite, read_yaml
+from bench.runs.suite import Suite, parse_suite, read_suite, suite_file
 from bench.runs.typed import from_yaml
 from bench.stages import machine
 from bench.stages.faults import MethodError
@@ -175,6 +175,7 @@ def summary(plan: Plan, device: str) -> str:
     return (
         f"left: {len(rest)} of {plural(len(plan.runs), 'run')}{starts} ({_counted(left)}), "
         f"{_takes(rest.values(), here)}; from nothing: {_takes(hours.values(), here)}"
+        f"{'' if here.trainings else ', both on a GPU'}"
         f"{why}\n"
         f"{_basis(here.trainings, device)}\n"
         f"data: {format_bytes(download) if download else 'nothing'} to download, "
@@ -241,7 +242,7 @@ def _row(parts: Iterable[str]) -> str:
 
 def add_suite(parser: argparse.ArgumentParser) -> None:
     """Add the flags that name a suite and its results."""
-    parser.add_argument("--configfile", type=Path, help="a suite; the default one")
+    parser.add_argument("--suite", type=Path, help="its name or YAML file; the default one")
     parser.add_argument(
         "--config", nargs="*", default=[], metavar="KEY=VALUE", help="laid over it, as by Snakemake"
     )
@@ -252,7 +253,7 @@ def planned(args: argparse.Namespace, read: Reader) -> Plan:
     """Make the plan of the suite that the flags name; exit with its mistakes if it has any."""
     try:
         changes = dict(map(_change, args.config))
-        suite = parse_suite((read_yaml(args.configfile) if args.configfile else {}) | changes)
+        suite = parse_suite((read_suite(args.suite) if args.suite else {}) | changes)
         return Plan(
             suite, expand(suite), data_dir=suite.data_folder, results=args.results, read=read
         )
@@ -296,7 +297,7 @@ def _say(args: argparse.Namespace, plan: Plan) -> None:
             for sentence in cautions(plan):
                 print(sentence)
             print(against_sources(suite, plan.runs.values()), end="")
-            chosen = f" --configfile {args.configfile}" if args.configfile else ""
+            chosen = f" --configfile {suite_file(args.suite)}" if args.suite else ""
             chosen += f" --config {shlex.join(args.config)}" if args.config else ""
             print(plan.ending().line(
                 page="nothing is left to do",
