@@ -6,13 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from bench.runs.record import TRAIN, Config, radius
+from bench.runs.record import TRAIN, Config, Training, radius
+from evaluation.binomial import standard_error
+from evaluation.masking import ERRORS
 from report import sources
 from report.collect import SHARED_FIELDS, RunRecords
-from report.notes import has_learned
+from report.notes import classes, has_learned
 
 EPS = "eps"  # the axis that is no setting of a method
-VERDICTS = ("collapsed", "recovered", "did not learn", "healthy")  # the worst first
+VERDICTS = ("collapsed", "recovered", "did not learn", "never robust", "healthy")  # the worst first
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,19 @@ def outcome(run: RunRecords) -> str | None:
     if record.training is None or not has_learned(run):
         return "did not learn"
     found = record.training.verdict.outcome
-    return "healthy" if found == "none" else found
+    if found == "none":
+        return "healthy" if _was_robust(record.training, run.config.dataset) else "never robust"
+    return found
+
+
+def _was_robust(training: Training, dataset: str) -> bool:
+    """Tell whether accuracy under PGD-10 was ever above chance, beyond the noise of its images."""
+    number = classes(dataset)
+    chance = 100 / number if number else 0.0
+    probes = [epoch.probe["pgd10"] for epoch in training.curves if "pgd10" in epoch.probe]
+    found = [*((one, training.probe_images) for one in probes),
+             (training.pgd10.accuracy, training.pgd10.n)]  # fmt: skip
+    return any(one > chance + ERRORS * standard_error(chance, n) for one, n in found)
 
 
 def midpoints(cells: Sequence[Cell], *, across: bool) -> list[float]:

@@ -275,10 +275,10 @@ def summary(results: Path, found: list[Group], pictures: int = 0) -> str:
         lines += ["", f"and {len(groups) - TABLES} more tables, on the page"]
     paths = [results / f"leaderboard.{kind}" for kind in ("html", "md", "csv")]
     paths += [results / "tables" / f"{group.file_name}.tex" for group in found]
-    drawn = f"{results / 'figures'}"
+    drawn = [f"{results / 'figures'}"] if pictures else []
     if pictures > figures.MOST:
-        drawn += f" (the first {figures.MOST} of {pictures} pictures; the page saves any)"
-    return "\n".join([*lines, "", *map(str, paths), drawn])
+        drawn[0] += f" (the first {figures.MOST} of {pictures} pictures; the page saves any)"
+    return "\n".join([*lines, "", *map(str, paths), *drawn])
 
 
 def _source(name: str) -> str:

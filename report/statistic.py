@@ -5,6 +5,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +21,15 @@ from report.columns import Column
 def shown(number: float, beside: float | None = None) -> str:
     """Write a number with two decimals, or as many as give a small one two digits that count.
 
+    Half a unit goes up, as the page's script has it; Python's formats send it to the even digit.
+
     Args:
         beside: another number, which decides in its place.
     """
     size = abs(number if beside is None else beside)
     decimals = min(1 - math.floor(math.log10(size)), 9) if size else 2
-    return f"{number:.{max(decimals, 2)}f}"
+    unit = Decimal(1).scaleb(-max(decimals, 2))
+    return f"{Decimal(number).quantize(unit, ROUND_HALF_UP):f}"
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,12 @@ from typing import Any
 from markupsafe import Markup
 
 from bench.runs import catalogue, evaluations
-from bench.runs.ending import title
+from bench.runs.ending import plural, title
 from bench.runs.files import write_bytes
 from bench.runs.record import AUTOATTACK, COST, TRAIN, ConfigError
 from bench.runs.run import expand, sources
-from bench.runs.suite import Suite, parse_suite, read_suite
+from bench.runs.stage import stages_for
+from bench.runs.suite import Suite, parse_suite, read_suite, suite_file
 from bench.runs.typed import from_json
 from report import figures
 from report.collect import NOT_RUN, RunRecords, collect_all
@@ -74,7 +75,8 @@ def render(suite: Suite, results: Path) -> list[Figure]:
         raise ConfigError(f"suite {suite.suite} names no figures; give it some of: {known}")
     found = collect_all(results).runs
     listed = expand(suite)
-    wanted = {config.folder for config in (*listed, *sources(listed))}
+    own = {config.folder for config in listed}
+    wanted = own | {config.folder for config in sources(listed)}
     runs = [run for run in found if run.folder in wanted]
     drawn = [
         draw(name, found if getattr(_module(name), EVERY_RECORD, False) else runs)
@@ -89,6 +91,7 @@ def render(suite: Suite, results: Path) -> list[Figure]:
     places = {run.folder: run.place for run in found if run.place}
     html = templates().get_template("figures.html.j2").render(
         suite=suite.suite, figures=drawn, absent=absent, folder=folder.name,
+        not_run=[*_not_run(suite, [run for run in runs if run.folder in own])],
         svg=lambda picture: _inline(picture.name, folder),
         records=lambda picture: [*_records(picture, places, folder.parent)],
     )  # fmt: skip
@@ -129,6 +132,15 @@ def _absent(runs: Sequence[RunRecords], stages: Container[str]) -> Iterator[str]
                 yield f"{title(run.config, stage)}: {absence.text}"
 
 
+def _not_run(suite: Suite, runs: Sequence[RunRecords]) -> Iterator[str]:
+    """Say which stages some of a suite's runs with records lack, and how many do."""
+    for stage in stages_for(suite):
+        wanted = [run for run in runs if stage.per_seed or run.config.seed == suite.seeds[0]]
+        lacking = [run for run in wanted if run.absence(stage.name) == NOT_RUN]
+        if lacking:
+            yield f"{stage.name} of {len(lacking)} of {plural(len(wanted), 'run')}"
+
+
 def _inline(name: str, folder: Path) -> Markup:
     """Read a picture for a page that holds several: its ids get its name in front."""
     svg = (folder / f"{name}.svg").read_text(encoding="utf-8")
@@ -162,7 +174,7 @@ def main(words: Sequence[str] | None = None) -> None:
         if figure.lacking:
             print(f"{figure.name} {figure.lacking}")
     if not args.suite.startswith("{") and not all(figure.pictures for figure in drawn):
-        file = args.suite if Path(args.suite).suffix else f"workflows/config/{args.suite}.yaml"
+        file = suite_file(Path(args.suite))
         print(f"What is missing is made by: snakemake figures --configfile {file}")
     print(f"{sum(bool(f.pictures) for f in drawn)} of {len(drawn)} figures drawn; "
           f"the page: {page(suite, args.results)}")  # fmt: skip

@@ -134,6 +134,23 @@ def test_figures_are_drawn_from_published_records_without_training(tmp_path):
     assert "not measured, as there is none to measure without a GPU" in page(tmp_path, "default")
 
 
+def test_the_page_says_which_stages_were_not_run(results):
+    two = {"seeds": [0, 1], "evaluations": ["eps_sweep", "pgd50_10"]}
+    first, *others = [run for run in expand(suite(**two)) if run.seed]
+    done(results / "runs", first, aa=40.0)  # costs are measured for the first seed alone
+    for run in others:
+        done(results / "runs", run, aa=40.0)
+        (results / "runs" / run.folder / "autoattack.json").unlink()
+    write(results / "runs", first, "eps_sweep", status="failed", reason="of itself")
+    suite_figures.render(suite("eps_overfitting", **two), results)
+    told = page(results).partition("Not run, and so in no picture: ")[2].partition("<")[0]
+    n, seeds = 2 * len(others) + 2, len(others)
+    assert told == (
+        f"autoattack of {seeds} of {n} runs, eps_sweep of {seeds} of {n} runs, "
+        f"pgd50_10 of {n} of {n} runs"
+    )
+
+
 def test_a_point_goes_with_its_record(results):
     record, path = where(results, "fgsm", "eps_sweep")
     suite_figures.render(suite("eps_overfitting"), results)

@@ -27,6 +27,8 @@ def write(root, config, what):
         training = dataclasses.replace(training, verdict=verdict)
     if what == "did not learn":
         training = made_up.training(clean=10.0, fgsm=10.0, pgd10=10.0)
+    if what == "never robust":
+        training = made_up.training(fgsm=60.0, pgd10=10.0)
     if what == "diverged":
         made_up.write(root, config, "train", status="diverged", reason="nan", data=None)
     elif what == "failed":
@@ -63,6 +65,7 @@ def test_a_cell_has_the_verdict_of_most_of_its_seeds_and_the_worst_of_as_many(tm
     [
         ("collapsed", "collapsed"), ("recovered", "recovered"), ("healthy", "healthy"),
         ("did not learn", "did not learn"), ("diverged", "did not learn"), ("failed", None),
+        ("never robust", "never robust"),
     ],
 )  # fmt: skip
 def test_every_run_has_one_word(tmp_path, fate, said):

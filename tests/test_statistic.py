@@ -38,7 +38,8 @@ def test_the_deviation_is_of_a_sample(values):
     ("number", "beside", "text"),
     [(40, None, "40.00"), (0, None, "0.00"), (0.1, None, "0.10"), (0.0312, None, "0.031"),
      (3e-4, None, "0.00030"), (-3e-4, None, "-0.00030"), (3e-30, None, "0.000000000"),
-     (0.004, 40.0, "0.00"), (1.23e-4, 3e-4, "0.00012")],
+     (0.004, 40.0, "0.00"), (1.23e-4, 3e-4, "0.00012"),
+     (15.625, None, "15.63"), (-15.625, None, "-15.63"), (2.5e-5, None, "0.000025")],
 )  # fmt: skip
 def test_small_numbers_keep_two_digits(number, beside, text):
     assert shown(number, beside) == text
