@@ -134,6 +134,15 @@ def test_figures_are_drawn_from_published_records_without_training(tmp_path):
     assert "not measured, as there is none to measure without a GPU" in page(tmp_path, "default")
 
 
+def test_a_run_that_did_not_learn_is_named_so_among_soars_starts(tmp_path):
+    for order, training_ in (("1", training(10.0, 10.0, 10.0)), ("2", training())):
+        settings = catalogue.default_settings("soar") | {"order": order}
+        write(tmp_path / "runs", config("soar", settings=settings), "train", training=training_)
+    (picture,) = suite_figures.draw("soar_starts", drawn.read(tmp_path)).pictures
+    names = {point["name"] for point in picture.spec["data"]["values"]}
+    assert names == {"FOAR, start PGD-1: did not learn", "SOAR, start PGD-1"}
+
+
 def test_the_page_says_which_stages_were_not_run(results):
     two = {"seeds": [0, 1], "evaluations": ["eps_sweep", "pgd50_10"]}
     first, *others = [run for run in expand(suite(**two)) if run.seed]

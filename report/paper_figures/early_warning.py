@@ -10,6 +10,10 @@ batch has a number for every update and is read on the grid of the others all th
 have a reading an epoch, so the baseline there is a tenth as long (20 readings, 10 at least), and
 the horizon 10 epochs.
 
+In the tables "3 F, 1 B" are the passes of a reading, forward and backward, per image; "none": the
+training makes them anyway. "First" counts the collapses of which no other warned earlier, "of
+updates" those in which an alarm would have been false.
+
 Figure: SORA (arXiv:2606.00738), its claim that PertAlign falls some 50 batches before PGD accuracy,
     and before all other detectors.
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from report import sources
 from report.collect import RunRecords
 from report.figures import Picture
+from report.notes import has_learned
 from report.paper_figures import _parts as parts
 
 KEYS = ("clean", "pgd20", "square", "apgd_dlr_targeted", "autoattack")
@@ -40,8 +41,9 @@ def draw(runs: Sequence[RunRecords]) -> Iterator[Picture]:
 
 
 def _name(one: parts.Measured) -> str:
-    """Name a row by what tells it from others here."""
-    if one.row.method != "soar":
-        return one.row.title
-    chosen = sources.settings(one.run.config)
-    return f"{ORDERS[chosen['order']]}, start {STARTS[chosen['start']]}"
+    """Name a row by what tells it from others here, and say of a run if it did not learn."""
+    name = one.row.title
+    if one.row.method == "soar":
+        chosen = sources.settings(one.run.config)
+        name = f"{ORDERS[chosen['order']]}, start {STARTS[chosen['start']]}"
+    return name if has_learned(one.run) else f"{name}: did not learn"
