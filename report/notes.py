@@ -156,16 +156,16 @@ def _submitters(runs: Sequence[RunRecords]) -> list[str]:
 
 def _stale(runs: Iterable[RunRecords], current: CurrentCode) -> Iterable[Note]:
     """Note whether records were made by bench code or method code that has changed since."""
-    made = {(r.origin, r.stage, r.config.dataset, r.config.architecture, r.config.method)
-            for run in runs for r in run.records.values() if r.origin}  # fmt: skip
-    if not all(equivalent(origin.bench_code, current.bench(*where)) for origin, *where, _ in made):
+    records = [r for run in runs for r in run.records.values()]
+    made = {(r.origin.bench_code, r.stage, r.config.dataset, r.config.architecture)
+            for r in records if r.origin}  # fmt: skip
+    if not all(equivalent(code, current.bench(*where)) for code, *where in made):
         yield STALE_CODE
-    methods = {method: current.method(method) for *_, method in made}
+    by_method = {(r.config.method, r.origin.method_code) for r in records if r.origin}
+    methods = {method: current.method(method) for method, _ in by_method}
     if None in methods.values():
         yield NO_METHOD
-    elif not all(
-        equivalent(origin.method_code, methods[method] or "") for origin, *_, method in made
-    ):
+    elif not all(equivalent(code, methods[method] or "") for method, code in by_method):
         yield STALE_METHOD
 
 
