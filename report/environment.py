@@ -2,8 +2,10 @@
 
 import base64
 import hashlib
+import re
 
 import jinja2
+from markupsafe import Markup, escape
 
 from bench.runs.ending import plural
 
@@ -13,7 +15,7 @@ def templates() -> jinja2.Environment:
 
     Text in HTML is escaped; Markdown templates escape the text of a table by the filter ``cell``.
     The filter ``plural`` counts things; ``hashed`` names a script or style in the content
-    policy of a page.
+    policy of a page; ``quoted`` sets what stands in backticks as code.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("report"),
@@ -25,6 +27,7 @@ def templates() -> jinja2.Environment:
     environment.filters["cell"] = _cell
     environment.filters["hashed"] = _hashed
     environment.filters["plural"] = plural
+    environment.filters["quoted"] = _quoted
     return environment
 
 
@@ -33,6 +36,10 @@ def _cell(text: str) -> str:
     for char, safe in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("\n", " ")):
         text = text.replace(char, safe)
     return text
+
+
+def _quoted(text: str) -> Markup:
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704  # escaped
 
 
 def _hashed(text: str) -> str:

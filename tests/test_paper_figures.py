@@ -18,6 +18,7 @@ from bench.runs.run import expand
 from bench.runs.suite import parse_suite, read_yaml
 from report import figures, render, suite_figures
 from report.collect import collect
+from report.environment import templates
 from report.paper_figures import _parts as parts
 
 RADII = (0, 25, 51, 64)
@@ -158,6 +159,11 @@ def test_the_page_says_which_stages_were_not_run(results):
         f"autoattack of {seeds} of {n} runs, eps_sweep of {seeds} of {n} runs, "
         f"pgd50_10 of {n} of {n} runs"
     )
+
+
+def test_what_a_figure_says_is_escaped_and_its_commands_are_code():
+    made = templates().from_string("{{ text | quoted }}").render(text="run `a <b>`, not <c>")
+    assert made == "run <code>a &lt;b&gt;</code>, not &lt;c&gt;"
 
 
 def test_a_point_goes_with_its_record(results):

@@ -353,7 +353,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def suite_file(given: Path) -> Path:
-    """Find a suite's file: the one given, or that of a name, from here if it is below.
+    """Find a suite's file: the one given, or by its name the one in workflows/config/.
 
     Raises:
         ConfigError: there is no suite of this name.

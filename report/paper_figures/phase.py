@@ -23,7 +23,7 @@ TITLES = {EPS: "radius of training, 1/255", "alpha": "step, in units of eps"}
 
 # told apart in grey by their lightness, and by the words in each cell
 COLOURS = {"collapsed": "#D55E00", "recovered": "#E69F00", "did not learn": "#C8C8C8",
-           "never robust": "#9FB7CE", "healthy": "#DDF0E9"}  # fmt: skip
+           "never robust": "#8398AE", "healthy": "#DDF0E9"}  # fmt: skip
 WIDTH, HEIGHT = 92, 46  # pixels of a cell
 
 
