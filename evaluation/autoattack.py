@@ -71,7 +71,7 @@ def autoattack(
     if classes < 4 and "apgd-t" in attacks:
         raise ValueError(
             f"AutoAttack's targeted DLR loss needs 4 classes or more, the data have {classes}; "
-            "rank such data by another evaluation"
+            "they get no rank; other evaluations, as pgd50_10, stand in columns beside"
         )
     assert x.dtype == torch.float32 and x.min() >= 0 and x.max() <= 1, "images not in [0, 1]"
     net = fitting(net, x, batch)

@@ -26,6 +26,8 @@ from bench.runs.record import (
 from bench.runs.stage import in_order
 from bench.runs.typed import parse
 
+SUBMITTED = "submitted"  # below published/: a folder for each who sent runs
+
 # The fields of a configuration that all runs of a table share; its rows differ in the method.
 SHARED_FIELDS = (
     "dataset", "architecture", "width", "norm", "eps", "protocol", "precision", "train_images",
@@ -155,6 +157,7 @@ def collect(
     read = cache.read if cache else Record.read
     found: dict[str, RunRecords] = {}  # by folder
     planned, faults = _planned(plan)
+    misplaced: dict[Path, str] = {}  # submissions, with where they belong
     for root in filter(None, (published, runs)):
         is_published = root is published
         by_stage: dict[str, list[Path]] = defaultdict(list)
@@ -173,8 +176,16 @@ def collect(
                         run.broken[stage] = str(error)
                 else:
                     config = record.config
+                    if is_published and not _is_in_place(record, path.parent.relative_to(root)):
+                        misplaced[path.parent] = record.folder
+                        continue
                     run = _run(found, config, record.folder, path.parent, root, is_published)
                     run.records[stage] = record
+    faults += [
+        f"{place} is a submission in no place of one; move it to "
+        f"{published / SUBMITTED / '<who submitted it>' / folder}"
+        for place, folder in misplaced.items()
+    ]
     for config in planned.values():
         found.setdefault(
             config.folder, RunRecords(config.folder, config, published=False)
@@ -262,6 +273,16 @@ def _own(read: Reader, path: Path) -> Record:
             f"to {record.folder} or remove it"
         )
     return record
+
+
+def _is_in_place(record: Record, folder: Path) -> bool:
+    """Tell whether a published record lies where its kind does.
+
+    Args:
+        folder: of the record, from that of published records.
+    """
+    parts = folder.parts
+    return parts[:1] != (SUBMITTED,) or "/".join(parts[2:]) == record.folder
 
 
 def _config_beside(path: Path) -> Config | None:

@@ -52,7 +52,7 @@ class Facts:
     @property
     def texts(self) -> dict[str, str]:
         """The facts for people, by the names in TITLES."""
-        data = {None: "not known yet", True: "official", False: "UNOFFICIAL DATA"}
+        data = {None: "not known yet", True: "official", False: "UNOFFICIAL"}
         written = {
             "width": str(self.width),
             "train_images": str(self.train_images or "all"),

@@ -11,7 +11,7 @@ from bench.runs.fingerprints import equivalent
 from bench.runs.record import AUTOATTACK, COST, TRAIN
 from evaluation.masking import Doubt, DoubtId, doubts
 from report import weights
-from report.collect import RunRecords
+from report.collect import SUBMITTED, RunRecords
 
 NoteId = (
     Literal[
@@ -151,7 +151,7 @@ def _doubted(run: RunRecords) -> list[Doubt] | None:
 def _submitters(runs: Sequence[RunRecords]) -> list[str]:
     """List who submitted published runs: the folder between published/submitted/ and the run's."""
     places = (run.place.parts for run in runs if run.place and run.published)
-    return sorted({parts[-5] for parts in places if parts[-6:-5] == ("submitted",)})
+    return sorted({parts[-5] for parts in places if parts[-6:-5] == (SUBMITTED,)})
 
 
 def _stale(runs: Iterable[RunRecords], current: CurrentCode) -> Iterable[Note]:

@@ -66,7 +66,9 @@ def render(results: Path, *, columns: Sequence[str] = ()) -> Ending:
     others, faults = reported(results / "outside")
     shown = view(found, others.rows)
     chosen = _chosen({column["key"]: column["title"] for column in shown["columns"]}, columns)
-    faults = [*records.faults, *(f"what others report: {fault}" for fault in faults)]
+    published = [run for run in records.runs if run.published]
+    faults = [*records.faults, *(text for run in published for text in run.broken.values()),
+              *(f"what others report: {fault}" for fault in faults)]  # fmt: skip
     known = details(records.runs, results / "logs")
     drawn = sorted(path.stem for path in (results / "figures").glob("*.html"))
     files = aside.write(found, known, results)

@@ -65,17 +65,36 @@ class Row:
     @property
     def badges(self) -> list[tuple[str, bool]]:
         """What must be seen beside the name: a word or two each, and whether it is bad news."""
-        ids = {note.id for note in self.notes}
         found = verdicts.badges([verdict.outcome for verdict in _verdicts(self)])
+        found += [(text, True) for text in self.warnings]
+        return [*found, ("n = 1", False)] if "one seed" in self._ids else found
+
+    @property
+    def warnings(self) -> list[str]:
+        """What speaks against its numbers, beside collapse: a word or two each."""
+        found, ids = [], self._ids
         if self.status not in ("done", "not run"):
-            found.append(("out of memory" if self.status == "oom" else self.status, True))
+            found.append("out of memory" if self.status == "oom" else self.status)
+        elif "learning" in ids:
+            learned = [one for run in self.runs if (one := has_learned(run)) is not None]
+            found.append(f"did not learn {learned.count(False)} of {len(learned)}")
         if ids & {*DOUBT_IDS} - {"learning"}:
-            found.append(("masked?", True))
+            found.append("masked?")
         if "weights" in ids:
-            found.append(("weights changed", True))
+            found.append("weights changed")
         if "unofficial data" in ids:
-            found.append(("unofficial", True))
-        return [*found, ("n = 1", False)] if "one seed" in ids else found
+            found.append("unofficial")
+        return found
+
+    @property
+    def told(self) -> str:
+        """What became of its seeds, and what speaks against its numbers, in one line."""
+        found = [self.collapse, self.status, *self.warnings]
+        return "; ".join(dict.fromkeys(one for one in found if one not in ("-", "done"))) or "-"
+
+    @property
+    def _ids(self) -> set[str]:
+        return {note.id for note in self.notes}
 
     @property
     def rank_text(self) -> str:

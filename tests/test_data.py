@@ -256,6 +256,15 @@ def test_a_changed_pixel_in_prepared_data_is_refused(prepared):
         data.load("digits", prepared.parents[1])
 
 
+def test_prepared_data_that_info_no_longer_fits_say_so(prepared, monkeypatch):
+    from bench.data import digits
+
+    monkeypatch.setattr(digits, "INFO", digits.INFO._replace(shape=(1, 28, 28)))
+    said = rf"not uint8 of \(1, 28, 28\), as INFO says now; if .* remove {prepared} and run: python"
+    with pytest.raises(ValueError, match=said):
+        data.load("digits", prepared.parents[1])
+
+
 def test_prepared_data_of_another_set_are_refused(prepared):
     prepared.rename(prepared.with_name("cifar10.safetensors"))
     with pytest.raises(ValueError, match="holds 'digits', not 'cifar10'"):

@@ -144,7 +144,7 @@ def test_hours_are_at_the_median_pace_of_this_machines_runs(plan):
     finish(plan, "train", slice(3, 4), slower=1e9, device="another")
     text = summary(plan)
     assert f"from nothing: {takes(1e6 * train, 1e6 * attack)}" in text
-    assert f"at the pace of 3 finished runs on this machine's {HERE}" in text
+    assert f"at the pace of 3 finished runs on a {HERE}, as this machine's" in text
     assert "TFLOP/s" not in text
     finish(plan, "autoattack", slice(1), slower=2e6)
     rest = attack - next(iter(hours(plan).values()))["autoattack"]
@@ -162,7 +162,7 @@ def test_published_runs_of_this_machine_set_its_pace_and_are_left(plan):
     text = summary(plan)
     assert text.startswith("left: 4 of 4 runs (4 train, 4 autoattack, 2 cost)")
     assert takes(train, attack) in text
-    assert f"at the pace of 1 finished run on this machine's {HERE}" in text
+    assert f"at the pace of 1 finished run on a {HERE}, as this machine's" in text
 
 
 def test_hours_of_a_gpu_are_named_as_such_on_another_machine(plan):
@@ -273,8 +273,20 @@ def test_disk_is_one_byte_a_pixel():
 def test_the_docs_say_what_the_paper_suite_costs():
     """If this fails: make readme."""
     text = (ROOT / "docs/costs.md").read_text(encoding="utf-8")
-    costs = estimate.estimates(PAPER, expand(PAPER))
-    assert f"{command.table(PAPER, costs)}\n\n{command.total(PAPER, costs)}\n" in text
+    runs = expand(PAPER)
+    costs = estimate.estimates(PAPER, runs)
+    assert f"{command.table(PAPER, costs)}\n\n{command.total(PAPER, runs, costs)}\n" in text
+
+
+def test_what_is_prepared_is_not_to_download(tmp_path, capsys):
+    words = ["--results", str(tmp_path), "--config", "datasets=[cifar10]", f"data_dir={tmp_path}",
+             "train_images=null"]  # fmt: skip
+    call(*words)
+    assert "data: 170 MB to download" in capsys.readouterr().out
+    (tmp_path / "prepared").mkdir()
+    (tmp_path / "prepared/cifar10.safetensors").touch()
+    call(*words)
+    assert "data: nothing to download" in capsys.readouterr().out
 
 
 def test_the_docs_say_what_methods_keep_in_memory():

@@ -123,17 +123,18 @@ def flowers(tmp_path):
 
 def test_class_folders_of_ones_own_are_a_data_set_in_twenty_lines(flowers):
     for split, n in (("train", 12), ("test", 4)):
-        for name in ("rose", "tulip"):
+        for name in ("aster", "lily", "rose", "tulip"):
             folder = flowers / ".data/flowers" / split / name
             folder.mkdir(parents=True)
             for i in range(n):
                 (folder / f"{i}.jpg").write_bytes(jpeg(i, width=50, height=40))
-    assert "24 training and 8 test images" in bench(flowers, "data", "flowers")
+    assert "48 training and 16 test images" in bench(flowers, "data", "flowers")
     run = {"dataset": "flowers", "architecture": "small_cnn", "width": 4, "method": "fgsm",
            "protocol": "smoke"}  # fmt: skip
     bench(flowers, "train", "--config", json.dumps(run), "--out", "run")
+    assert "left: " in bench(flowers, "plan", "--config", "datasets=[flowers]", "train_images=null")
     made = Record.read(flowers / "run/train.json")
-    assert (made.status, made.config.eps, made.data.train_images) == ("done", "8/255", 24)
+    assert (made.status, made.config.eps, made.data.train_images) == ("done", "8/255", 48)
 
 
 def test_arrays_of_ones_own_are_a_data_set_as_well(flowers):
@@ -143,12 +144,12 @@ def test_arrays_of_ones_own_are_a_data_set_as_well(flowers):
     head = head.replace("from bench.data import Info, Source, _folders", imports)
     path.write_text(head[: head.index("def read")] + read)
     rng, arrays = np.random.default_rng(0), {}
-    for split, n in (("train", 24), ("test", 8)):
+    for split, n in (("train", 48), ("test", 16)):
         arrays[f"{split}_images"] = rng.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
-        arrays[f"{split}_labels"] = np.arange(n) % 2
+        arrays[f"{split}_labels"] = np.arange(n) % 4
     (flowers / ".data").mkdir()
     np.savez(flowers / ".data/flowers.npz", **arrays)
-    assert "24 training and 8 test images" in bench(flowers, "data", "flowers")
+    assert "48 training and 16 test images" in bench(flowers, "data", "flowers")
 
 
 def test_the_stub_is_no_file_twice_and_takes_no_odd_name(project):

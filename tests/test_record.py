@@ -42,7 +42,7 @@ def mended(value, path, to):
         ("train", "colour", 1, "record.colour is unknown"),
         ("train", "schema", 99, "a newer onestep made it (schema 99, here 1); update onestep"),
         ("train", "config", {}, "record.config.dataset is missing"),
-        ("train", "config.eps", "8/0", "eps is '8/0'; a radius in Linf is a text of a number"),
+        ("train", "config.eps", "8/0", "eps is '8/0'; a radius in Linf is more than 0 and"),
         ("train", "config.eps", "abc", "eps is 'abc'"),
         ("train", "config.seed", 7, "the hash of its configuration"),
         ("train", "config.protocol", {}, "protocol.name is missing"),

@@ -257,7 +257,7 @@ def test_a_caution_stands_wherever_there_are_ranks(tmp_path):
     done(tmp_path / "runs", config(dataset="mnist_5k"), aa=10.0)
     render.render(tmp_path)
     said = sources.caution("mnist_5k")
-    assert "these ranks are of small networks" in said
+    assert "ranks say nothing of other data" in said
     (tex,) = (tmp_path / "tables").glob("*.tex")
     for path in (tmp_path / "leaderboard.md", tmp_path / "leaderboard.txt", tex):
         assert said in path.read_text(), path.name

@@ -216,6 +216,18 @@ def test_a_run_that_is_not_done_is_not_exported(run, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_another_runs_export_is_not_replaced(exported, run, tmp_path_factory):
+    folder, name = exported
+    export(run, folder, name=name)  # the same run again
+    weights = folder / f"models/digits/Linf/{name}.pt"
+    weights.write_bytes(b"of another")
+    info = folder / f"model_info/digits/Linf/{name}.json"
+    info.write_text(info.read_text().replace("seed 0", "seed 1"))
+    with pytest.raises(ValueError, match=r"Ours\.json is of another run; give another --name, or"):
+        export(run, folder, name=name)
+    assert weights.read_bytes() == b"of another"
+
+
 def test_a_name_cannot_leave_the_folder(run, tmp_path):
     with pytest.raises(ValueError, match="no name for files"):
         export(run, tmp_path, name="../up")

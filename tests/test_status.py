@@ -13,6 +13,7 @@ from bench.runs.locks import is_written, run_lock
 from bench.runs.run import expand
 from bench.runs.suite import parse_suite, read_yaml
 from bench.tools import status
+from bench.tools.plan import Again
 from workflows.plan import Plan
 
 FILE = ROOT / "workflows/config/smoke.yaml"
@@ -40,7 +41,7 @@ def write(path, text):
 
 
 def said(plan):
-    return list(status.report(plan))
+    return list(status.report(plan, Again("GO ON", "RETRY")))
 
 
 def test_a_running_job_is_told_from_a_killed_one_by_its_lock(plan):
@@ -56,7 +57,7 @@ def test_a_running_job_is_told_from_a_killed_one_by_its_lock(plan):
     assert "running: fgsm seed 0, digits, train: 12:00:01 epoch 2/2  0:04 left" in lines
     assert not any("sora" in line for line in lines if line.startswith("running"))
     assert lines[-1].endswith("; 1 running")
-    assert said(plan)[-1].endswith("; snakemake does it")
+    assert said(plan)[-1].endswith("; GO ON")
 
 
 def test_a_training_that_is_read_does_not_run(plan):
@@ -116,7 +117,9 @@ def test_it_writes_nothing_but_the_cache_and_does_without_torch(plan):
 
 def test_no_results_at_all_are_no_error(tmp_path, capsys):
     status.main(["--suite", str(FILE), "--results", str(tmp_path / "none")])
-    assert "left: 6 of 6 stages of suite smoke" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "left: 6 of 6 stages of suite smoke" in said
+    assert said.rstrip().endswith(f"; to do it: snakemake --configfile {FILE}")
     assert not (tmp_path / "none").exists()
 
 

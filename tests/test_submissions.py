@@ -14,6 +14,8 @@ from bench import __main__ as program
 from bench.runs.catalogue import ROOT
 from bench.runs.record import Record
 from bench.tools import verify
+from report import render
+from report.collect import collect_all
 
 TEXT = (ROOT / "docs/submissions.md").read_text()
 REAL = evaluation.autoattack.library
@@ -133,6 +135,30 @@ def test_a_run_that_is_published_already_is_noted(mine, tmp_path, monkeypatch):
     (remark,) = remarks(mine)
     assert f"the same run is published already, in {tmp_path}/published/set/digits" in remark
     assert remarks(tmp_path / "published/set" / run.config.folder) == [], "that is this one"
+
+
+@pytest.mark.parametrize("place", ["ada/mine", "digits/small_cnn/fgsm", "ada/{0}/more", "."])
+def test_a_submission_in_another_place_is_no_row_and_named_once(tmp_path, place):
+    folder = tmp_path / "published/submitted" / place.format(config().folder)
+    done(tmp_path / "elsewhere", config(), aa=20.0)
+    shutil.copytree(tmp_path / "elsewhere" / config().folder, folder)
+    found = collect_all(tmp_path)
+    assert found.runs == []
+    (fault,) = found.faults
+    belongs = tmp_path / "published/submitted/<who submitted it>" / config().folder
+    assert fault == f"{folder} is a submission in no place of one; move it to {belongs}"
+    render.render(tmp_path)
+    assert fault in (tmp_path / "leaderboard.txt").read_text()
+    done(tmp_path / "published/submitted/ada", config(), aa=20.0)
+    assert "submitted" in ids(row_of(tmp_path))
+
+
+def test_a_published_record_that_cannot_be_read_is_named_in_the_terminal_too(tmp_path):
+    done(tmp_path / "published/submitted/ada", config(), aa=20.0)
+    path = tmp_path / "published/submitted/ada" / config().folder / "train.json"
+    path.write_text("x")
+    render.render(tmp_path)
+    assert f"{path} is no valid record" in (tmp_path / "leaderboard.txt").read_text()
 
 
 def test_a_row_says_who_submitted_it(tmp_path):

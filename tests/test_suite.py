@@ -10,7 +10,7 @@ from projects import SUITES
 from bench.runs import catalogue
 from bench.runs.record import ConfigError
 from bench.runs.run import expand
-from bench.runs.suite import Suite, parse_suite, read_yaml
+from bench.runs.suite import Suite, parse_suite, read_suite, read_yaml
 from bench.tools import schema
 
 DEFAULT = read_yaml(catalogue.ROOT / "workflows/config/default.yaml")
@@ -144,6 +144,13 @@ def test_all_mistakes_are_told_at_once():
     text = str(caught.value)
     assert text.startswith("suite 'default' has 4 mistakes:\n")
     assert all(word in text for word in ("zerogrd", "eps.0", "epz", "taw"))
+
+
+def test_mistakes_name_the_suite_they_are_of(tmp_path):
+    with pytest.raises(ConfigError, match=r"^the default suite, as changed here, has 1 mistake:"):
+        parse_suite({"epss": 8})
+    with pytest.raises(ConfigError, match="is a folder; give a suite's name, or its"):
+        read_suite(tmp_path)
 
 
 def test_a_missing_key_of_a_suite_is_named():

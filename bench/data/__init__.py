@@ -157,7 +157,11 @@ def load(name: str, folder: Path, *, verify: bool | None = None) -> Loaded:
     except ValueError as error:
         raise ValueError(f"{path} {error}; remove it and {again}") from None
     images: Images[Tensor] = Images(**content.tensors)
-    check(name, images)
+    try:
+        check(name, images)
+    except ValueError as error:
+        said = f"{error}, as INFO says now; if INFO has changed since, remove {path} and {again}"
+        raise ValueError(said) from None
     known = info(name)
     official = content.official and known.decoded in (None, content.checksum)
     return Loaded(images, known, content.checksum, official)

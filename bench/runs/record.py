@@ -44,8 +44,8 @@ WEIGHTS: dict[Kept, str] = {  # their files
 Network = Literal["raw", "average"]  # as trained, or averaged over the updates
 MOST_L2 = 16  # as far as an L2 radius may be; papers stay below 6, and 128 was meant in 1/255
 RADII: dict[Norm, str] = {
-    "Linf": "a radius in Linf is a text of a number in (0, 255), over 255, like '8/255'",
-    "L2": f"a radius in L2 is a text of a number in (0, {MOST_L2}), like '0.5'",
+    "Linf": "a radius in Linf is more than 0 and less than 255, over 255: '8/255'",
+    "L2": f"a radius in L2 is more than 0 and less than {MOST_L2}: '0.5'",
 }
 
 

@@ -363,6 +363,8 @@ def suite_file(given: Path) -> Path:
     if str(given) in names:
         path = room / f"{given}.yaml"
         return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    if given.is_dir():
+        raise ConfigError(f"{given} is a folder; give a suite's name, or its YAML file")
     if not given.suffix and not given.is_file():
         raise ConfigError(catalogue.unknown("suite", str(given), names))
     return given
@@ -386,7 +388,8 @@ def parse_suite(given: Mapping[str, Any]) -> Suite:
     Raises:
         ConfigError: lists every mistake with its remedy.
     """
-    if "suite" not in given:
+    named = "suite" in given
+    if not named:
         given = read_yaml(catalogue.ROOT / "workflows/config/default.yaml") | dict(given)
     try:
         check_size(given, "the suite")
@@ -396,8 +399,8 @@ def parse_suite(given: Mapping[str, Any]) -> Suite:
         return Suite.model_validate(dict(given))
     except ValidationError as error:
         lines = [f"  {_explained(mistake)}" for mistake in error.errors()]
-        name = given["suite"]
-        text = "\n".join([f"suite {name!r} has {plural(len(lines), 'mistake')}:", *lines])
+        name = f"suite {given['suite']!r}" if named else "the default suite, as changed here,"
+        text = "\n".join([f"{name} has {plural(len(lines), 'mistake')}:", *lines])
         raise ConfigError(text) from None
 
 
@@ -406,4 +409,6 @@ def _explained(mistake: Any) -> str:
     key = ".".join(str(part) for part in mistake["loc"])
     if mistake["type"] == "extra_forbidden":
         return catalogue.unknown("key", key, Suite.model_fields)
-    return f"key {key!r} is missing" if mistake["type"] == "missing" else explained(mistake)
+    if mistake["type"] == "missing":
+        return f"key {key!r} is missing; a suite with a name has all that default.yaml has"
+    return explained(mistake)

@@ -122,11 +122,11 @@ def attacks() -> str:
         rest = [one for one in map(evaluations.read, evaluations.known()) if one.kind == kind]
         for entry in [*measured, *(one for one in rest if one.file not in there)]:
             made = evaluation.load(kind, entry.file)(**entry.settings)
-            seconds = took.get(entry.name, [])
+            seconds, tries = took.get(entry.name, []), getattr(made, "restarts", 1)
             cells = [
                 f"[{entry.name}](../{entry.path})",
                 ", ".join(made.norms),
-                f"{made.cost.forward} / {made.cost.backward}",
+                " / ".join(str(tries * passes) for passes in made.cost),
                 f"{min(seconds):.1f} to {max(seconds):.1f}" if seconds else "-",
                 entry.meaning,
                 described(entry.file, "Source", room),

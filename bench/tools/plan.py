@@ -11,14 +11,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from bench.runs import catalogue
 from bench.runs.cache import Reader, cached
 from bench.runs.ending import plural
 from bench.runs.files import between_marks, write_bytes
 from bench.runs.record import Config, radius
-from bench.runs.run import expand
+from bench.runs.run import expand, sources
 from bench.runs.suite import Suite, parse_suite, read_suite, suite_file
 from bench.runs.typed import from_yaml
 from bench.stages import machine
@@ -54,13 +54,10 @@ def table(suite: Suite, costs: Iterable[Estimate]) -> str:
     return "\n".join(lines)
 
 
-def total(suite: Suite, costs: Iterable[Estimate]) -> str:
+def total(suite: Suite, runs: Sequence[Config], costs: Sequence[Estimate]) -> str:
     """Say in one line what the whole suite takes."""
-    costs = list(costs)
     train, attack = sum(c.train_hours for c in costs), sum(c.attack_hours for c in costs)
-    weights = sum(
-        cost.runs * memory.weights_bytes([cost.example], suite.keep_weights) for cost in costs
-    )
+    weights = memory.weights_bytes([*runs, *sources(runs)], suite.keep_weights)
     return (
         f"The whole suite from nothing: {format_hours(train)} of training and "
         f"{format_hours(attack)} of AutoAttack on one GPU at {_rate()}; "
@@ -143,7 +140,7 @@ def has_batchnorm(architecture: str) -> bool:
 def readme(suite: Suite, runs: list[Config]) -> str:
     """Make the part of docs/costs.md: the table, the total and what is kept in memory."""
     costs = estimates(suite, runs)
-    return f"{table(suite, costs)}\n\n{total(suite, costs)}\n\n{keep(suite, runs)}\n"
+    return f"{table(suite, costs)}\n\n{total(suite, runs, costs)}\n\n{keep(suite, runs)}\n"
 
 
 def summary(plan: Plan, device: str) -> str:
@@ -152,6 +149,8 @@ def summary(plan: Plan, device: str) -> str:
     Args:
         device: name of this machine's device, as records have it.
     """
+    from bench.data import prepared
+
     suite = plan.suite
     asked = {(work.config.folder, work.stage.name) for work in plan.work}
     estimated = hours_of_runs(plan.runs.values(), suite.attack_images)
@@ -167,7 +166,9 @@ def summary(plan: Plan, device: str) -> str:
         rest.setdefault(work.config.folder, {})[work.stage.name] = needed
     pairs = {_pair(run) for run in plan.runs.values()} - {_pair(work.config) for work in left}
     finished = f"; finished: {', '.join(sorted(pairs))}" if pairs and left else ""
-    download = download_bytes(suite.datasets)
+    download = download_bytes(
+        name for name in suite.datasets if not prepared(name, Path(plan.data_dir)).is_file()
+    )
     why = f"\nwhy: {plan.reasons()}" if left else ""
     weights = memory.weights_bytes(plan.runs.values(), plan.suite.keep_weights)
     others = len(plan.runs) - len(plan.listed)
@@ -219,7 +220,7 @@ def _basis(finished: int, device: str) -> str:
     """Say on which machine the hours are counted."""
     if finished:
         runs = plural(finished, "finished run")
-        return f"one job after the other, at the pace of {runs} on this machine's {device}"
+        return f"one job after the other, at the pace of {runs} on a {device}, as this machine's"
     if device.startswith("CPU"):
         return (
             f"these are hours of a GPU at {_rate()}, not of this machine: it has none, and has "
@@ -261,6 +262,21 @@ def planned(args: argparse.Namespace, read: Reader) -> Plan:
         sys.exit(str(error))
 
 
+class Again(NamedTuple):
+    """How to go on with the suite that the flags name."""
+
+    go_on: str
+    retry: str
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> Self:
+        """Write the commands."""
+        said = "snakemake" + (f" --configfile {suite_file(args.suite)}" if args.suite else "")
+        said += f" --config {shlex.join(args.config)}" if args.config else ""
+        retry = f"{said}{'' if args.config else ' --config'} retry_failed=true"
+        return cls(f"to do it: {said}", retry)
+
+
 def _change(given: str) -> tuple[str, Any]:
     """Read a key and its value from KEY=VALUE."""
     key, found, value = given.partition("=")
@@ -297,13 +313,7 @@ def _say(args: argparse.Namespace, plan: Plan) -> None:
             for sentence in cautions(plan):
                 print(sentence)
             print(against_sources(suite, plan.runs.values()), end="")
-            chosen = f" --configfile {suite_file(args.suite)}" if args.suite else ""
-            chosen += f" --config {shlex.join(args.config)}" if args.config else ""
-            print(plan.ending().line(
-                page="nothing is left to do",
-                retry=f"snakemake{chosen}{' --config' * (not args.config)} retry_failed=true",
-                go_on=f"to do it: snakemake{chosen}",
-            ))  # fmt: skip
+            print(plan.ending().line(page="nothing is left to do", **Again.of(args)._asdict()))
     except (MethodError, OSError, ValueError) as error:
         sys.exit(str(error))
 

@@ -21,7 +21,12 @@ from bench.runs import catalogue
 from bench.runs.files import write_bytes, write_json
 from bench.runs.find import RUN, run_folder
 from bench.runs.record import AUTOATTACK, TRAIN, Attack, Config, Data, Record
+from bench.runs.typed import from_json
 
+ATTACK_FIRST = (
+    "only a run that AutoAttack has attacked has a row: python -m bench attack --config RUN.yaml "
+    "--out RUN, with the run's configuration, which its train.json has"
+)
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 # The exported Python file; {shell} and {body} become the source of Net and of the architecture.
 MODEL = '''"""A network of the onestep benchmark, for RobustBench; images in [0, 1], logits out.
@@ -73,11 +78,12 @@ def export(run: Path, into: Path, *, name: str | None = None) -> str:
         name: None for one made of method and run id.
 
     Raises:
-        ValueError: a stage is yet to be done or failed, or the weights do not fit the network.
+        ValueError: a stage is yet to be done or failed, the weights do not fit the network, or
+            there is another run's export of this name.
         OSError: a file cannot be read or written.
     """
     if not (path := run / f"{AUTOATTACK}.json").is_file():
-        raise ValueError(f"there is no {path}; only a run that AutoAttack has attacked has a row")
+        raise ValueError(f"there is no {path}; {ATTACK_FIRST}")
     trained, attacked = (Record.read(run / f"{stage}.json") for stage in (TRAIN, AUTOATTACK))
     for record in (trained, attacked):
         if record.status != "done":
@@ -93,9 +99,12 @@ def export(run: Path, into: Path, *, name: str | None = None) -> str:
     place = Path(config.dataset) / config.norm
     row = leaderboard_row(attacked.attack, attacked.data, config, trained.training.method_source)
     state = _state(run)  # of a network and a data set that are known here
+    info = into / "model_info" / place / f"{name}.json"
+    if info.is_file() and from_json(info.read_text(encoding="utf-8"), str(info)) != row:
+        raise ValueError(f"{info} is of another run; give another --name, or remove it")
     write_bytes(into / "models" / place / f"{name}.pt", state)
     write_bytes(into / "models" / place / f"{name}.py", _module(config, name).encode())
-    write_json(into / "model_info" / place / f"{name}.json", row)
+    write_json(info, row)
     return name
 
 

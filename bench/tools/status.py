@@ -18,7 +18,7 @@ from bench.runs.ending import title
 from bench.runs.locks import is_written
 from bench.runs.record import TRAIN
 from bench.tools.memory import format_bytes
-from bench.tools.plan import add_suite, planned
+from bench.tools.plan import Again, add_suite, planned
 from workflows.plan import Plan, Work
 
 TAIL = 4096  # bytes of a log that hold its last line
@@ -38,8 +38,12 @@ def state(plan: Plan, work: Work) -> str:
     return "waiting to go on" if began else "waiting"
 
 
-def report(plan: Plan) -> Iterator[str]:
-    """Yield the lines on a plan: counts by stage, each running job, failures, the disk, the end."""
+def report(plan: Plan, again: Again) -> Iterator[str]:
+    """Yield the lines on a plan: counts by stage, each running job, failures, the disk, the end.
+
+    Args:
+        again: how to go on.
+    """
     plan = plan.plain()
     states = [(work, state(plan, work)) for work in plan.work]
     for name in dict.fromkeys(work.stage.name for work in plan.work):
@@ -54,8 +58,8 @@ def report(plan: Plan) -> Iterator[str]:
     running = sum(now == "running" for _, now in states)
     yield ending.line(
         page=f"the page: {plan.results / 'leaderboard.html'}",
-        retry="snakemake ... --config retry_failed=true",
-        go_on=f"{running} running" if running else "snakemake does it",
+        retry=again.retry,
+        go_on=f"{running} running" if running else again.go_on,
     )
 
 
@@ -90,5 +94,5 @@ def main(words: Sequence[str] | None = None) -> None:
     add_suite(parser)
     args = parser.parse_args(words)
     with catalogue.read_once(), cached(args.results) as cache:
-        for line in report(planned(args, cache.read)):
+        for line in report(planned(args, cache.read), Again.of(args)):
             print(line)

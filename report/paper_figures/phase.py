@@ -1,8 +1,9 @@
 """Phase diagram of collapse: what became of training, over the radius and the step.
 
-A cell is coloured by the verdict on most of its runs, and says on how many of its seeds. A thick
-outline marks cells with a neighbour of another verdict: there the border runs, and `python -m bench
-refine SUITE` prints the suite that divides it. A place without a cell has no run.
+A cell is coloured by the verdict on most of its runs, by the worst of as many, and says on how many
+of its seeds. A thick outline marks cells with a neighbour of another verdict: there the border
+runs, and `python -m bench refine SUITE` prints the suite that divides it. A place without a cell
+has no run.
 
 Figure: of no paper.
 

@@ -1,8 +1,9 @@
 """SOAR and FOAR from three starts, beside what they are compared with.
 
-The start is where the bound of the loss is taken: after one step of PGD, at a random point, or at
-the image itself. Gradients that a start masks show as accuracy under PGD-20 far above that under
-attacks without gradients (Square) or on another loss (APGD, targeted DLR).
+The start is where the bound of the loss is taken: after one step of PGD (start=pgd1 in tables), at
+a random point (rand), or at the image itself (zero). FOAR is the bound of first order (order=1).
+Gradients that a start masks show as accuracy under PGD-20 far above that under attacks without
+gradients (Square) or on another loss (APGD, targeted DLR).
 
 Figure: SOAR (arXiv:2004.01832), Tables 3, 5, 7 and 20.
 
