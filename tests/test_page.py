@@ -98,7 +98,7 @@ def opened(window, results):
 
 
 def until(page, expression):
-    """Wait until it holds; Playwright's own wait evaluates text, which the page's policy forbids."""
+    """Wait until it holds; Playwright's own wait evaluates text, as the page's policy forbids."""
     for _ in range(300):
         if page.evaluate(expression):
             return
