@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.runs.record import Attack
+from bench.runs.record import FEWEST_CLASSES, TOO_FEW_CLASSES, Attack
 from bench.threat import Threat
 from evaluation.clean import verdicts
 from evaluation.parts import fitting
@@ -57,7 +57,7 @@ def autoattack(
         x: (N, C, H, W) in [0, 1].
         y: (N,) labels, int64.
         threat: norm and radius.
-        classes: of the data; at least 4.
+        classes: of the data; at least FEWEST_CLASSES.
         seed, batch: both change the adversarial examples, so both are recorded.
         attacks: in their order, each on what the ones before left.
         fast: the same network in a cheaper form, to be attacked in place of ``net``.
@@ -66,13 +66,10 @@ def autoattack(
         say: called with one line a batch.
 
     Raises:
-        ValueError: fewer than 4 classes, for which the targeted loss is not defined.
+        ValueError: fewer classes, for which the targeted loss is not defined.
     """
-    if classes < 4 and "apgd-t" in attacks:
-        raise ValueError(
-            f"AutoAttack's targeted DLR loss needs 4 classes or more, the data have {classes}; "
-            "they get no rank; other evaluations, as pgd50_10, stand in columns beside"
-        )
+    if classes < FEWEST_CLASSES and "apgd-t" in attacks:
+        raise ValueError(f"{TOO_FEW_CLASSES}: the data have {classes}")
     assert x.dtype == torch.float32 and x.min() >= 0 and x.max() <= 1, "images not in [0, 1]"
     net = fitting(net, x, batch)
     now = before or Progress()

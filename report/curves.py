@@ -14,12 +14,11 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from bench.runs.catalogue import unknown
+from bench.runs import catalogue
 from bench.runs.typed import Count, Percent, Positive, Share, explained
 from evaluation import early_warning
 from evaluation.early_warning import EPOCHS, halved
 from evaluation.overfitting import judge
-from report.notes import classes
 
 FALL = 15.0  # points below its own best at which a run's last epoch is no longer what is printed
 # of early warning, with the way that each is expected to move; they cost nothing more than curves
@@ -192,7 +191,7 @@ def statement(found: Iterable[Ending], title: str) -> str:
 def _ending(run: Run, curve: list[dict[str, float]]) -> Ending:
     if not curve:
         return Ending(*run, None, None, None, None, None)
-    count = classes(run.dataset)
+    count = catalogue.classes(run.dataset)
     assert count is not None, f"{run.dataset} has a file in bench/data"
     verdict = judge(curve, classes=count, images=HELD_OUT[run.dataset])
     pgd10 = [probe["pgd10"] for probe in curve]
@@ -244,7 +243,7 @@ def _from_json(path: Path) -> Curves:
 def _run(path: Path, dataset: str, method: str, seed: int) -> Run:
     known = {plain(name): name for name in HELD_OUT}
     if plain(dataset) not in known:
-        raise ValueError(f"{path}: {unknown('data set', dataset, HELD_OUT)}")
+        raise ValueError(f"{path}: {catalogue.unknown('data set', dataset, HELD_OUT)}")
     return Run(known[plain(dataset)], method, seed)
 
 

@@ -1,6 +1,5 @@
 """Notes of a row: what a reader must know before comparing its numbers with those of other rows."""
 
-import functools
 import typing
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -143,7 +142,7 @@ def _doubted(run: RunRecords) -> list[Doubt] | None:
     assert training is not None, "a training that is done has numbers"
     attack = run.records[AUTOATTACK].attack if run.has(AUTOATTACK) else None
     return doubts(
-        training, attack, classes=classes(run.config.dataset), norm=run.config.norm,
+        training, attack, classes=catalogue.classes(run.config.dataset), norm=run.config.norm,
         measured={name: one.measure for name, one in run.records.items() if one.measure},
     )  # fmt: skip
 
@@ -167,12 +166,3 @@ def _stale(runs: Iterable[RunRecords], current: CurrentCode) -> Iterable[Note]:
         yield NO_METHOD
     elif not all(equivalent(code, methods[method] or "") for method, code in by_method):
         yield STALE_METHOD
-
-
-@functools.cache
-def classes(dataset: str) -> int | None:
-    """Count the classes of a data set; None if it has no file in bench/data."""
-    if dataset not in catalogue.names("bench/data"):
-        return None
-    count: int = catalogue.argument(f"bench/data/{dataset}.py", "INFO", "classes")
-    return count

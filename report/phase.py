@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from bench.runs import catalogue
 from bench.runs.record import TRAIN, Config, Training, radius
 from evaluation.binomial import standard_error
 from evaluation.masking import ERRORS
 from report import sources
 from report.collect import SHARED_FIELDS, RunRecords
-from report.notes import classes, has_learned
+from report.notes import has_learned
 
 EPS = "eps"  # the axis that is no setting of a method
 VERDICTS = ("collapsed", "recovered", "did not learn", "never robust", "healthy")  # the worst first
@@ -100,7 +101,7 @@ def outcome(run: RunRecords) -> str | None:
 
 def _was_robust(training: Training, dataset: str) -> bool:
     """Tell whether accuracy under PGD-10 was ever above chance, beyond the noise of its images."""
-    number = classes(dataset)
+    number = catalogue.classes(dataset)
     chance = 100 / number if number else 0.0
     probes = [epoch.probe["pgd10"] for epoch in training.curves if "pgd10" in epoch.probe]
     found = [*((one, training.probe_images) for one in probes),

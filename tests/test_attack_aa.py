@@ -100,7 +100,7 @@ def test_the_targeted_loss_alone_needs_four_classes():
     few = task._replace(net=net, y=net(task.x).argmax(1), classes=3)
     with brief():
         assert load("attack", "apgd_ce")().evaluate(few).scores["tried"].n == N
-    with pytest.raises(ValueError, match="needs 4 classes or more, the data have 3"):
+    with pytest.raises(ValueError, match=r"needs 4 classes or more, .*: the data have 3"):
         load("attack", "apgd_dlr_targeted")().evaluate(few)
 
 

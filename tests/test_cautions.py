@@ -44,6 +44,16 @@ def test_nothing_is_said_where_nothing_lacks(tmp_path):
     assert cautions.cautions(plan(tmp_path)) == []
 
 
+def test_data_that_autoattack_cannot_rank_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(catalogue, "classes", lambda dataset: 3)
+    (said,) = cautions.cautions(plan(tmp_path))
+    assert said.startswith(
+        "digits: AutoAttack's targeted DLR loss needs 4 classes or more, so data"
+    )
+    monkeypatch.setattr(catalogue, "classes", lambda dataset: None)
+    assert cautions.cautions(plan(tmp_path)) == []
+
+
 @pytest.mark.parametrize("changes", [{"precision": "bf16"}, {"attack_mode": "fast"}])
 def test_bf16_that_a_cpu_emulates_is_said_in_one_line(tmp_path, monkeypatch, changes):
     one = plan(tmp_path, **changes)

@@ -231,6 +231,13 @@ def training_images(dataset: str) -> int:
 
 
 @functools.cache
+def classes(dataset: str) -> int | None:
+    """Read how many classes a data set has; None if it has no file in bench/data."""
+    known = dataset in names("bench/data")
+    return int(argument(f"bench/data/{dataset}.py", "INFO", "classes")) if known else None
+
+
+@functools.cache
 def pictures(dataset: str) -> tuple[int, int, int, int]:
     """Read the shape (N, C, S, S) of a data set's training pictures as they are kept, in bytes."""
     channels, side, _ = argument(f"bench/data/{dataset}.py", "INFO", "shape")

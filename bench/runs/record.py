@@ -42,6 +42,11 @@ WEIGHTS: dict[Kept, str] = {  # their files
     "best_on_test": "best_on_test.safetensors",
 }
 Network = Literal["raw", "average"]  # as trained, or averaged over the updates
+FEWEST_CLASSES = 4  # that AutoAttack takes
+TOO_FEW_CLASSES = (
+    f"AutoAttack's targeted DLR loss needs {FEWEST_CLASSES} classes or more, so data with fewer "
+    "get no rank; other evaluations, as pgd50_10, stand in columns beside"
+)
 MOST_L2 = 16  # as far as an L2 radius may be; papers stay below 6, and 128 was meant in 1/255
 RADII: dict[Norm, str] = {
     "Linf": "a radius in Linf is more than 0 and less than 255, over 255: '8/255'",

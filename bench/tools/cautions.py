@@ -9,7 +9,7 @@ import shutil
 from bench.runs import catalogue
 from bench.runs.ending import plural
 from bench.runs.locks import visible_gpus
-from bench.runs.record import TRAIN, Config
+from bench.runs.record import AUTOATTACK, FEWEST_CLASSES, TOO_FEW_CLASSES, TRAIN, Config
 from bench.runs.run import kept_for
 from bench.stages import machine
 from bench.tools.memory import format_bytes, weights_bytes
@@ -32,6 +32,12 @@ def cautions(plan: Plan, *, here: bool = True) -> list[str]:
             found.append(
                 f"bf16, in {count} of {plural(len(left), 'stage')} left: {machine.SLOW_BF16}"
             )
+    attacked = {one.config.dataset for one in left if one.stage.name == AUTOATTACK}
+    few = [
+        name for name in attacked if (catalogue.classes(name) or FEWEST_CLASSES) < FEWEST_CLASSES
+    ]
+    if few:
+        found.append(f"{', '.join(sorted(few))}: {TOO_FEW_CLASSES}")
     runs = [work.config for work in left if work.stage.name == TRAIN]
     place = plan.results.absolute()
     while not place.exists():
