@@ -20,7 +20,7 @@ from workflows.terminal import take_over
 settle()
 try:
     for file in workflow.configfiles:
-        read_yaml(Path(file))  # as all our commands: what stands twice is told, and not dropped
+        read_yaml(Path(file))  # keys that stand twice, which Snakemake drops
     suite = parse_suite(config)
     runs = expand(suite)
 except ConfigError as error:
