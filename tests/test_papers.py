@@ -613,7 +613,7 @@ README = "<!-- leaderboard: written by `make readme` -->\n<!-- end of leaderboar
 def test_what_compares_stands_among_the_tables_with_its_difference():
     runs = [run(45.0), run(42.21, method="fgsm_rs", settings={"alpha": 1.25}, n=1000)]
     lines = [line for line in readme.tables(runs).splitlines() if "https://" in line]
-    assert f"Of our numbers, {len(lines)} stand there" in readme.readme(runs, README)
+    assert f"{len(lines)} of our numbers are of a setting" in readme.readme(runs, README)
     cells = [[part.strip() for part in line.strip("|").split("|")] for line in lines]
     assert ["clean", "84.69"] in [row[3:5] for row in cells]
     (row,) = [row for row in cells if row[3:5] == ["autoattack", "43.21"]]

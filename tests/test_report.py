@@ -233,14 +233,15 @@ def test_what_else_is_published_leaves_the_readme_as_short(published, tmp_path):
     text = (catalogue.ROOT / "README.md").read_text()
     done(tmp_path / "runs", config(), aa=30.0)
     known = next(run for run in published if run.config.train_images == 2000)
-    named = dataclasses.replace(known.config, method="awp")
+    named = dataclasses.replace(known.config, method="fgsm", settings={"alpha": 0.3})
     more = [*published, *collected(tmp_path), dataclasses.replace(
         known, folder=named.folder, config=named
     )]  # fmt: skip
     assert len(readme.readme(more, text).splitlines()) == len(text.splitlines())
     before, after = (readme.tables(runs).count("\n## ") for runs in (published, more))
     assert after > before
-    assert "| AWP |" in readme.tables(more)
+    assert "| FGSM (alpha=0.3) |" in readme.tables(more)
+    assert "| FGSM (alpha=0.3) |" not in readme.tables(published)
 
 
 def test_every_run_is_counted_once(published):
