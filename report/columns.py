@@ -202,7 +202,7 @@ def _measured(stage: str, name: str, unit: str | None) -> Column:
     column = Column(
         stage if alone and not twice else f"{stage}.{name}",
         f"{entry.title} of right" if alone and twice else entry.title if alone else name,
-        entry.meaning if alone else f"{name}, of {stage}",
+        entry.meaning if alone else f"one of the numbers of {stage}",
         stage,
         lambda measure: measure.scores[name].accuracy if name in measure.scores else None,
         lambda measure: measure.scores[name].n,

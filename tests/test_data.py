@@ -256,6 +256,23 @@ def test_a_changed_pixel_in_prepared_data_is_refused(prepared):
         data.load("digits", prepared.parents[1])
 
 
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def read(folder):\n    _cifar.raed(folder)", r"digits.py, line 2: .* failed .*raed"),
+        ("def read():\n    pass", r"digits.py: read\(\) failed \(.*takes 0 positional arguments"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_data_sets_reader_is_told_with_its_line(tmp_path, monkeypatch, code, said):
+    from bench.data import _cifar, digits
+
+    read = {"_cifar": _cifar}
+    exec(compile(code, digits.__file__, "exec"), read)
+    monkeypatch.setattr(digits, "read", read["read"])
+    with pytest.raises(ValueError, match=said):
+        data.prepare("digits", tmp_path)
+
+
 def test_prepared_data_that_info_no_longer_fits_say_so(prepared, monkeypatch):
     from bench.data import digits
 

@@ -192,6 +192,7 @@ NO_NAME = "no method can be named"
         (planner, "--config seeds", "--config seeds has no value; write seeds=VALUE"),
         (planner, "--config seeds=[", "--config seeds, line 1: this is no YAML"),
         (planner, "--suite no.yaml", "there is no file no.yaml"),
+        (planner, "--results plain.md", "plain.md is a file; give a folder"),
         (planner, "--suite smokes", "unknown suite 'smokes': did you mean smoke?"),
         (planner, "--readme no.md", "No such file or directory: 'no.md'"),
         (planner, "--readme plain.md", NO_MARKS),

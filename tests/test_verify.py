@@ -161,6 +161,20 @@ def test_weights_of_another_run_are_rejected(run, other, data_dir):
     assert failed(run, data_dir) == ["the weights give the recorded clean verdicts"]
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("model.safetensors", "holds other weights than"), ("train.json", "is no valid record")],
+)
+def test_who_judges_is_not_told_to_remove_what_was_submitted(run, other, data_dir, name, said):
+    if name == "train.json":
+        (run / name).write_text("x")
+    else:
+        shutil.copy(other / name, run)
+    checks = verify.verify(run, data_dir=data_dir, images=SLICE, device="cpu")
+    (found,) = [check.found for check in checks if said in check.found]
+    assert "remove" not in found
+
+
 def test_an_attack_on_other_weights_is_rejected(run, data_dir):
     forge_attack(run, digest="0" * 64)
     assert failed(run, data_dir) == ["the attack was of the trained weights"]

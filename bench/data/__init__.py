@@ -7,6 +7,7 @@ data library, and concurrent jobs share its pages.
 """
 
 import importlib
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -94,7 +95,7 @@ def prepare(name: str, folder: Path, say: Callable[[str], None] = print) -> Path
         return path
     with run_lock(path.parent, name, say=say):
         if not path.is_file():
-            source: Source = module.read(folder)
+            source = _source(module, folder)
             check(name, source.images)
             train, test = source.images.train_x, source.images.test_x
             if isinstance(train, Tensor) and isinstance(test, Tensor):
@@ -123,6 +124,18 @@ def _module(name: str) -> ModuleType:
             given = getattr(module.INFO, field)
             raise ValueError(f"{where}: {field} of INFO is {wanted}, not {given}; correct it")
     return module
+
+
+def _source(module: ModuleType, folder: Path) -> Source:
+    """Call a data set's ``read``; a mistake in it is told with its line."""
+    try:
+        source: Source = module.read(folder)
+    except (NameError, AttributeError, TypeError) as error:
+        frames = reversed(traceback.extract_tb(error.__traceback__))
+        lines = [frame.lineno for frame in frames if frame.filename == module.__file__]
+        where = f"{module.__name__.replace('.', '/')}.py" + (f", line {lines[0]}" if lines else "")
+        raise ValueError(f"{where}: read() failed ({brief(error)}); correct it") from error
+    return source
 
 
 def _claims(known: Info) -> Iterator[tuple[str, bool, str]]:

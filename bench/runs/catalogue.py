@@ -288,9 +288,12 @@ def home(folder: str) -> str:
 def folder(text: str) -> Path:
     """Convert the name of a folder as a user gives it, as a type for argparse."""
     try:
-        return Path(home(text))
+        path = Path(home(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+    if path.is_file():
+        raise argparse.ArgumentTypeError(f"{text} is a file; give a folder")
+    return path
 
 
 def add_data_dir(parser: argparse.ArgumentParser) -> None:

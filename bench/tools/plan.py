@@ -247,7 +247,7 @@ def add_suite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", nargs="*", default=[], metavar="KEY=VALUE", help="laid over it, as by Snakemake"
     )
-    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--results", type=catalogue.folder, default=Path("results"))
 
 
 def planned(args: argparse.Namespace, read: Reader) -> Plan:
