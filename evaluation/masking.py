@@ -62,13 +62,18 @@ def doubts(
     return [doubt for doubt in found if doubt is not None]
 
 
+def is_above(chance: float, accuracy: float, n: int) -> bool:
+    """Tell whether an accuracy on n images is above that of guessing, beyond its noise."""
+    return accuracy > chance + ERRORS * standard_error(chance, n)
+
+
 def _learning(training: Training, classes: int | None) -> Doubt | None:
     """Doubt a clean accuracy that is near that of guessing, and one answer to every image."""
     if training.answers == 1:
         return Doubt("learning", "did not learn: one class is its answer to every clean image")
     clean, n = training.clean.accuracy, training.clean.n
     chance = 100 / classes if classes else -math.inf
-    if classes is None or clean > chance + ERRORS * standard_error(chance, n):
+    if classes is None or is_above(chance, clean, n):
         return None
     text = f"did not learn: {clean:.1f} % right on {n} clean images, chance is {chance:.1f} %"
     return Doubt("learning", text)

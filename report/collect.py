@@ -13,8 +13,10 @@ from bench.runs import catalogue
 from bench.runs.cache import Cache, Reader, cached
 from bench.runs.find import is_id
 from bench.runs.record import (
+    AUTOATTACK,
     COST,
     TRAIN,
+    Attack,
     Config,
     Evaluation,
     Record,
@@ -67,6 +69,11 @@ class RunRecords:
     def training(self) -> Training | None:
         """What its training found; None if that is not done."""
         return self.records[TRAIN].training if self.has(TRAIN) else None
+
+    @property
+    def attack(self) -> Attack | None:
+        """What AutoAttack found; None if it is not done."""
+        return self.records[AUTOATTACK].attack if self.has(AUTOATTACK) else None
 
     @property
     def sources(self) -> set[str]:

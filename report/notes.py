@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from bench.runs import catalogue
 from bench.runs.fingerprints import equivalent
-from bench.runs.record import AUTOATTACK, COST, TRAIN
+from bench.runs.record import COST
 from evaluation.masking import Doubt, DoubtId, doubts
 from report import weights
 from report.collect import SUBMITTED, RunRecords
@@ -64,10 +64,10 @@ def notes(
     found = [*_start(runs), *_declared_cost(runs)]
     if attacked == 1:
         found.append(ONE_SEED)
-    attacks = [run.records[AUTOATTACK].attack for run in runs if run.has(AUTOATTACK)]
-    if any(attack and attack.mode == "fast" for attack in attacks):
+    attacks = [attack for run in runs if (attack := run.attack)]
+    if any(attack.mode == "fast" for attack in attacks):
         found.append(FAST_MODE)
-    others = {attack.weights for attack in attacks if attack and attack.weights != "last"}
+    others = {attack.weights for attack in attacks if attack.weights != "last"}
     found += [Note("other weights", f"AutoAttack of the {one} weights") for one in sorted(others)]
     found += _doubts(runs)
     if changed := [run for run in runs if run.weights == weights.CHANGED]:
@@ -100,8 +100,8 @@ def _start(runs: Sequence[RunRecords]) -> Iterable[Note]:
     found = [source for run in runs if (source := run.config.source)]
     if not found:
         return
-    trained = (run.records[TRAIN].training for run in runs if run.has(TRAIN))
-    epochs = {training.source.epochs for training in trained if training and training.source}
+    trained = (training for run in runs if (training := run.training))
+    epochs = {training.source.epochs for training in trained if training.source}
     took = " or ".join(map(str, sorted(epochs or {found[0].protocol["epochs"]})))
     ids = ", ".join(dict.fromkeys(source.run_id for source in found))
     yield Note("start", f"starts from {found[0].method}, {took} epochs (run {ids})")
@@ -136,13 +136,11 @@ def _doubts(runs: Sequence[RunRecords]) -> list[Note]:
 
 def _doubted(run: RunRecords) -> list[Doubt] | None:
     """Ask evaluation.masking about a run; None if it is not trained."""
-    if not run.has(TRAIN):
+    if run.training is None:
         return None
-    training = run.records[TRAIN].training
-    assert training is not None, "a training that is done has numbers"
-    attack = run.records[AUTOATTACK].attack if run.has(AUTOATTACK) else None
     return doubts(
-        training, attack, classes=catalogue.classes(run.config.dataset), norm=run.config.norm,
+        run.training, run.attack,
+        classes=catalogue.classes(run.config.dataset), norm=run.config.norm,
         measured={name: one.measure for name, one in run.records.items() if one.measure},
     )  # fmt: skip
 

@@ -8,8 +8,7 @@ from itertools import pairwise
 
 from bench.runs import catalogue
 from bench.runs.record import TRAIN, Config, Training, radius
-from evaluation.binomial import standard_error
-from evaluation.masking import ERRORS
+from evaluation.masking import is_above
 from report import sources
 from report.collect import SHARED_FIELDS, RunRecords
 from report.notes import has_learned
@@ -106,7 +105,7 @@ def _was_robust(training: Training, dataset: str) -> bool:
     probes = [epoch.probe["pgd10"] for epoch in training.curves if "pgd10" in epoch.probe]
     found = [*((one, training.probe_images) for one in probes),
              (training.pgd10.accuracy, training.pgd10.n)]  # fmt: skip
-    return any(one > chance + ERRORS * standard_error(chance, n) for one, n in found)
+    return any(is_above(chance, one, n) for one, n in found)
 
 
 def midpoints(cells: Sequence[Cell], *, across: bool) -> list[float]:

@@ -51,7 +51,7 @@ def _of_training(value: Callable[[Training], Any]) -> Callable[[RunRecords], Any
 
 def _of_attack(run: RunRecords, name: str) -> str | None:
     """Write the images that stand after an attack as 0x and hex digits, which no reader counts."""
-    attack = run.records[AUTOATTACK].attack if run.has(AUTOATTACK) else None
+    attack = run.attack
     return f"0x{attack.robust[name]}" if attack and name in attack.robust else None
 
 
@@ -149,8 +149,7 @@ def table(runs: Sequence[RunRecords]) -> str:
     tables = {run.folder: file_name(members) for members in by_table(listed(runs))
               for run in members}  # fmt: skip
     attacks = dict.fromkeys(
-        name for run in runs if run.has(AUTOATTACK) and (one := run.records[AUTOATTACK].attack)
-        for name in one.robust
+        name for run in runs if (one := run.attack) for name in one.robust
     )  # fmt: skip
     file = io.StringIO()
     out = csv.writer(file, lineterminator="\n")

@@ -66,9 +66,8 @@ def render(results: Path, *, columns: Sequence[str] = ()) -> Ending:
     others, faults = reported(results / "outside")
     shown = view(found, others.rows)
     chosen = _chosen({column["key"]: column["title"] for column in shown["columns"]}, columns)
-    published = [run for run in records.runs if run.published]
-    faults = [*records.faults, *(text for run in published for text in run.broken.values()),
-              *(f"what others report: {fault}" for fault in faults)]  # fmt: skip
+    broken = (text for run in records.runs if run.published for text in run.broken.values())
+    faults = [*records.faults, *broken, *(f"what others report: {fault}" for fault in faults)]
     known = details(records.runs, results / "logs")
     drawn = sorted(path.stem for path in (results / "figures").glob("*.html"))
     files = aside.write(found, known, results)

@@ -175,8 +175,7 @@ def _row(
 
 
 def _verdicts(row: Row) -> list[Verdict]:
-    trained = [run.records[TRAIN].training for run in row.runs if run.has(TRAIN)]
-    return [training.verdict for training in trained if training]
+    return [training.verdict for run in row.runs if (training := run.training)]
 
 
 def _add_collapse(row: Row) -> None:

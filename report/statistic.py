@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.runs.ending import plural
-from bench.runs.record import AUTOATTACK, COST
+from bench.runs.record import COST
 from evaluation.binomial import wilson
 from report import ranks
 from report.collect import NOT_RUN, Absence, RunRecords
@@ -178,7 +178,7 @@ def image_verdicts(runs: Sequence[RunRecords]) -> NDArray[np.bool_] | None:
     """
     verdicts = []
     for run in runs:
-        attack = run.records[AUTOATTACK].attack if run.has(AUTOATTACK) else None
+        attack = run.attack
         if attack is None:
             continue
         mask = attack.robust.get(list(attack.after)[-1])

@@ -17,10 +17,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from bench.runs import catalogue, evaluations
+from bench.runs import catalogue
 from bench.runs.ending import plural, title
 from bench.runs.files import write_bytes
-from bench.runs.record import AUTOATTACK, COST, TRAIN, ConfigError
+from bench.runs.record import ConfigError
 from bench.runs.run import expand, sources
 from bench.runs.stage import stages_for
 from bench.runs.suite import Suite, parse_suite, read_suite, suite_file
@@ -84,8 +84,7 @@ def render(suite: Suite, results: Path) -> list[Figure]:
     ]
     folder = results / "figures" / suite.suite
     figures.draw((picture for figure in drawn for picture in figure.pictures), folder)
-    stages = {TRAIN, AUTOATTACK, COST, *(evaluations.read(one).name for one in suite.evaluations)}
-    absent = [*_absent(runs, stages)]
+    absent = [*_absent(runs, {stage.name for stage in stages_for(suite)})]
     if missing := len(wanted) - len(runs):
         absent.append(f"{missing} of the suite's {len(wanted)} runs, which have no records")
     places = {run.folder: run.place for run in found if run.place}

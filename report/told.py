@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from bench.runs.ending import plural
-from bench.runs.record import TRAIN, Training
+from bench.runs.record import Training
 from evaluation.binomial import standard_error
 from evaluation.sweep import Sweep, k_trained
 from report import sweep
@@ -125,7 +125,7 @@ def tell(runs: Iterable[RunRecords], methods: Sequence[str]) -> list[Told]:
 
 def _runs(row: Row) -> Iterator[Run]:
     for run in row.runs:
-        if has_learned(run) and (training := run.records[TRAIN].training):
+        if has_learned(run) and (training := run.training):
             yield Run(training, sweep.of(run))
 
 

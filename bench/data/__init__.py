@@ -7,7 +7,6 @@ data library, and concurrent jobs share its pages.
 """
 
 import importlib
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +19,7 @@ from bench.data import _cache
 from bench.data._arrays import check_distinct
 from bench.data._files import DAMAGED, brief
 from bench.data._pictures import Pictures
+from bench.runs.ending import place_in
 from bench.runs.locks import run_lock
 from bench.view import Augment
 
@@ -131,10 +131,9 @@ def _source(module: ModuleType, folder: Path) -> Source:
     try:
         source: Source = module.read(folder)
     except (NameError, AttributeError, TypeError) as error:
-        frames = reversed(traceback.extract_tb(error.__traceback__))
-        lines = [frame.lineno for frame in frames if frame.filename == module.__file__]
-        where = f"{module.__name__.replace('.', '/')}.py" + (f", line {lines[0]}" if lines else "")
-        raise ValueError(f"{where}: read() failed ({brief(error)}); correct it") from error
+        path = Path(module.__file__ or "")
+        where = place_in(path, error) or f"data/{path.name}: "
+        raise ValueError(f"bench/{where}read() failed ({brief(error)}); correct it") from error
     return source
 
 

@@ -41,14 +41,6 @@ class Stamp(NamedTuple):
 Reader = Callable[[Path], Record]  # Record.read, or one that does the same in less time
 
 
-@contextmanager
-def cached(results: Path) -> Iterator["Cache"]:
-    """Read records below a folder of results by its cache, which then has what was read."""
-    cache = Cache(results)
-    yield cache
-    cache.save()
-
-
 class Cache:
     """The copies of a results folder's records."""
 
@@ -122,6 +114,14 @@ class Cache:
             stamp = Stamp(*numbers)
             self._copies[name] = stamp, whole[begin : begin + stamp.size]
             begin += stamp.size
+
+
+@contextmanager
+def cached(results: Path) -> Iterator[Cache]:
+    """Read records below a folder of results by its cache, which then has what was read."""
+    cache = Cache(results)
+    yield cache
+    cache.save()
 
 
 def _fetch(path: Path) -> None:

@@ -1,5 +1,6 @@
 """The last line of a command: what is done, what failed, what is left, and how to go on."""
 
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,3 +102,10 @@ def shortened(reason: str) -> str:
     """Write a reason as one line that is not too long for the last one."""
     text = " ".join(reason.split())
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+
+
+def place_in(path: Path, error: BaseException) -> str:
+    """Name the last line of a file that led to an exception, as "methods/mine.py, line 3: "."""
+    frames = traceback.walk_tb(error.__traceback__)
+    lines = [line for frame, line in frames if Path(frame.f_code.co_filename) == path]
+    return f"{path.parent.name}/{path.name}, line {lines[-1]}: " if lines else ""

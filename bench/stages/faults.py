@@ -4,10 +4,8 @@ import errno
 import re
 import signal
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from bench.runs.files import CannotWriteError
 from bench.signals import replaceable
@@ -62,13 +60,6 @@ def described(error: BaseException) -> str:
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]} ... ({len(text)} characters in all)"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def place_in(path: Path, error: BaseException) -> str:
-    """Name the last line of a file that led to an exception, as "methods/mine.py, line 3: "."""
-    frames = traceback.walk_tb(error.__traceback__)
-    lines = [line for frame, line in frames if Path(frame.f_code.co_filename) == path]
-    return f"{path.parent.name}/{path.name}, line {lines[-1]}: " if lines else ""
 
 
 @contextmanager

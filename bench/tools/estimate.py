@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.runs import catalogue
+from bench.runs.ending import place_in
 from bench.runs.record import AUTOATTACK, TRAIN, Config, Record
 from bench.runs.run import kept_for, sources
 from bench.runs.suite import Suite
-from bench.stages.faults import MethodError, described, place_in
+from bench.stages.faults import MethodError, described
 from bench.tools.counts import kept
 from workflows.plan import Plan, Work
 

@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 
 from bench.runs import catalogue
 from bench.runs.catalogue import EVALUATIONS, ROOT, unknown
-from bench.runs.ending import plural
+from bench.runs.ending import place_in, plural
 from bench.runs.settings import published_settings
-from bench.stages.faults import place_in
 
 LAWS_BY = {"method": "name"}  # fixtures of the laws; the others are called as what they try
 STUB = '''"""{title}: say in one line what is new about it."""
